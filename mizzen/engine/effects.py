@@ -1,0 +1,93 @@
+"""What a decision asks for. Effects are complete: a driver performs them and chooses nothing.
+
+Each write carries the version it was decided on; one that is stale bounces and its key is decided again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mizzen.api.kinds import Object
+from mizzen.engine.values import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create an object; `metadata.name` and `metadata.uid` may be empty, then the API fills them as for any client."""
+
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Replace an object's metadata and spec; its `metadata.resourceVersion` is the precondition."""
+
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStatus:
+    """Replace an object's status; its `metadata.resourceVersion` is the precondition."""
+
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete one object by identity; gone already is success, another uid in its place is too."""
+
+    key: Key
+    uid: str
+    resource_version: str = ""
+    """When set, the object must still be at this version."""
+    grace_period_s: int | None = None
+    """Seconds a pod may take to stop; None takes the object's own value."""
+    propagation: str = "Background"
+    """`Background`, `Foreground` or `Orphan`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Assign a pod to a node, if the pod still is this one and still has none."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Record an event about an object; repeats within a while are counted, not stored again."""
+
+    regarding: Object
+    type: str
+    """`Normal` or `Warning`."""
+    reason: str
+    message: str
+    component: str
+    """The reporting controller, e.g. `deployment-controller`."""
+
+
+Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why nothing (more) happens now: what people are shown in status, `why` and plans."""
+
+    reason: str
+    message: str
+    object: Key | None = None
+    since_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """All that one run of a reconciler wants; effects are performed in order, and the first that bounces ends the run."""
+
+    effects: tuple[Effect, ...] = ()
+    wake_after_ms: int | None = None
+    """Decide again after this time even when nothing changes; None: only on a change."""
+    waiting: tuple[Waiting, ...] = field(default=())
