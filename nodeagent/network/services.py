@@ -1,0 +1,187 @@
+"""Services as this node must forward them: a value computed from Service and EndpointSlice objects. Pure.
+
+It exists so that everything Kubernetes-shaped (names of ports, conditions, traffic policies, address families) is
+decided here once, and `rules` only has to write what it finds. It knows nothing of nftables. IPv4 only.
+
+Vocabulary: a *virtual address* is one that no machine owns (a ClusterIP); a *backend* is where a connection ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from mizzen.api.types import core_v1 as core
+    from mizzen.api.types import discovery_v1 as discovery
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+_DEFAULT_AFFINITY_S = 10800
+
+
+class Backend(NamedTuple):
+    """Where a connection ends: an address and the port there."""
+
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortRule:
+    """One port of a service and who answers it."""
+
+    protocol: str
+    """`tcp`, `udp` or `sctp`."""
+    port: int
+    node_port: int
+    """0 when the service has none."""
+    backends: tuple[Backend, ...]
+    """All usable ones of the cluster, sorted."""
+    local_backends: tuple[Backend, ...]
+    """Those on this node, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRule:
+    """One service with a virtual address; headless and ExternalName services need no forwarding and have none."""
+
+    key: str
+    """`namespace/name`."""
+    cluster_ip: str
+    external_ips: tuple[str, ...]
+    """Addresses of the outside that lead here when they reach this node."""
+    ports: tuple[PortRule, ...]
+    affinity_s: int
+    """How long a client stays with its backend after its last connection; 0 when it need not."""
+    internal_local: bool
+    """Clients inside the cluster may use this node's backends only."""
+    external_local: bool
+    """Clients outside may use this node's backends only, and are seen with their own address there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTable:
+    """Every service this node forwards, by `namespace/name`.
+
+    Two tables that share unchanged `ServiceRule` values are compared quickly, so replace entries, never rebuild all.
+    """
+
+    services: Mapping[str, ServiceRule] = field(default_factory=dict)
+
+    def replaced(self, key: str, rule: ServiceRule | None) -> ServiceTable:
+        """The table with this service's rule exchanged, or taken out when it is None."""
+        services = {name: kept for name, kept in self.services.items() if name != key}
+        if rule is not None:
+            services[key] = rule
+        return ServiceTable(services)
+
+
+def service_table(
+    services: Iterable[core.Service], slices: Iterable[discovery.EndpointSlice], node: str
+) -> ServiceTable:
+    """The whole table for the node of this name."""
+    grouped = slices_by_service(slices)
+    table: dict[str, ServiceRule] = {}
+    for service in services:
+        key = service_key(service)
+        rule = service_rule(service, grouped.get(key, ()), node)
+        if rule is not None:
+            table[key] = rule
+    return ServiceTable(table)
+
+
+def service_key(service: core.Service) -> str:
+    """`namespace/name`, by which a service is known in the table and in the DNS zone."""
+    return f"{service.metadata.namespace}/{service.metadata.name}"
+
+
+def slices_by_service(slices: Iterable[discovery.EndpointSlice]) -> dict[str, tuple[discovery.EndpointSlice, ...]]:
+    """The IPv4 slices of each service, by `namespace/name` out of the label that every slice carries."""
+    grouped: dict[str, list[discovery.EndpointSlice]] = {}
+    for item in slices:
+        owner = item.metadata.labels.get(SERVICE_NAME_LABEL)
+        if owner and item.address_type == "IPv4":
+            grouped.setdefault(f"{item.metadata.namespace}/{owner}", []).append(item)
+    return {key: tuple(found) for key, found in grouped.items()}
+
+
+def service_rule(service: core.Service, slices: Sequence[discovery.EndpointSlice], node: str) -> ServiceRule | None:
+    """What this node must forward for one service and its own slices; None when it has no virtual address."""
+    spec = service.spec
+    cluster_ip = spec.cluster_ip
+    if spec.type == "ExternalName" or not is_ipv4(cluster_ip):
+        return None
+    return ServiceRule(
+        key=service_key(service),
+        cluster_ip=cluster_ip,
+        external_ips=_external_ips(service),
+        ports=tuple(_port_rule(port, slices, node) for port in spec.ports),
+        affinity_s=_affinity_s(spec),
+        internal_local=spec.internal_traffic_policy == "Local",
+        external_local=spec.external_traffic_policy == "Local",
+    )
+
+
+def is_ipv4(address: str) -> bool:
+    """Whether this is an IPv4 address rather than IPv6, `None` or empty."""
+    return address.count(".") == 3 and ":" not in address
+
+
+def _external_ips(service: core.Service) -> tuple[str, ...]:
+    ingress = service.status.load_balancer.ingress
+    found = [*service.spec.external_ips, *(entry.ip for entry in ingress)]
+    return tuple(dict.fromkeys(ip for ip in found if is_ipv4(ip)))
+
+
+def _affinity_s(spec: core.ServiceSpec) -> int:
+    if spec.session_affinity != "ClientIP":
+        return 0
+    config = spec.session_affinity_config
+    client = config.client_ip if config is not None else None
+    seconds = client.timeout_seconds if client is not None else None
+    return seconds or _DEFAULT_AFFINITY_S
+
+
+def _port_rule(port: core.ServicePort, slices: Sequence[discovery.EndpointSlice], node: str) -> PortRule:
+    protocol = port.protocol or "TCP"
+    ready: set[tuple[Backend, bool]] = set()
+    draining: set[tuple[Backend, bool]] = set()
+    for item in slices:
+        number = _target_port(item, port.name, protocol)
+        if number is None:
+            continue
+        for endpoint in item.endpoints:
+            chosen = ready if is_ready(endpoint) else draining if _is_draining(endpoint) else None
+            if chosen is not None:
+                local = endpoint.node_name == node
+                chosen.update((Backend(address, number), local) for address in endpoint.addresses[:1])
+    return PortRule(
+        protocol=protocol.lower(),
+        port=port.port,
+        node_port=port.node_port,
+        backends=_usable(ready, draining),
+        local_backends=_usable({b for b in ready if b[1]}, {b for b in draining if b[1]}),
+    )
+
+
+def _usable(ready: set[tuple[Backend, bool]], draining: set[tuple[Backend, bool]]) -> tuple[Backend, ...]:
+    # Terminating pods that still serve are better than refusing, but only when nothing else is left.
+    return tuple(sorted({backend for backend, _ in ready or draining}))
+
+
+def _target_port(item: discovery.EndpointSlice, name: str, protocol: str) -> int | None:
+    for port in item.ports:
+        if (port.name or "") == name and (port.protocol or "TCP") == protocol:
+            return port.port
+    return None
+
+
+def is_ready(endpoint: discovery.Endpoint) -> bool:
+    """Whether an endpoint takes new connections; an unset condition means ready."""
+    return endpoint.conditions.ready is not False
+
+
+def _is_draining(endpoint: discovery.Endpoint) -> bool:
+    conditions = endpoint.conditions
+    return conditions.terminating is True and conditions.serving is not False
