@@ -1,0 +1,3 @@
+"""The store: versioned bytes under keys, in etcd or in memory. See README.md for the flow."""
+
+from __future__ import annotations
