@@ -1,0 +1,1 @@
+"""Containers, sandboxes, images and their streams, behind one port that Docker and an in-memory twin implement."""
