@@ -113,7 +113,7 @@ class EventType(IntEnum):
 
 
 class WatchEvent(msgspec.Struct, frozen=True, gc=False):
-    """One change. `value` is empty for a DELETE; `previous` is what was there before, when asked for and still known."""
+    """One change. `value` is empty for a DELETE; `previous` is what was there before, if asked for and still known."""
 
     type: EventType
     key: str
