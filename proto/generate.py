@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import keyword
 import re
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -350,6 +349,19 @@ def write_stubs(protos: list[Path], source: Path, out: Path) -> descriptor_pb2.F
     return parsed
 
 
+def mirror(made: Path, place: Path) -> None:
+    """Makes `place` hold what `made` holds; files that did not change are not touched, so nobody sees them missing."""
+    wanted = {path.relative_to(made) for path in made.rglob("*") if path.is_file()}
+    for path in [p for p in place.rglob("*") if p.is_file() and p.suffix in (".py", ".pyi")]:
+        if path.relative_to(place) not in wanted:
+            path.unlink()
+    for name in sorted(wanted):
+        data = (made / name).read_bytes()
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        if not (place / name).exists() or (place / name).read_bytes() != data:
+            (place / name).write_bytes(data)
+
+
 def generate(source: Path, target: Path) -> None:
     """Generates from the `.proto` files below `source` into the tree at `target`, replacing what was there."""
     protos = sorted(source.rglob("*.proto"))
@@ -358,8 +370,7 @@ def generate(source: Path, target: Path) -> None:
         structs = structs_of(Schema(write_stubs(protos, source, work / "gen")))
         write_types(structs, work / "types")
         for made, place in ((work / "gen", target / "mizzen/wire/gen"), (work / "types", target / "mizzen/api/types")):
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.copytree(made, place)
+            mirror(made, place)
 
 
 def main() -> int:
