@@ -73,7 +73,9 @@ _SCALED = ("status", "scale")
 
 POD = Kind(
     core_v1.Pod, "", "v1", "Pod", "pods", short_names=("po",), categories=_WORKLOAD,
-    subresources=("status", "binding", "eviction", "log", "exec", "attach", "portforward", "ephemeralcontainers", "resize", "proxy"),
+    subresources=(
+        "status", "binding", "eviction", "log", "exec", "attach", "portforward", "ephemeralcontainers", "resize", "proxy",
+    ),
 )  # fmt: skip
 NODE = Kind(
     core_v1.Node, "", "v1", "Node", "nodes", namespaced=False, short_names=("no",), subresources=("status", "proxy")
@@ -106,8 +108,8 @@ ENDPOINT_SLICE = Kind(discovery_v1.EndpointSlice, "discovery.k8s.io", "v1", "End
 EVENTS_EVENT = Kind(events_v1.Event, "events.k8s.io", "v1", "Event", "events", short_names=("ev",), stored=False)
 
 KINDS: tuple[Kind[Any], ...] = (
-    POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET, LEASE,
-    ENDPOINT_SLICE, EVENTS_EVENT,
+    POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET,
+    LEASE, ENDPOINT_SLICE, EVENTS_EVENT,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in KINDS}

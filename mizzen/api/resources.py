@@ -1,0 +1,160 @@
+"""What pods ask for and nodes offer, as numbers that can be added and compared.
+
+An *amount* of CPU is in millicores, of anything else in its base unit (bytes, pods, devices), rounded up. A set of
+amounts is a plain `dict[str, int]` by resource name; a resource that is not in it counts as zero.
+
+Vocabulary: a *sidecar* is an init container with `restartPolicy: Always`; it runs beside the containers until the pod
+ends. *Overhead* is what the runtime itself takes for a pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mizzen.api import quantity
+from mizzen.api.types import core_v1 as core
+
+Amounts = dict[str, int]
+
+CPU = "cpu"
+MEMORY = "memory"
+EPHEMERAL_STORAGE = "ephemeral-storage"
+PODS = "pods"
+HUGE_PAGES_PREFIX = "hugepages-"
+
+GUARANTEED = "Guaranteed"
+BURSTABLE = "Burstable"
+BEST_EFFORT = "BestEffort"
+
+_SEEN_AS_BYTES = (MEMORY, EPHEMERAL_STORAGE)
+
+
+def amounts(quantities: Mapping[str, str]) -> Amounts:
+    """The numbers for a resource list. Raises QuantityError."""
+    return {name: amount(name, text) for name, text in quantities.items()}
+
+
+def amount(name: str, text: str) -> int:
+    """The number for one resource. Raises QuantityError."""
+    return quantity.milli(text) if name == CPU else quantity.units(text)
+
+
+def quantities(numbers: Mapping[str, int]) -> dict[str, str]:
+    """The resource list for numbers, by name; bytes are written with binary suffixes."""
+    return {name: _text(name, numbers[name]) for name in sorted(numbers)}
+
+
+def add(left: Mapping[str, int], right: Mapping[str, int]) -> Amounts:
+    """The sums, over the names of either side."""
+    total = dict(left)
+    for name, number in right.items():
+        total[name] = total.get(name, 0) + number
+    return total
+
+
+def subtract(left: Mapping[str, int], right: Mapping[str, int]) -> Amounts:
+    """The differences, over the names of either side; they may be negative."""
+    rest = dict(left)
+    for name, number in right.items():
+        rest[name] = rest.get(name, 0) - number
+    return rest
+
+
+def maximum(left: Mapping[str, int], right: Mapping[str, int]) -> Amounts:
+    """The larger numbers, over the names of either side."""
+    most = dict(left)
+    for name, number in right.items():
+        if number > most.get(name, 0):
+            most[name] = number
+    return most
+
+
+def total(parts: Iterable[Mapping[str, int]]) -> Amounts:
+    """The sum of many."""
+    result: Amounts = {}
+    for part in parts:
+        for name, number in part.items():
+            result[name] = result.get(name, 0) + number
+    return result
+
+
+def pod_requests(spec: core.PodSpec) -> Amounts:
+    """What the scheduler must find free for a pod: containers, init containers, sidecars, overhead.
+
+    Requests of the pod as a whole, where it has them, stand in for those of its containers.
+    """
+    return _pod_total(spec, limits=False)
+
+
+def pod_limits(spec: core.PodSpec) -> Amounts:
+    """What a pod may take at most; a resource that some container leaves unlimited counts only where it is limited."""
+    return _pod_total(spec, limits=True)
+
+
+def is_sidecar(container: core.Container) -> bool:
+    """Whether an init container keeps running beside the others."""
+    return container.restart_policy == "Always"
+
+
+def qos_class(spec: core.PodSpec) -> str:
+    """The quality of service that follows from requests and limits of CPU and memory."""
+    if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
+        wants = [spec.resources]
+    else:
+        wants = [container.resources for container in (*spec.init_containers, *spec.containers)]
+    requests = [_of_quality(resources.requests) for resources in wants]
+    limits = [_of_quality(resources.limits) for resources in wants]
+    if not any(requests) and not any(limits):
+        return BEST_EFFORT
+    guaranteed = all(
+        len(limit) == 2 and all(request.get(name, number) == number for name, number in limit.items())
+        for request, limit in zip(requests, limits, strict=True)
+    )
+    return GUARANTEED if guaranteed else BURSTABLE
+
+
+def _pod_total(spec: core.PodSpec, *, limits: bool) -> Amounts:
+    running: Amounts = {}
+    for container in spec.containers:
+        running = add(running, _wanted(container.resources, limits))
+    sidecars: Amounts = {}
+    starting: Amounts = {}
+    for container in spec.init_containers:
+        wanted = _wanted(container.resources, limits)
+        if is_sidecar(container):
+            running = add(running, wanted)
+            sidecars = add(sidecars, wanted)
+            wanted = sidecars
+        else:
+            # While a plain init container runs, so do the sidecars started before it.
+            wanted = add(wanted, sidecars)
+        starting = maximum(starting, wanted)
+    result = maximum(running, starting)
+    if spec.resources is not None:
+        result |= {name: n for name, n in _wanted(spec.resources, limits).items() if _of_whole_pods(name)}
+    if spec.overhead:
+        overhead = amounts(spec.overhead)
+        # Overhead only raises a limit that exists; it does not limit what was unlimited.
+        result = add(result, {name: n for name, n in overhead.items() if not limits or result.get(name)})
+    return result
+
+
+def _wanted(resources: core.ResourceRequirements, limits: bool) -> Amounts:
+    return amounts(resources.limits if limits else resources.requests)
+
+
+def _of_whole_pods(name: str) -> bool:
+    """Whether a pod as a whole may ask for a resource."""
+    return name in (CPU, MEMORY) or name.startswith(HUGE_PAGES_PREFIX)
+
+
+def _of_quality(listed: Mapping[str, str]) -> Amounts:
+    """The non-zero amounts that decide on the quality of service."""
+    return {name: n for name in (CPU, MEMORY) if name in listed and (n := amount(name, listed[name])) > 0}
+
+
+def _text(name: str, number: int) -> str:
+    if name == CPU:
+        return quantity.of_milli(number)
+    binary = name in _SEEN_AS_BYTES or name.startswith(HUGE_PAGES_PREFIX)
+    return quantity.of_units(number, quantity.Format.BINARY if binary else quantity.Format.DECIMAL)
