@@ -60,10 +60,6 @@ class Session(Protocol):
 class Runtime(Protocol):
     """The container engine of this machine."""
 
-    async def run(self) -> None:
-        """Upkeep in the background until cancelled: keeps the pool of ready sandboxes filled while nothing starts."""
-        ...
-
     async def close(self) -> None:
         """Let go of connections and threads. Containers go on."""
         ...
@@ -75,7 +71,7 @@ class Runtime(Protocol):
     # sandboxes and containers
 
     async def create_sandbox(self, spec: SandboxSpec) -> SandboxState:
-        """A running sandbox for the pod: a ready one where it fits, else a new one.
+        """A new running sandbox for the pod.
 
         Idempotent by pod uid and attempt: one that is running already is returned. Raises `StartFailed`.
         """
