@@ -74,7 +74,8 @@ _SCALED = ("status", "scale")
 POD = Kind(
     core_v1.Pod, "", "v1", "Pod", "pods", short_names=("po",), categories=_WORKLOAD,
     subresources=(
-        "status", "binding", "eviction", "log", "exec", "attach", "portforward", "ephemeralcontainers", "resize", "proxy",
+        "status", "binding", "eviction", "log", "exec", "attach", "portforward", "ephemeralcontainers", "resize",
+        "proxy",
     ),
 )  # fmt: skip
 NODE = Kind(
