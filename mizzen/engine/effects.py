@@ -85,7 +85,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All that one run of a reconciler wants; effects are performed in order, and the first that bounces ends the run."""
+    """All that one run of a reconciler wants.
+
+    Effects are performed in order, and the first that bounces ends the run.
+    """
 
     effects: tuple[Effect, ...] = ()
     wake_after_ms: int | None = None

@@ -1,0 +1,143 @@
+"""Between objects and the store's bytes: which key an object lies under, and what its value says.
+
+What it is not: it reads and writes nothing, and it does not know how values are encrypted, only which ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+import structlog
+
+from controlplane.store import keys
+from controlplane.store.values import EventType, Record, WatchEvent
+from mizzen.api import kinds
+from mizzen.api.kinds import Kind, Object
+from mizzen.engine import canonical
+from mizzen.engine.entry import Entry
+from mizzen.engine.replica import Told
+
+_LOG = structlog.get_logger(__name__)
+
+Known: TypeAlias = Callable[[Kind[Any], str, str], Entry | None]
+"""Looks an entry up by kind, namespace and name."""
+
+ENCRYPTED = (kinds.SECRET,)
+"""Kinds whose values lie encrypted in the store."""
+
+
+class Crypt(Protocol):
+    """Encrypts values at rest; the key path is bound in, so that a value cannot be moved to another key."""
+
+    def seal(self, key: str, plain: bytes) -> bytes:
+        """Return `plain` encrypted."""
+        ...
+
+    def open(self, key: str, sealed: bytes) -> bytes:
+        """Return what `seal` was given; raises ValueError for what cannot be opened."""
+        ...
+
+
+class Plain:
+    """No encryption at all: for tests and the simulator."""
+
+    def seal(self, key: str, plain: bytes) -> bytes:
+        """Return `plain`."""
+        return plain
+
+    def open(self, key: str, sealed: bytes) -> bytes:
+        """Return `sealed`."""
+        return sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One object's part of a commit; made by `creation`, `replacement` or `removal`."""
+
+    kind: Kind[Any]
+    namespace: str
+    name: str
+    object: Any
+    """The new object; None for a removal."""
+    expect: int
+    """The version that it must be at; 0: it must not exist."""
+
+
+def creation(obj: Object) -> Write:
+    """Store an object that must not exist yet."""
+    return Write(kinds.kind_of(obj), obj.metadata.namespace, obj.metadata.name, obj, 0)
+
+
+def replacement(obj: Object, expect: int) -> Write:
+    """Store an object in place of its version `expect`."""
+    if expect < 1:
+        raise ValueError(f"{obj.kind} {obj.metadata.name!r}: a replacement needs the version it replaces, not {expect}")
+    return Write(kinds.kind_of(obj), obj.metadata.namespace, obj.metadata.name, obj, expect)
+
+
+def removal(kind: Kind[Any], namespace: str, name: str, expect: int) -> Write:
+    """Take an object at version `expect` out of the store."""
+    if expect < 1:
+        raise ValueError(f"{kind.kind} {name!r}: a removal needs the version it removes, not {expect}")
+    return Write(kind, namespace, name, None, expect)
+
+
+class Objects:
+    """Turns objects into values and back."""
+
+    def __init__(self, crypt: Crypt, stored: Iterable[Kind[Any]] = kinds.KINDS) -> None:
+        """Use `crypt` for the kinds that lie encrypted."""
+        self._crypt = crypt
+        self._kinds = {(kind.group, kind.plural): kind for kind in stored if kind.stored}
+
+    def key(self, kind: Kind[Any], namespace: str, name: str) -> str:
+        """Return an object's key. Raises ValueError for a kind that has no storage of its own, or a wrong name."""
+        if not kind.stored:
+            raise ValueError(f"{kind.api_version} {kind.kind} is stored as another kind")
+        if kind.namespaced is not bool(namespace):
+            raise ValueError(f"{kind.kind} {name!r}: namespace {namespace!r} where namespaced is {kind.namespaced}")
+        return keys.object_key(kind.group, kind.plural, namespace, name)
+
+    def value(self, kind: Kind[Any], key: str, resting: bytes) -> bytes:
+        """Return what lies in the store for an object's resting bytes."""
+        return self._crypt.seal(key, resting) if kind in ENCRYPTED else resting
+
+    def told(self, record: Record, known: Known) -> Told | None:
+        """Return an object as the log tells it.
+
+        What is not readable as one is logged and stays as it was known before (None: not at all). What `known` has at
+        the same version, because this process wrote it, is taken from there.
+        """
+        place = self._place(record.key)
+        if place is None:
+            return None
+        entry = known(*place)
+        if entry is not None and entry.version == record.version:
+            return Told(*place, entry.version, entry.raw, entry.decoded)
+        kind = place[0]
+        try:
+            value = self._crypt.open(record.key, record.value) if kind in ENCRYPTED else record.value
+            raw = canonical.stamp(kind, value, record.version)
+            return Told(*place, record.version, raw, canonical.decode(kind, raw))
+        except (ValueError, msgspec.DecodeError) as error:
+            # Somebody else's hand or key. What was known before stays: forgetting it would delete what depends on it.
+            _LOG.error("object_unreadable", key=record.key, version=record.version, error=str(error))
+            return None if entry is None else Told(*place, entry.version, entry.raw, entry.decoded)
+
+    def news(self, event: WatchEvent, known: Known) -> Told | None:
+        """Return one change as the log tells it; None for what is not readable."""
+        if event.type is EventType.PUT:
+            return self.told(Record(event.key, event.value, event.version), known)
+        place = self._place(event.key)
+        return None if place is None else Told(*place, event.version, None)
+
+    def _place(self, key: str) -> tuple[Kind[Any], str, str] | None:
+        try:
+            group, plural, namespace, name = keys.parse(key)
+        except ValueError:
+            return None
+        kind = self._kinds.get((group, plural))
+        return None if kind is None else (kind, namespace, name)

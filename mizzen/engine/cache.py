@@ -1,0 +1,205 @@
+"""The cache: every object of the cluster in memory, found by name and by declared index.
+
+Why: all reads, lists and decisions are served from here. It keeps canonical bytes and decodes on demand, because
+decoded objects take two to three times the memory and most of them are never looked at.
+What it is not: it does not know where objects come from nor in which order (see `replica`), and it is no snapshot: it
+is a `View` that holds still for as long as its reader does not suspend.
+
+Vocabulary
+- *entry*: one object's bytes, version and, while hot, its decoded form.
+- *hot*: decoded and kept. Entries read since the hand last passed survive, others give their decoded form up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from mizzen.api.kinds import Kind, Object
+from mizzen.engine.entry import Entry
+from mizzen.engine.ordered import Ordered
+from mizzen.engine.view import Index
+
+T = TypeVar("T", bound=Object)
+
+HOT_MAX = 8192
+"""Default number of decoded objects that the cache keeps."""
+
+
+class Hot:
+    """Bounds the number of decoded objects: a ring whose hand spares what was read since it last passed."""
+
+    def __init__(self, limit: int) -> None:
+        """Keep at most `limit` decoded objects."""
+        self._limit = limit
+        self._ring: deque[Entry] = deque()
+
+    def read(self, entry: Entry) -> Any:
+        """Return the decoded object and remember that it is wanted."""
+        if entry.decoded is None:
+            return self.keep(entry, entry.object())
+        entry.used = True
+        return entry.decoded
+
+    def keep(self, entry: Entry, decoded: Any) -> Any:
+        """Keep `decoded` with its entry, and cool another when there are too many."""
+        entry.decoded = decoded
+        self._ring.append(entry)
+        while len(self._ring) > self._limit:
+            oldest = self._ring.popleft()
+            if oldest.used:
+                oldest.used = False
+                self._ring.append(oldest)
+            else:
+                oldest.decoded = None
+        return decoded
+
+
+class _Table:
+    """The objects of one kind."""
+
+    __slots__ = ("buckets", "indexes", "namespaces", "order")
+
+    def __init__(self, indexes: tuple[Index[Any], ...]) -> None:
+        self.namespaces: Ordered[str, Ordered[str, Entry]] = Ordered()
+        self.indexes = indexes
+        self.order = {index: place for place, index in enumerate(indexes)}
+        self.buckets: tuple[dict[str, Ordered[tuple[str, str], Entry]], ...] = tuple({} for _ in indexes)
+
+    def get(self, namespace: str, name: str) -> Entry | None:
+        names = self.namespaces.get(namespace)
+        return None if names is None else names.get(name)
+
+    def put(self, entry: Entry, decoded: Any, before: Entry | None) -> None:
+        names = self.namespaces.get(entry.namespace)
+        if names is None:
+            names = Ordered()
+            self.namespaces.put(entry.namespace, names)
+        names.put(entry.name, entry)
+        entry.indexed = tuple(tuple(dict.fromkeys(index.keys(decoded))) for index in self.indexes)
+        gone = before.indexed if before is not None else ((),) * len(self.indexes)
+        place = (entry.namespace, entry.name)
+        for buckets, old, new in zip(self.buckets, gone, entry.indexed, strict=True):
+            for value in new:
+                bucket = buckets.get(value)
+                if bucket is None:
+                    bucket = buckets[value] = Ordered()
+                bucket.put(place, entry)
+            if old != new:
+                _drop(buckets, [value for value in old if value not in new], place)
+
+    def remove(self, entry: Entry) -> None:
+        names = self.namespaces.get(entry.namespace)
+        if names is not None:
+            names.pop(entry.name)
+            if not len(names):
+                self.namespaces.pop(entry.namespace)
+        for buckets, old in zip(self.buckets, entry.indexed, strict=True):
+            _drop(buckets, old, (entry.namespace, entry.name))
+
+    def entries(self, namespace: str) -> list[Entry]:
+        if namespace:
+            names = self.namespaces.get(namespace)
+            return [] if names is None else list(names.values())
+        return [entry for names in self.namespaces.values() for entry in names.values()]
+
+
+def _drop(buckets: dict[str, Ordered[tuple[str, str], Entry]], values: Iterable[str], place: tuple[str, str]) -> None:
+    for value in values:
+        bucket = buckets[value]
+        bucket.pop(place)
+        if not len(bucket):
+            del buckets[value]
+
+
+class Cache:
+    """Entries of every kind with the declared indexes; a `View` of what is in it now."""
+
+    def __init__(self, indexes: Iterable[Index[Any]], hot_max: int = HOT_MAX) -> None:
+        """Begin empty; `indexes` are all that `select` will be asked for."""
+        self._indexes = tuple(indexes)
+        self._tables: dict[Kind[Any], _Table] = {}
+        self._hot_max = hot_max
+        self._hot = Hot(hot_max)
+        self._revision = 0
+
+    @property
+    def revision(self) -> int:
+        """Every change up to this version is in the cache; single later ones may be, too."""
+        return self._revision
+
+    def advance(self, version: int) -> None:
+        """Say that every change up to `version` is now in; it never goes back."""
+        self._revision = max(self._revision, version)
+
+    def get(self, kind: Kind[T], namespace: str, name: str) -> T | None:
+        """The object, or None; the namespace is empty for cluster-scoped kinds."""
+        entry = self.entry(kind, namespace, name)
+        if entry is None:
+            return None
+        found: T = self._hot.read(entry)
+        return found
+
+    def list(self, kind: Kind[T], namespace: str = "") -> Sequence[T]:
+        """All objects of a kind in one namespace, or in all where it is empty, by (namespace, name)."""
+        read = self._hot.read
+        return [read(entry) for entry in self.entries(kind, namespace)]
+
+    def select(self, index: Index[T], value: str) -> Sequence[T]:
+        """The objects that a declared index holds under a value; KeyError for an index that was not declared."""
+        read = self._hot.read
+        return [read(entry) for entry in self.selected(index, value)]
+
+    def entry(self, kind: Kind[Any], namespace: str, name: str) -> Entry | None:
+        """The entry of an object, or None."""
+        table = self._tables.get(kind)
+        return None if table is None else table.get(namespace, name)
+
+    def entries(self, kind: Kind[Any], namespace: str = "") -> Sequence[Entry]:
+        """The entries of a kind in one namespace or in all, by (namespace, name)."""
+        table = self._tables.get(kind)
+        return [] if table is None else table.entries(namespace)
+
+    def selected(self, index: Index[Any], value: str) -> Sequence[Entry]:
+        """The entries that a declared index holds under a value, by (namespace, name)."""
+        table = self._table(index.kind)
+        bucket = table.buckets[table.order[index]].get(value)
+        return [] if bucket is None else list(bucket.values())
+
+    def count(self, index: Index[Any], value: str) -> int:
+        """How many objects a declared index holds under a value."""
+        table = self._table(index.kind)
+        bucket = table.buckets[table.order[index]].get(value)
+        return 0 if bucket is None else len(bucket)
+
+    def kinds(self) -> Iterator[Kind[Any]]:
+        """The kinds of which there are or were objects."""
+        return iter(self._tables)
+
+    def put(self, entry: Entry) -> Entry | None:
+        """Add or replace an object; return the entry it replaces.
+
+        Raises msgspec.DecodeError for bytes that are no object of the kind, and then changes nothing.
+        """
+        table = self._table(entry.kind)
+        before = table.get(entry.namespace, entry.name)
+        decoded = entry.object()
+        table.put(entry, decoded, before)
+        self._hot.keep(entry, decoded)
+        return before
+
+    def remove(self, kind: Kind[Any], namespace: str, name: str) -> Entry | None:
+        """Take an object out; return the entry that was there."""
+        table = self._table(kind)
+        before = table.get(namespace, name)
+        if before is not None:
+            table.remove(before)
+        return before
+
+    def _table(self, kind: Kind[Any]) -> _Table:
+        table = self._tables.get(kind)
+        if table is None:
+            table = _Table(tuple(index for index in self._indexes if index.kind is kind))
+            self._tables[kind] = table
+        return table

@@ -1,0 +1,43 @@
+"""What a controller is: the contract between a reconciler (pure) and the driver that runs it.
+
+A reconciler's module ends with one constant of this type. The driver watches the sources, queues the keys they map
+to, and calls `reconcile` with one key at a time; the same key never runs twice at once and not before the view holds
+what its last run wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mizzen.api.kinds import Kind
+from mizzen.engine.effects import Decision
+from mizzen.engine.values import Ids, Instant, Key
+from mizzen.engine.view import View
+
+Reconcile: TypeAlias = Callable[[Key, View, Instant, Ids], Decision]
+"""`reconcile(key, view, now, ids) -> Decision`: right after a restart, with no memory of earlier runs."""
+
+Mapper: TypeAlias = Callable[[Any, View], Iterable[Key]]
+"""`mapper(object, view) -> keys` to run because this object was added, changed or deleted.
+
+It is called with the object as it was before *and* as it is after a change; for a deletion with the last state.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Controller:
+    """One controller: whose keys it runs, on what changes, and how."""
+
+    name: str
+    """In Kubernetes' words, e.g. `deployment`; it labels the `workqueue_*` metrics and the logs."""
+    kind: Kind[Any]
+    """The kind whose objects are the keys; a change of such an object always queues its own key."""
+    reconcile: Reconcile
+    watches: tuple[tuple[Kind[Any], Mapper], ...] = ()
+    """Further kinds, with the function that says which keys a change of such an object concerns."""
+    resync_ms: int = 0
+    """Run every key again after this time even when nothing changes; 0: never."""
+    workers: int = 4
+    """How many keys may have their effects performed at the same time."""

@@ -1,0 +1,72 @@
+"""The declared indexes: which objects a decision can find without a scan.
+
+An index is named once here; the cache keeps all of `ALL` up to date. Declaring one costs a few hundred bytes per
+object of its kind, so it is for relations that reconcilers, the scheduler or the gateway follow for every change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mizzen.api import kinds
+from mizzen.api.kinds import Kind, Object
+from mizzen.api.types import core_v1, discovery_v1
+from mizzen.engine.view import Index
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+"""Names the service that an endpoint slice belongs to."""
+
+
+def namespaced(namespace: str, name: str) -> str:
+    """Return the index value for a named object within a namespace."""
+    return f"{namespace}/{name}"
+
+
+def _owner_uids(obj: Object) -> Iterable[str]:
+    return [reference.uid for reference in obj.metadata.owner_references]
+
+
+def _controller_uid(obj: Object) -> Iterable[str]:
+    return [reference.uid for reference in obj.metadata.owner_references if reference.controller] or [""]
+
+
+def _node_name(pod: core_v1.Pod) -> Iterable[str]:
+    return [pod.spec.node_name]
+
+
+def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
+    service = piece.metadata.labels.get(SERVICE_NAME_LABEL)
+    return [namespaced(piece.metadata.namespace, service)] if service else []
+
+
+def _regarding_uid(event: core_v1.Event) -> Iterable[str]:
+    uid = event.involved_object.uid
+    return [uid] if uid else []
+
+
+PODS_BY_NODE = Index("pods-by-node", kinds.POD, _node_name)
+"""Pods by the node they are bound to; under the empty string those that are bound to none."""
+PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
+"""Pods by the uid of their controlling owner; under the empty string those that nobody controls."""
+REPLICA_SETS_BY_CONTROLLER = Index("replicasets-by-controller", kinds.REPLICA_SET, _controller_uid)
+"""ReplicaSets by the uid of their controlling owner; under the empty string those that nobody controls."""
+ENDPOINT_SLICES_BY_SERVICE = Index("endpointslices-by-service", kinds.ENDPOINT_SLICE, _service_name)
+"""Endpoint slices by `namespace/name` of their service; see `namespaced`."""
+EVENTS_BY_REGARDING = Index("events-by-regarding", kinds.EVENT, _regarding_uid)
+"""Events by the uid of the object they tell about."""
+
+BY_OWNER: dict[Kind[Any], Index[Any]] = {
+    kind: Index(f"{kind.plural}-by-owner", kind, _owner_uids) for kind in kinds.KINDS if kind.stored
+}
+"""For every stored kind: its objects by the uid of any owner."""
+
+ALL: tuple[Index[Any], ...] = (
+    PODS_BY_NODE,
+    PODS_BY_CONTROLLER,
+    REPLICA_SETS_BY_CONTROLLER,
+    ENDPOINT_SLICES_BY_SERVICE,
+    EVENTS_BY_REGARDING,
+    *BY_OWNER.values(),
+)
+"""Every declared index."""
