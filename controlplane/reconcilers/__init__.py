@@ -1,0 +1,1 @@
+"""The controllers, each a pure reconciler."""

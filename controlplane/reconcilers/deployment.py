@@ -1,0 +1,269 @@
+"""Rolls a Deployment's ReplicaSets from one pod template to the next.
+
+One decision takes the next safe step: create the ReplicaSet of the newest template, grow it, or shrink the old ones,
+within the bounds of `rollout`. What the status says is in `deployment_status`, which ReplicaSet is which revision in
+`revisions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from controlplane.reconcilers import deployment_status as status
+from controlplane.reconcilers import ownership, podstate, revisions, rollout
+from mizzen.api import kinds, selectors
+from mizzen.api.kinds import Object
+from mizzen.api.types import apps_v1, meta_v1
+from mizzen.engine import indexes
+from mizzen.engine.controller import Controller
+from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, Update, UpdateStatus
+from mizzen.engine.values import Ids, Instant, Key
+from mizzen.engine.view import View
+
+COMPONENT = "deployment-controller"
+
+
+def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+    """One Deployment: its next step, and what its status says."""
+    owner = view.get(kinds.DEPLOYMENT, key.namespace, key.name)
+    if owner is None:
+        return Decision()
+    selector = selectors.from_field(owner.spec.selector)
+    found = ownership.candidates(view, indexes.REPLICA_SETS_BY_CONTROLLER, owner)
+    claimed = ownership.claim(owner, selector, found)
+    sets = revisions.split(owner, [rs for rs in claimed.owned if rs.metadata.deletion_timestamp is None])
+    effects: list[Effect] = list(claimed.effects)
+    news: status.News | None = None
+    if owner.metadata.deletion_timestamp is None and not claimed.effects:
+        step, news = _step(owner, sets, view)
+        effects += step
+    return _conclude(owner, sets, effects, news, now)
+
+
+def _conclude(
+    owner: apps_v1.Deployment, sets: revisions.Sets, effects: list[Effect], news: status.News | None, now: Instant
+) -> Decision:
+    """Adds what the Deployment itself is told: first the revision, with the next decision the status."""
+    current = status.status_of(owner, sets, news, now)
+    annotated = revisions.annotate_owner(owner, sets)
+    if annotated is not None:
+        effects.append(Update(annotated))
+    elif current != owner.status:
+        effects.append(UpdateStatus(msgspec.structs.replace(owner, status=current)))
+    return Decision(tuple(effects), wake_after_ms=status.deadline_in_ms(owner, current, now))
+
+
+def _step(owner: apps_v1.Deployment, sets: revisions.Sets, view: View) -> tuple[list[Effect], status.News | None]:
+    """The next changes of ReplicaSets."""
+    if owner.spec.paused:
+        return _scale_evenly(owner, sets), None
+    if _number_changed(owner, sets):
+        return _scale_evenly(owner, sets), None
+    if owner.spec.strategy.type == "Recreate":
+        shrink = [_scale(owner, rs, 0) for rs in sets.old if _replicas(rs)]
+        if shrink:
+            return [effect for pair in shrink for effect in pair], None
+        if _old_pods_run(sets, view):
+            return [], None
+    if sets.new is None:
+        return _create(owner, sets)
+    refreshed = revisions.annotate_new(owner, sets)
+    if refreshed is not None:
+        return [Update(refreshed)], status.found(sets.new.metadata.name)
+    return _grow(owner, sets, sets.new) or _shrink(owner, sets, sets.new) or _forget(owner, sets), None
+
+
+def _create(owner: apps_v1.Deployment, sets: revisions.Sets) -> tuple[list[Effect], status.News | None]:
+    """The ReplicaSet of the newest template; a name that another template has taken counts as a collision."""
+    desired, limit = _desired(owner), rollout.limits(owner)
+    taken = {rs.metadata.name for rs in sets.old}
+    collisions = owner.status.collision_count or 0
+    name_hash = rollout.template_hash(owner.spec.template, collisions)
+    if f"{owner.metadata.name}-{name_hash}" in taken:
+        return [], status.collision(collisions + 1)
+    total = sum(map(_replicas, sets.old))
+    rolling = owner.spec.strategy.type != "Recreate"
+    replicas = rollout.new_replicas(desired, total, 0, limit, rolling=rolling)
+    labels = {**owner.spec.template.metadata.labels, rollout.HASH_LABEL: name_hash}
+    template_metadata = msgspec.structs.replace(owner.spec.template.metadata, labels=labels)
+    selector = owner.spec.selector or meta_v1.LabelSelector()
+    made = apps_v1.ReplicaSet(
+        metadata=meta_v1.ObjectMeta(
+            name=f"{owner.metadata.name}-{name_hash}",
+            namespace=owner.metadata.namespace,
+            labels=labels,
+            annotations=revisions.annotations_for_new(owner, sets, desired + limit.surge),
+            owner_references=(ownership.controller_reference(owner),),
+        ),
+        spec=apps_v1.ReplicaSetSpec(
+            replicas=replicas,
+            min_ready_seconds=owner.spec.min_ready_seconds,
+            selector=msgspec.structs.replace(
+                selector, match_labels={**selector.match_labels, rollout.HASH_LABEL: name_hash}
+            ),
+            template=msgspec.structs.replace(owner.spec.template, metadata=template_metadata),
+        ),
+    )
+    effects: list[Effect] = [Create(made)]
+    if replicas:
+        effects.append(_event(owner, made.metadata.name, 0, replicas))
+    return effects, status.created(made.metadata.name)
+
+
+def _grow(owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.ReplicaSet) -> list[Effect]:
+    desired, have = _desired(owner), _replicas(new)
+    if have == desired:
+        return []
+    if have > desired:
+        return _scale(owner, new, desired)
+    total = have + sum(map(_replicas, sets.old))
+    rolling = owner.spec.strategy.type != "Recreate"
+    target = rollout.new_replicas(desired, total, have, rollout.limits(owner), rolling=rolling)
+    return _scale(owner, new, target) if target != have else []
+
+
+def _shrink(owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.ReplicaSet) -> list[Effect]:
+    old = [rs for rs in sets.old if _replicas(rs)]
+    targets = rollout.scale_down_old(
+        _desired(owner),
+        rollout.limits(owner),
+        _generation(new),
+        _replicas(new) - new.status.available_replicas,
+        [_generation(rs) for rs in old],
+    )
+    return [
+        effect for rs in old if rs.metadata.name in targets for effect in _scale(owner, rs, targets[rs.metadata.name])
+    ]
+
+
+def _scale_evenly(owner: apps_v1.Deployment, sets: revisions.Sets) -> list[Effect]:
+    """Follows a changed desired number without going on with the rollout."""
+    desired = _desired(owner)
+    active = [rs for rs in sets.all if _replicas(rs)]
+    if len(active) <= 1:
+        only = active[0] if active else sets.new or (sets.old[-1] if sets.old else None)
+        if only is None or (_replicas(only) == desired and not _annotation_differs(owner, only)):
+            return []
+        return _scale(owner, only, desired)
+    if sets.new is not None and _saturated(owner, sets.new):
+        return [effect for rs in sets.old if _replicas(rs) for effect in _scale(owner, rs, 0)]
+    if owner.spec.strategy.type == "Recreate":
+        return []
+    by_size = sorted(active, key=lambda rs: (-_replicas(rs), rs is not sets.new, rs.metadata.name))
+    targets = rollout.proportional(desired, rollout.limits(owner), [_generation(rs) for rs in by_size])
+    return [
+        effect
+        for rs in by_size
+        if _annotation_differs(owner, rs) or rs.metadata.name in targets
+        for effect in _scale(owner, rs, targets.get(rs.metadata.name, _replicas(rs)))
+    ]
+
+
+def _forget(owner: apps_v1.Deployment, sets: revisions.Sets) -> list[Effect]:
+    """Old revisions beyond the history limit, once the rollout is complete."""
+    limit = owner.spec.revision_history_limit
+    if limit is None or not status.is_complete(owner, status.counts(owner, sets)):
+        return []
+    idle = [
+        rs
+        for rs in sets.old
+        if not _replicas(rs) and not rs.status.replicas and rs.status.observed_generation >= rs.metadata.generation
+    ]
+    idle.sort(key=lambda rs: (revisions.revision_of(rs), rs.metadata.name))
+    return [
+        Delete(Key(kinds.REPLICA_SET.resource, rs.metadata.namespace, rs.metadata.name), rs.metadata.uid)
+        for rs in idle[: max(0, len(sets.old) - limit)]
+    ]
+
+
+def _scale(owner: apps_v1.Deployment, rs: apps_v1.ReplicaSet, target: int) -> list[Effect]:
+    have = _replicas(rs)
+    marks = revisions.size_marks(_desired(owner), _desired(owner) + rollout.limits(owner).surge)
+    metadata = msgspec.structs.replace(rs.metadata, annotations={**rs.metadata.annotations, **marks})
+    changed = msgspec.structs.replace(rs, metadata=metadata, spec=msgspec.structs.replace(rs.spec, replicas=target))
+    effects: list[Effect] = [Update(changed)]
+    if target != have:
+        effects.append(_event(owner, rs.metadata.name, have, target))
+    return effects
+
+
+def _event(owner: apps_v1.Deployment, name: str, have: int, target: int) -> Emit:
+    way = "up" if target > have else "down"
+    message = f"Scaled {way} replica set {name} from {have} to {target}"
+    return Emit(owner, "Normal", "ScalingReplicaSet", message, COMPONENT)
+
+
+def _number_changed(owner: apps_v1.Deployment, sets: revisions.Sets) -> bool:
+    return any(_replicas(rs) and _annotation_differs(owner, rs) for rs in sets.all)
+
+
+def _annotation_differs(owner: apps_v1.Deployment, rs: apps_v1.ReplicaSet) -> bool:
+    wanted = revisions.wanted_size(rs)
+    return wanted is not None and wanted != _desired(owner)
+
+
+def _saturated(owner: apps_v1.Deployment, rs: apps_v1.ReplicaSet) -> bool:
+    desired = _desired(owner)
+    return _replicas(rs) == desired == revisions.wanted_size(rs) and rs.status.available_replicas == desired
+
+
+def _old_pods_run(sets: revisions.Sets, view: View) -> bool:
+    return any(
+        pod.status.phase not in ("Succeeded", "Failed") or podstate.is_active(pod)
+        for rs in sets.old
+        for pod in view.select(indexes.PODS_BY_CONTROLLER, rs.metadata.uid)
+    )
+
+
+def _generation(rs: apps_v1.ReplicaSet) -> rollout.Generation:
+    return rollout.Generation(rs.metadata.name, _replicas(rs), min(rs.status.available_replicas, _replicas(rs)))
+
+
+def _replicas(rs: apps_v1.ReplicaSet) -> int:
+    return rs.spec.replicas if rs.spec.replicas is not None else 1
+
+
+def _desired(owner: apps_v1.Deployment) -> int:
+    return owner.spec.replicas if owner.spec.replicas is not None else 1
+
+
+def _set_owner(obj: Object, view: View) -> Iterable[Key]:
+    """A ReplicaSet's Deployment; for one without a controller, those that could adopt it."""
+    namespace = obj.metadata.namespace
+    reference = ownership.controller_of(obj)
+    if reference is not None:
+        return [Key(kinds.DEPLOYMENT.resource, namespace, reference.name)] if reference.kind == "Deployment" else []
+    return _matching(view.list(kinds.DEPLOYMENT, namespace), obj)
+
+
+def _matching(deployments: Sequence[apps_v1.Deployment], obj: Object) -> list[Key]:
+    return [
+        Key(kinds.DEPLOYMENT.resource, found.metadata.namespace, found.metadata.name)
+        for found in deployments
+        if selectors.from_field(found.spec.selector).matches(obj.metadata.labels)
+    ]
+
+
+def _pod_owner(obj: Object, view: View) -> Iterable[Key]:
+    """Only a Deployment that recreates waits for pods themselves."""
+    reference = ownership.controller_of(obj)
+    if reference is None or reference.kind != "ReplicaSet":
+        return []
+    rs = view.get(kinds.REPLICA_SET, obj.metadata.namespace, reference.name)
+    above = ownership.controller_of(rs) if rs is not None else None
+    if above is None or above.kind != "Deployment":
+        return []
+    deployment = view.get(kinds.DEPLOYMENT, obj.metadata.namespace, above.name)
+    if deployment is None or deployment.spec.strategy.type != "Recreate":
+        return []
+    return [Key(kinds.DEPLOYMENT.resource, obj.metadata.namespace, above.name)]
+
+
+CONTROLLER = Controller(
+    name="deployment",
+    kind=kinds.DEPLOYMENT,
+    reconcile=reconcile,
+    watches=((kinds.REPLICA_SET, _set_owner), (kinds.POD, _pod_owner)),
+)

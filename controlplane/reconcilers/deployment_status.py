@@ -1,0 +1,178 @@
+"""What a Deployment's status says: counts, and whether it is available and getting on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from controlplane.reconcilers import revisions, rollout
+from mizzen.api import times
+from mizzen.api.types import apps_v1
+from mizzen.engine.values import Instant
+
+NO_DEADLINE_S = 2_147_483_647
+"""The deadline that means none."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What this decision did that the Progressing condition tells, or a collision of names."""
+
+    reason: str = ""
+    message: str = ""
+    collision_count: int | None = None
+
+
+def created(name: str) -> News:
+    """A ReplicaSet was made."""
+    return News("NewReplicaSetCreated", f'Created new replica set "{name}"')
+
+
+def found(name: str) -> News:
+    """A ReplicaSet of the template was there."""
+    return News("FoundNewReplicaSet", f'Found new replica set "{name}"')
+
+
+def collision(count: int) -> News:
+    """The name that the template hashes to belongs to another template."""
+    return News(collision_count=count)
+
+
+def counts(owner: apps_v1.Deployment, sets: revisions.Sets) -> apps_v1.DeploymentStatus:
+    """The status with its numbers counted anew."""
+    total = sum(rs.spec.replicas if rs.spec.replicas is not None else 1 for rs in sets.all)
+    available = sum(rs.status.available_replicas for rs in sets.all)
+    return msgspec.structs.replace(
+        owner.status,
+        observed_generation=owner.metadata.generation,
+        replicas=sum(rs.status.replicas for rs in sets.all),
+        updated_replicas=sets.new.status.replicas if sets.new else 0,
+        ready_replicas=sum(rs.status.ready_replicas for rs in sets.all),
+        available_replicas=available,
+        unavailable_replicas=max(0, total - available),
+    )
+
+
+def is_complete(owner: apps_v1.Deployment, now_is: apps_v1.DeploymentStatus) -> bool:
+    """All replicas are updated and available, no old one is left, and this generation was seen."""
+    desired = owner.spec.replicas if owner.spec.replicas is not None else 1
+    return (
+        now_is.updated_replicas == desired
+        and now_is.replicas == desired
+        and now_is.available_replicas == desired
+        and now_is.observed_generation >= owner.metadata.generation
+    )
+
+
+def status_of(
+    owner: apps_v1.Deployment, sets: revisions.Sets, news: News | None, now: Instant
+) -> apps_v1.DeploymentStatus:
+    """The whole status."""
+    current = counts(owner, sets)
+    if news is not None and news.collision_count is not None:
+        return msgspec.structs.replace(current, collision_count=news.collision_count)
+    conditions = {c.type: c for c in owner.status.conditions}
+    available = _available(owner, current)
+    conditions["Available"] = _set(conditions.get("Available"), available, now)
+    progressing = _progressing(owner, sets, current, news, conditions.get("Progressing"), now)
+    if progressing is not None:
+        touched = progressing.reason == "ReplicaSetUpdated"
+        conditions["Progressing"] = _set(conditions.get("Progressing"), progressing, now, touch=touched)
+    elif owner.spec.progress_deadline_seconds is None:
+        conditions.pop("Progressing", None)
+    return msgspec.structs.replace(current, conditions=tuple(conditions.values()))
+
+
+def _available(owner: apps_v1.Deployment, now_is: apps_v1.DeploymentStatus) -> apps_v1.DeploymentCondition:
+    desired = owner.spec.replicas if owner.spec.replicas is not None else 1
+    if now_is.available_replicas >= desired - rollout.limits(owner).unavailable:
+        return _condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+    return _condition(
+        "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."
+    )
+
+
+def _progressing(
+    owner: apps_v1.Deployment,
+    sets: revisions.Sets,
+    now_is: apps_v1.DeploymentStatus,
+    news: News | None,
+    before: apps_v1.DeploymentCondition | None,
+    now: Instant,
+) -> apps_v1.DeploymentCondition | None:
+    """The Progressing condition as it shall be; None leaves it as it is."""
+    if not _has_deadline(owner):
+        return None
+    if owner.spec.paused:
+        if before is not None and before.reason == "ProgressDeadlineExceeded":
+            return None
+        return _condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused")
+    if before is not None and before.reason == "DeploymentPaused":
+        return _condition("Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed")
+    if news is not None:
+        return _condition("Progressing", "True", news.reason, news.message)
+    name = f'ReplicaSet "{sets.new.metadata.name}"' if sets.new else f'Deployment "{owner.metadata.name}"'
+    if is_complete(owner, now_is):
+        return _condition("Progressing", "True", "NewReplicaSetAvailable", f"{name} has successfully progressed.")
+    if before is not None and before.reason == "NewReplicaSetAvailable" and now_is.replicas == now_is.updated_replicas:
+        # A rollout that was once complete stays so while pods come and go.
+        return None
+    if _advanced(owner.status, now_is):
+        return _condition("Progressing", "True", "ReplicaSetUpdated", f"{name} is progressing.")
+    if before is not None and _overdue(owner, before, now):
+        return _condition("Progressing", "False", "ProgressDeadlineExceeded", f"{name} has timed out progressing.")
+    return None
+
+
+def _advanced(before: apps_v1.DeploymentStatus, now_is: apps_v1.DeploymentStatus) -> bool:
+    return (
+        now_is.updated_replicas > before.updated_replicas
+        or now_is.replicas - now_is.updated_replicas < before.replicas - before.updated_replicas
+        or now_is.ready_replicas > before.ready_replicas
+        or now_is.available_replicas > before.available_replicas
+    )
+
+
+def _has_deadline(owner: apps_v1.Deployment) -> bool:
+    return owner.spec.progress_deadline_seconds not in (None, NO_DEADLINE_S)
+
+
+def _overdue(owner: apps_v1.Deployment, before: apps_v1.DeploymentCondition, now: Instant) -> bool:
+    if before.reason == "ProgressDeadlineExceeded":
+        return True
+    if before.reason == "NewReplicaSetAvailable" or not before.last_update_time:
+        return False
+    deadline_s = owner.spec.progress_deadline_seconds or 0
+    return now >= times.parse(before.last_update_time) + deadline_s * 1000
+
+
+def deadline_in_ms(owner: apps_v1.Deployment, now_is: apps_v1.DeploymentStatus, now: Instant) -> int | None:
+    """When to look at the progress again; None while nothing is awaited."""
+    before = next((c for c in now_is.conditions if c.type == "Progressing"), None)
+    if before is None or not _has_deadline(owner) or not before.last_update_time or owner.spec.paused:
+        return None
+    if before.reason in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
+        return None
+    deadline_s = owner.spec.progress_deadline_seconds or 0
+    return max(1, times.parse(before.last_update_time) + deadline_s * 1000 - now)
+
+
+def _condition(type_: str, status: str, reason: str, message: str) -> apps_v1.DeploymentCondition:
+    return apps_v1.DeploymentCondition(type=type_, status=status, reason=reason, message=message)
+
+
+def _set(
+    before: apps_v1.DeploymentCondition | None,
+    wanted: apps_v1.DeploymentCondition,
+    now: Instant,
+    *,
+    touch: bool = False,
+) -> apps_v1.DeploymentCondition:
+    """Keeps the time of the last transition while the status stays; the update time while nothing changed."""
+    stamp = times.render(now)
+    if before is not None and before.status == wanted.status:
+        if before.reason == wanted.reason and not touch:
+            return msgspec.structs.replace(before, message=wanted.message)
+        return msgspec.structs.replace(wanted, last_transition_time=before.last_transition_time, last_update_time=stamp)
+    return msgspec.structs.replace(wanted, last_transition_time=stamp, last_update_time=stamp)

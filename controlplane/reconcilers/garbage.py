@@ -1,0 +1,138 @@
+"""Deletes what has lost its owners, and carries out foreground and orphaning deletion.
+
+An object with owner references goes when none of its owners exists any more. An owner that is deleted in the
+foreground stays until its blocking dependents are gone; one that orphans stays until they have let go of it.
+Owners of kinds that the table does not have are taken to exist: better a leftover than a loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mizzen.api import kinds
+from mizzen.api.kinds import Kind, Object
+from mizzen.api.types import meta_v1
+from mizzen.engine import indexes
+from mizzen.engine.controller import Controller
+from mizzen.engine.effects import Decision, Delete, Effect, Update
+from mizzen.engine.values import Ids, Instant, Key
+from mizzen.engine.view import View
+
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+
+
+def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+    """One object, as a dependent and as an owner."""
+    obj = view.get(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
+    if obj is None:
+        return Decision()
+    if obj.metadata.deletion_timestamp is not None:
+        return _leaving(obj, view)
+    references = obj.metadata.owner_references
+    if not references:
+        return Decision()
+    alive = [owner for owner in references if _exists(owner, obj, view)]
+    if alive and not _waited_for(obj, view):
+        if len(alive) < len(references):
+            metadata = msgspec.structs.replace(obj.metadata, owner_references=tuple(alive))
+            return Decision((Update(msgspec.structs.replace(obj, metadata=metadata)),))
+        return Decision()
+    dependents = any(True for _ in _dependents(obj, view))
+    propagation = "Foreground" if alive and dependents else "Background"
+    return Decision((Delete(key, obj.metadata.uid, propagation=propagation),))
+
+
+def _leaving(obj: Any, view: View) -> Decision:
+    """An owner on its way out: what its dependents must do first."""
+    finalizers = obj.metadata.finalizers
+    if ORPHAN in finalizers:
+        effects: list[Effect] = [Update(_without_owner(d, obj.metadata.uid)) for d in _dependents(obj, view)]
+        return Decision(tuple(effects) or (_without_finalizer(obj, ORPHAN),))
+    if FOREGROUND in finalizers:
+        blocking = [d for d in _dependents(obj, view) if _blocks(d, obj.metadata.uid)]
+        if not blocking:
+            return Decision((_without_finalizer(obj, FOREGROUND),))
+        return Decision(
+            tuple(
+                Delete(_key(d), d.metadata.uid, propagation="Foreground")
+                for d in blocking
+                if d.metadata.deletion_timestamp is None
+            )
+        )
+    return Decision()
+
+
+def _exists(owner: meta_v1.OwnerReference, obj: Object, view: View) -> bool:
+    kind = kinds.BY_KIND.get((owner.api_version, owner.kind))
+    if kind is None:
+        return True
+    found = view.get(kind, obj.metadata.namespace if kind.namespaced else "", owner.name)
+    return found is not None and found.metadata.uid == owner.uid
+
+
+def _waited_for(obj: Object, view: View) -> bool:
+    """Every living owner is being deleted in the foreground and waits for this object."""
+    owners = []
+    for reference in obj.metadata.owner_references:
+        kind = kinds.BY_KIND.get((reference.api_version, reference.kind))
+        if kind is None:
+            return False
+        found = view.get(kind, obj.metadata.namespace if kind.namespaced else "", reference.name)
+        if found is not None and found.metadata.uid == reference.uid:
+            owners.append((reference, found))
+    return bool(owners) and all(
+        reference.block_owner_deletion
+        and found.metadata.deletion_timestamp is not None
+        and FOREGROUND in found.metadata.finalizers
+        for reference, found in owners
+    )
+
+
+def _dependents(obj: Object, view: View) -> Iterable[Any]:
+    for index in indexes.BY_OWNER.values():
+        yield from view.select(index, obj.metadata.uid)
+
+
+def _blocks(obj: Object, uid: str) -> bool:
+    return any(r.uid == uid and r.block_owner_deletion for r in obj.metadata.owner_references)
+
+
+def _without_owner(obj: Any, uid: str) -> Any:
+    kept = tuple(r for r in obj.metadata.owner_references if r.uid != uid)
+    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, owner_references=kept))
+
+
+def _without_finalizer(obj: Any, finalizer: str) -> Update:
+    kept = tuple(f for f in obj.metadata.finalizers if f != finalizer)
+    return Update(msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, finalizers=kept)))
+
+
+def _key(obj: Any) -> Key:
+    return Key(kinds.kind_of(obj).resource, obj.metadata.namespace, obj.metadata.name)
+
+
+def _related(obj: Object, view: View) -> Iterable[Key]:
+    """The object itself, what it owns, and what owns it."""
+    found = [_key(obj), *(_key(dependent) for dependent in _dependents(obj, view))]
+    for reference in obj.metadata.owner_references:
+        kind = kinds.BY_KIND.get((reference.api_version, reference.kind))
+        if kind is not None:
+            found.append(Key(kind.resource, obj.metadata.namespace if kind.namespaced else "", reference.name))
+    return found
+
+
+def _watched() -> tuple[Kind[Any], ...]:
+    """Everything stored but what changes all the time and never owns or is owned."""
+    return tuple(kind for kind in kinds.KINDS if kind.stored and kind not in (kinds.EVENT, kinds.LEASE))
+
+
+CONTROLLER = Controller(
+    name="garbage_collector",
+    kind=kinds.REPLICA_SET,
+    reconcile=reconcile,
+    watches=tuple((kind, _related) for kind in _watched()),
+)

@@ -1,0 +1,82 @@
+"""Who controls what: references from an object to its owner, and claiming what matches a selector.
+
+Adopt and release follow Kubernetes: an object without a controller that matches is adopted, one that is ours and no
+longer matches is released, and what another controls is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+
+from mizzen.api import kinds
+from mizzen.api.kinds import Object
+from mizzen.api.selectors import Selector
+from mizzen.api.types import meta_v1
+from mizzen.engine.effects import Effect, Update
+from mizzen.engine.view import Index, View
+
+T = TypeVar("T", bound=Object)
+
+
+def controller_reference(owner: Object) -> meta_v1.OwnerReference:
+    """The reference by which `owner` controls what carries it."""
+    return meta_v1.OwnerReference(
+        api_version=kinds.kind_of(owner).api_version,
+        kind=kinds.kind_of(owner).kind,
+        name=owner.metadata.name,
+        uid=owner.metadata.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
+
+
+def controller_of(obj: Object) -> meta_v1.OwnerReference | None:
+    """The reference to the object's controller, if it has one."""
+    return next((reference for reference in obj.metadata.owner_references if reference.controller), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Generic[T]):
+    """What an owner has, and the changes of ownership that make it so."""
+
+    owned: tuple[T, ...]
+    effects: tuple[Effect, ...]
+
+
+def candidates(view: View, by_controller: Index[T], owner: Object) -> list[T]:
+    """What an owner has or could adopt: what it controls, and what nobody in its namespace controls."""
+    namespace = owner.metadata.namespace
+    free = [obj for obj in view.select(by_controller, "") if obj.metadata.namespace == namespace]
+    return [*view.select(by_controller, owner.metadata.uid), *free]
+
+
+def claim(owner: Object, selector: Selector, found: Iterable[T]) -> Claim[T]:
+    """Sorts what was found in the owner's namespace into its own; `owned` does not hold what is only now adopted.
+
+    An adopted object counts from the next decision on, when the store has confirmed the adoption.
+    """
+    owned: list[T] = []
+    effects: list[Effect] = []
+    leaving = owner.metadata.deletion_timestamp is not None
+    for obj in found:
+        controller = controller_of(obj)
+        matches = selector.matches(obj.metadata.labels)
+        if controller is None:
+            if matches and not leaving and obj.metadata.deletion_timestamp is None:
+                effects.append(_with_references(obj, (*obj.metadata.owner_references, controller_reference(owner))))
+        elif controller.uid == owner.metadata.uid:
+            if matches:
+                owned.append(obj)
+            elif not leaving and obj.metadata.deletion_timestamp is None:
+                kept = tuple(r for r in obj.metadata.owner_references if r.uid != owner.metadata.uid)
+                effects.append(_with_references(obj, kept))
+    return Claim(tuple(owned), tuple(effects))
+
+
+def _with_references(obj: Object, references: tuple[meta_v1.OwnerReference, ...]) -> Update:
+    metadata = msgspec.structs.replace(obj.metadata, owner_references=references)
+    return Update(msgspec.structs.replace(obj, metadata=metadata))  # type: ignore[type-var]

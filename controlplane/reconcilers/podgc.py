@@ -1,0 +1,67 @@
+"""Removes the objects of pods that no node will ever report gone: their node does not exist any more.
+
+A finished or terminating pod that was never bound is nobody's to clean up either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from mizzen.api import kinds, times
+from mizzen.api.kinds import Object
+from mizzen.api.types import core_v1
+from mizzen.engine import indexes
+from mizzen.engine.controller import Controller
+from mizzen.engine.effects import Decision, Delete, Effect, UpdateStatus
+from mizzen.engine.values import Ids, Instant, Key
+from mizzen.engine.view import View
+
+QUARANTINE_MS = 40_000
+"""How long a pod's node must have been absent: a node that is being registered again comes back within this."""
+
+
+def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+    """One pod: gone when its node is."""
+    pod = view.get(kinds.POD, key.namespace, key.name)
+    if pod is None:
+        return Decision()
+    if not pod.spec.node_name:
+        orphan = pod.metadata.deletion_timestamp is not None
+        return Decision((Delete(key, pod.metadata.uid, grace_period_s=0),) if orphan else ())
+    if view.get(kinds.NODE, "", pod.spec.node_name) is not None:
+        return Decision()
+    created = times.parse(pod.metadata.creation_timestamp) if pod.metadata.creation_timestamp else now
+    if now < created + QUARANTINE_MS:
+        return Decision(wake_after_ms=created + QUARANTINE_MS - now)
+    effects: list[Effect] = []
+    if pod.status.phase not in ("Succeeded", "Failed"):
+        effects.append(UpdateStatus(_failed(pod, now)))
+    return Decision((*effects, Delete(key, pod.metadata.uid, grace_period_s=0)))
+
+
+def _failed(pod: core_v1.Pod, now: Instant) -> core_v1.Pod:
+    target = core_v1.PodCondition(
+        type="DisruptionTarget",
+        status="True",
+        reason="DeletionByPodGC",
+        message="PodGC: node no longer exists",
+        last_transition_time=times.render(now),
+    )
+    others = tuple(c for c in pod.status.conditions if c.type != target.type)
+    return msgspec.structs.replace(
+        pod, status=msgspec.structs.replace(pod.status, phase="Failed", conditions=(*others, target))
+    )
+
+
+def _pods_of_node(obj: Object, view: View) -> Iterable[Key]:
+    return [
+        Key(kinds.POD.resource, pod.metadata.namespace, pod.metadata.name)
+        for pod in view.select(indexes.PODS_BY_NODE, obj.metadata.name)
+    ]
+
+
+CONTROLLER = Controller(
+    name="pod_garbage_collector", kind=kinds.POD, reconcile=reconcile, watches=((kinds.NODE, _pods_of_node),)
+)

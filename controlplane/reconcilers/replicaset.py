@@ -1,0 +1,111 @@
+"""Keeps the number of pods that a ReplicaSet asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from controlplane.reconcilers import ownership, podstate
+from mizzen.api import kinds, selectors
+from mizzen.api.kinds import Object
+from mizzen.api.types import apps_v1, core_v1, meta_v1
+from mizzen.engine import indexes
+from mizzen.engine.controller import Controller
+from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, UpdateStatus
+from mizzen.engine.values import Ids, Instant, Key
+from mizzen.engine.view import View
+
+COMPONENT = "replicaset-controller"
+BURST = 500
+"""Pods created or deleted in one decision; what is left over follows at once, on the view that shows these."""
+
+
+def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+    """One ReplicaSet: claim its pods, create or delete the difference, report what there is."""
+    owner = view.get(kinds.REPLICA_SET, key.namespace, key.name)
+    if owner is None:
+        return Decision()
+    selector = selectors.from_field(owner.spec.selector)
+    claimed = ownership.claim(owner, selector, ownership.candidates(view, indexes.PODS_BY_CONTROLLER, owner))
+    active = [pod for pod in claimed.owned if podstate.is_active(pod)]
+    effects: list[Effect] = list(claimed.effects)
+    if owner.metadata.deletion_timestamp is None and not claimed.effects:
+        effects += _scale(owner, active, ids)
+    status = _status(owner, active, now)
+    if status != owner.status:
+        effects.append(UpdateStatus(msgspec.structs.replace(owner, status=status)))
+    return Decision(tuple(effects), wake_after_ms=_next_available(owner, active, now))
+
+
+def _scale(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], ids: Ids) -> list[Effect]:
+    wanted = owner.spec.replicas if owner.spec.replicas is not None else 1
+    effects: list[Effect] = []
+    for _ in range(min(BURST, wanted - len(active))):
+        pod = pod_from_template(owner, owner.spec.template, ids)
+        effects.append(Create(pod))
+        effects.append(Emit(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}", COMPONENT))
+    for pod in podstate.in_order_of_deletion(active)[: max(0, min(BURST, len(active) - wanted))]:
+        name = pod.metadata.name
+        effects.append(Delete(Key(kinds.POD.resource, pod.metadata.namespace, name), pod.metadata.uid))
+        effects.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}", COMPONENT))
+    return effects
+
+
+def pod_from_template(owner: Object, template: core_v1.PodTemplateSpec, ids: Ids) -> core_v1.Pod:
+    """A new pod of a template, controlled by `owner`."""
+    prefix = f"{owner.metadata.name}-"
+    return core_v1.Pod(
+        metadata=meta_v1.ObjectMeta(
+            generate_name=prefix,
+            name=prefix + ids.suffix(f"pod/{owner.metadata.uid}"),
+            namespace=owner.metadata.namespace,
+            labels=template.metadata.labels,
+            annotations=template.metadata.annotations,
+            finalizers=template.metadata.finalizers,
+            owner_references=(ownership.controller_reference(owner),),
+        ),
+        spec=template.spec,
+    )
+
+
+def _status(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], now: Instant) -> apps_v1.ReplicaSetStatus:
+    labels = owner.spec.template.metadata.labels
+    return msgspec.structs.replace(
+        owner.status,
+        replicas=len(active),
+        fully_labeled_replicas=sum(_has_all(pod.metadata.labels.items(), labels.items()) for pod in active),
+        ready_replicas=sum(map(podstate.is_ready, active)),
+        available_replicas=sum(podstate.available_in_ms(p, owner.spec.min_ready_seconds, now) == 0 for p in active),
+        observed_generation=owner.metadata.generation,
+    )
+
+
+def _has_all(have: Iterable[tuple[str, str]], wanted: Iterable[tuple[str, str]]) -> bool:
+    return set(wanted) <= set(have)
+
+
+def _next_available(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], now: Instant) -> int | None:
+    waits = [podstate.available_in_ms(pod, owner.spec.min_ready_seconds, now) for pod in active]
+    return min((wait for wait in waits if wait), default=None)
+
+
+def _owner_keys(obj: Object, view: View) -> Iterable[Key]:
+    """A pod's ReplicaSet; for a pod without a controller, those that could adopt it."""
+    namespace = obj.metadata.namespace
+    reference = ownership.controller_of(obj)
+    if reference is not None:
+        return [Key(kinds.REPLICA_SET.resource, namespace, reference.name)] if reference.kind == "ReplicaSet" else []
+    return [
+        Key(kinds.REPLICA_SET.resource, namespace, candidate.metadata.name)
+        for candidate in view.list(kinds.REPLICA_SET, namespace)
+        if selectors.from_field(candidate.spec.selector).matches(obj.metadata.labels)
+    ]
+
+
+CONTROLLER = Controller(
+    name="replicaset",
+    kind=kinds.REPLICA_SET,
+    reconcile=reconcile,
+    watches=((kinds.POD, _owner_keys),),
+)

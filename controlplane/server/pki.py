@@ -1,0 +1,221 @@
+"""The cluster's certificates: one authority, and what it signs.
+
+The authority signs the control plane's own certificate, the administrator's, and one per node. A node proves who it
+is with the common name `system:node:NAME` and the organisation `system:nodes`, the administrator with the
+organisation `system:masters`; these are Kubernetes' own names, so that its tools and habits fit.
+
+All keys are P-256. Files are written once and reused at every start; a certificate that runs out within a month, or
+lacks a name that is wanted now, is issued again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mizzen.engine.values import Instant
+
+CA_VALID_DAYS = 3650
+CERTIFICATE_VALID_DAYS = 365
+RENEW_BEFORE_DAYS = 30
+BACKDATE_MINUTES = 5
+"""Certificates are valid a little before they are made, because clocks of machines differ."""
+
+NODE_PREFIX = "system:node:"
+NODES_GROUP = "system:nodes"
+ADMIN_USER = "kubernetes-admin"
+ADMIN_GROUP = "system:masters"
+
+
+class BadRequest(ValueError):
+    """A certificate signing request that can't be signed; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The certificate in PEM."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key in PEM (PKCS 8, not encrypted)."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a certificate speaks for, and as what."""
+
+    common_name: str
+    organizations: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """Host names and addresses, for servers."""
+    server: bool = False
+    client: bool = True
+
+
+class Pki:
+    """The authority in one folder, and the certificates beside it."""
+
+    def __init__(self, folder: Path, authority: KeyPair) -> None:
+        self.folder = folder
+        self.authority = authority
+
+    @classmethod
+    def open(cls, folder: Path, now: Instant) -> Pki:
+        """The authority in `folder`, made on the first start. Raises OSError when the folder can't be written."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (folder / "ca.key").exists():
+            return cls(folder, _read(folder, "ca"))
+        authority = _make_authority(now)
+        _write(folder, "ca", authority)
+        return cls(folder, authority)
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The authority's certificate in PEM."""
+        return self.authority.certificate_pem
+
+    @property
+    def ca_hash(self) -> str:
+        """SHA-256 over the authority's certificate in DER, in hex: what a join token carries."""
+        return hashlib.sha256(self.authority.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+    def pair(self, name: str, subject: Subject, now: Instant) -> KeyPair:
+        """The certificate kept as `name`; issued when there is none, it runs out soon, or names are missing in it."""
+        if (self.folder / f"{name}.key").exists():
+            found = _read(self.folder, name)
+            soon = _moment(now) + timedelta(days=RENEW_BEFORE_DAYS)
+            if found.certificate.not_valid_after_utc > soon and set(subject.names) <= _names_in(found.certificate):
+                return found
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = KeyPair(self._sign(subject, key.public_key(), now), key)
+        _write(self.folder, name, made)
+        return made
+
+    def sign_node(self, csr_pem: bytes, node: str, now: Instant) -> bytes:
+        """Signs a node's request; the name in the certificate is `node`, whatever the request says.
+
+        Raises BadRequest when the request is not one, or its signature is wrong.
+        """
+        try:
+            csr = x509.load_pem_x509_csr(csr_pem)
+        except ValueError as error:
+            raise BadRequest("csr: not a certificate signing request in PEM") from error
+        public_key = csr.public_key()
+        if not csr.is_signature_valid or not isinstance(public_key, ec.EllipticCurvePublicKey):
+            raise BadRequest("csr: needs a valid signature by an elliptic-curve key (P-256)")
+        subject = Subject(NODE_PREFIX + node, (NODES_GROUP,))
+        return self._sign(subject, public_key, now).public_bytes(serialization.Encoding.PEM)
+
+    def _sign(self, subject: Subject, public_key: ec.EllipticCurvePublicKey, now: Instant) -> x509.Certificate:
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH] if subject.server else []
+        usages += [ExtendedKeyUsageOID.CLIENT_AUTH] if subject.client else []
+        builder = (
+            _builder(_name(subject.common_name, subject.organizations), now, CERTIFICATE_VALID_DAYS)
+            .issuer_name(self.authority.certificate.subject)
+            .public_key(public_key)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(_issuer_id(self.authority.certificate), critical=False)
+        )
+        if subject.names:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_general(n) for n in subject.names]), False)
+        return builder.sign(self.authority.key, hashes.SHA256())
+
+
+def _make_authority(now: Instant) -> KeyPair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("mizzen-ca", ())
+    usage = x509.KeyUsage(
+        digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    certificate = (
+        _builder(name, now, CA_VALID_DAYS)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return KeyPair(certificate, key)
+
+
+def _builder(subject: x509.Name, now: Instant, days: int) -> x509.CertificateBuilder:
+    start = _moment(now)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start - timedelta(minutes=BACKDATE_MINUTES))
+        .not_valid_after(start + timedelta(days=days))
+    )
+
+
+def _issuer_id(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+
+def _name(common_name: str, organizations: Sequence[str]) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization) for organization in organizations]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _names_in(certificate: x509.Certificate) -> set[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(name.value) for name in names}
+
+
+def _moment(now: Instant) -> datetime:
+    return datetime.fromtimestamp(now // 1000, UTC)
+
+
+def _read(folder: Path, name: str) -> KeyPair:
+    certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
+    key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise BadRequest(f"{folder / name}.key: not an elliptic-curve key")
+    return KeyPair(certificate, key)
+
+
+def _write(folder: Path, name: str, pair: KeyPair) -> None:
+    """The key last: a pair counts as there when its key is."""
+    for suffix, data, mode in (("crt", pair.certificate_pem, 0o644), ("key", pair.key_pem, 0o600)):
+        scratch = folder / f".{name}.{suffix}.new"
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(folder / f"{name}.{suffix}")
