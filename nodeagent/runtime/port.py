@@ -10,7 +10,7 @@ agent needs no memory of its own to adopt what runs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from nodeagent.runtime.values import (
@@ -73,7 +73,8 @@ class Runtime(Protocol):
     async def create_sandbox(self, spec: SandboxSpec) -> SandboxState:
         """A new running sandbox for the pod.
 
-        Idempotent by pod uid and attempt: one that is running already is returned. Raises `StartFailed`.
+        Idempotent by pod uid and attempt: one that is running already is returned, one that has ended is replaced.
+        Raises `StartFailed`.
         """
         ...
 
@@ -96,7 +97,8 @@ class Runtime(Protocol):
     async def stop_container(self, container_id: str, grace_s: int, signal: str = "") -> None:
         """Ask the container to end with its stop signal (or `signal`), kill it after the grace; returns when ended.
 
-        Not running is success. Raises `ContainerNotFound`. Cancelling stops the waiting and the later kill.
+        Not running is success. Raises `ContainerNotFound`. Cancelling ends only the waiting, the engine goes on;
+        to shorten the grace, kill the container meanwhile.
         """
         ...
 
@@ -115,8 +117,11 @@ class Runtime(Protocol):
         """Everything there is of ours, running or not. Cheap when nothing has changed since the last call."""
         ...
 
-    def events(self) -> AsyncIterator[Event]:
-        """Hints of changes, without end: reconnects by itself; starts with a `resync` on each connection."""
+    def events(self) -> AsyncGenerator[Event, None]:
+        """Hints of changes, without end: reconnects by itself; starts with a `resync` on each connection.
+
+        Whoever stops reading closes it (`contextlib.aclosing`), here and for `logs`.
+        """
         ...
 
     # images
@@ -148,7 +153,7 @@ class Runtime(Protocol):
 
     # streams
 
-    def logs(self, container_id: str, query: LogQuery) -> AsyncIterator[tuple[Stream, bytes]]:
+    def logs(self, container_id: str, query: LogQuery) -> AsyncGenerator[tuple[Stream, bytes], None]:
         """The container's output, in pieces that need not end with lines. Raises `ContainerNotFound`."""
         ...
 

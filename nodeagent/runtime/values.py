@@ -40,6 +40,8 @@ class RuntimeInfo:
     api_version: str
     cgroup_version: int
     """1 or 2."""
+    cgroup_driver: str
+    """`cgroupfs`, or `systemd`: then a cgroup parent must be a slice."""
     os: str
     """The operating system as `/etc/os-release` names it."""
     architecture: str
