@@ -66,8 +66,6 @@ class Lab:
             state.machines[name] = _new_machine(state, name, number, far=number in set(far), disk_mb=disk_mb)
         self._file.save(state)
         self._write_hosts(state)
-        for machine in state.machines.values():
-            switch.plug_in(machine)
         self._in_parallel(Machine.boot, self.machines)
         return self
 
@@ -194,6 +192,7 @@ def _new_machine(state: LabState, name: str, number: int, far: bool, disk_mb: in
         name=name,
         address=f"{subnet}.{10 + number}",
         gateway=f"{subnet}.254",
+        mac=f"02:4d:5a:{state.id[:2]}:{state.id[2:]}:{number:02x}",
         bridge="br1" if far else "br0",
         disk_mb=disk_mb,
         services=services,

@@ -1,7 +1,7 @@
 """One machine of the lab: power, cable, disk, and the programs that run on it.
 
-A machine is a set of namespaces (network, mount, pid, host name, IPC, control group) around a PID 1. Its network
-namespace and its disk outlive a power-off; everything else dies with PID 1, as on metal.
+A machine is a set of namespaces (network, mount, pid, host name, IPC, control group) around a PID 1. Its disk, its
+network address and the state of its cable outlive a power-off; everything else goes, as on metal.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Machine:
     """A handle on one machine of a lab; made by `Lab`, which owns the record that `save` writes."""
 
     def __init__(self, lab: LabState, state: MachineState, folder: Path, save: Callable[[], None]) -> None:
-        self._lab = lab
         self._state = state
+        self._switch = Switch(lab)
         self._save = save
         self.folder = folder
         self.name = state.name
@@ -67,6 +67,8 @@ class Machine:
         disk.mkdir(parents=True, exist_ok=True)
         image = self._disk_image()
         self._cgroup.create()
+        self._switch.unplug(self._state)  # what a PID 1 that died by itself left
+        self._switch.plug_in(self._state)
         inside, ours = os.pipe()
         try:
             spawn(
@@ -96,6 +98,7 @@ class Machine:
         self._cgroup.kill()
         if self._state.init is not None:
             self._state.init.send(signal.SIGKILL)
+        self._switch.unplug(self._state)
         self._state.init = None
         for service in self._state.services.values():
             service.process = None
@@ -103,11 +106,11 @@ class Machine:
 
     def cut(self) -> None:
         """Pull the network cable at the switch."""
-        Switch(self._lab).set_link(self.name, up=False)
+        self._set_cut(True)
 
     def heal(self) -> None:
         """Plug the network cable in again."""
-        Switch(self._lab).set_link(self.name, up=True)
+        self._set_cut(False)
 
     def freeze(self) -> None:
         """Stop all processes where they stand, containers too, as a hung hypervisor would."""
@@ -233,6 +236,12 @@ class Machine:
             raise LabError(f"Docker on {self.name} does not answer:\n{tail(self.log(DOCKERD))}") from error
         if self.pid(DOCKERD) is None:
             raise LabError(f"Docker on {self.name} ended {starts} times:\n{tail(self.log(DOCKERD))}")
+
+    def _set_cut(self, cut: bool) -> None:
+        self._state.cut = cut
+        self._save()
+        if self.running:
+            self._switch.set_link(self._state)
 
     def _init(self) -> Process:
         if self._state.init is None or not self._state.init.alive():

@@ -30,7 +30,9 @@ class MachineState(msgspec.Struct):
     name: str
     address: str
     gateway: str
+    mac: str
     bridge: str
+    cut: bool = False
     disk_mb: int = 0
     init: Process | None = None
     services: dict[str, ServiceState] = {}

@@ -66,25 +66,13 @@ class Switch:
         sh("ip", "route", "add", f"{near}.0/22", "via", f"{box}.2", "dev", self._uplink)
 
     def plug_in(self, machine: MachineState) -> None:
-        """Make the machine's network namespace with its `eth0` on the right Ethernet."""
+        """Make a network namespace for a machine that is switched on, with its `eth0` on the right Ethernet."""
         netns = self._state.netns(machine.name)
         sh("ip", "netns", "add", netns)
-        sh(
-            "ip",
-            "link",
-            "add",
-            "eth0",
-            "netns",
-            netns,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            machine.name,
-            "netns",
-            self.netns,
-        )
-        batch(self.netns, f"link set {machine.name} master {machine.bridge}", f"link set {machine.name} up")
+        ends = ("eth0", "netns", netns, "address", machine.mac), ("name", machine.name, "netns", self.netns)
+        sh("ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1])
+        batch(self.netns, f"link set {machine.name} master {machine.bridge}")
+        self.set_link(machine)
         batch(
             netns,
             "link set lo up",
@@ -95,14 +83,20 @@ class Switch:
         # As a fresh Debian host has them; a new namespace inherits the box's values instead.
         sysctl(netns, "net.ipv4.ip_forward=0", "net.ipv4.conf.all.rp_filter=2", "net.ipv4.conf.default.rp_filter=2")
 
-    def set_link(self, machine: str, up: bool) -> None:
-        """Pull or replug the machine's cable at the switch."""
-        sh("ip", "-n", self.netns, "link", "set", machine, "up" if up else "down")
+    def unplug(self, machine: MachineState) -> None:
+        """Take the network namespace of a switched-off machine away, with the addresses and rules that were in it."""
+        # The port goes first: the kernel drops the links of a namespace only some time after the namespace.
+        sh("ip", "-n", self.netns, "link", "del", machine.name, check=False)
+        sh("ip", "netns", "del", self._state.netns(machine.name), check=False)
+
+    def set_link(self, machine: MachineState) -> None:
+        """Make the machine's port at the switch what `cut` says."""
+        sh("ip", "-n", self.netns, "link", "set", machine.name, "down" if machine.cut else "up")
 
     def remove(self) -> None:
         """Take away the network namespaces of the lab and the way in."""
         present = sh("ip", "netns", "list").stdout.split()
-        sh("ip", "link", "del", self._uplink, check=False)  # the kernel drops a namespace's links only some time later
+        sh("ip", "link", "del", self._uplink, check=False)
         for name in [*self._state.machines, "switch"]:
             if self._state.netns(name) in present:
                 sh("ip", "netns", "del", self._state.netns(name))
