@@ -7,8 +7,8 @@ server: a token copied from the right place is all that a join needs, and a fals
 
     {"node": "worker-1", "csr": "<certificate signing request in PEM>"}
 
-answers 200 `{"certificate": PEM, "ca": PEM, "grpcPort": 6440}`, or a Status: 401 for a token that is unknown, expired or
-wrong, 400 for a bad name or request, 409 when another living node has the name.
+answers 200 `{"certificate": PEM, "ca": PEM, "grpcPort": 6440}`, or a Status: 401 for a token that is unknown, expired
+or wrong, 400 for a bad name or request, 409 when another living node has the name.
 
 Tokens are kept as Kubernetes keeps bootstrap tokens: Secrets in `kube-system` of type `bootstrap.kubernetes.io/token`.
 """
