@@ -49,6 +49,7 @@ def render_micro(ms: int) -> str:
     return _render_us(ms * 1000)
 
 
+@lru_cache(maxsize=8192)
 def canonical(text: str) -> str:
     """A `Time` as the API prints it: in UTC and without a fraction. Raises TimeError."""
     return render(parse_us(text) // 1_000_000 * 1000)
