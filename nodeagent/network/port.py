@@ -18,7 +18,7 @@ from nodeagent.network.services import ServiceTable
 from nodeagent.network.zone import DnsZone
 
 GATEWAY = "169.254.1.1"
-"""Every pod's next hop: a link-local address that the host answers for by proxy ARP, so no pod CIDR address is spent."""
+"""Every pod's next hop: a link-local address that the host answers for by proxy ARP; no pod address is spent on it."""
 
 Overlay = Literal["auto", "always", "never"]
 """How pods of other nodes are reached: plain routes on one L2 and VXLAN elsewhere (auto), or one of the two only."""

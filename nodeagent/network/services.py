@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from mizzen.api.types import core_v1 as core
-    from mizzen.api.types import discovery_v1 as discovery
+from mizzen.api.types import core_v1 as core
+from mizzen.api.types import discovery_v1 as discovery
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _DEFAULT_AFFINITY_S = 10800
@@ -77,6 +76,16 @@ class ServiceTable:
         return ServiceTable(services)
 
 
+def gone_udp_backends(old: ServiceTable, new: ServiceTable) -> tuple[str, ...]:
+    """Addresses that some UDP port led to and no longer does, sorted: the kernel still remembers flows to them."""
+    gone: set[str] = set()
+    for key, before in old.services.items():
+        after = new.services.get(key)
+        if after is not before:
+            gone |= _udp_addresses(before) - (_udp_addresses(after) if after is not None else set())
+    return tuple(sorted(gone))
+
+
 def service_table(
     services: Iterable[core.Service], slices: Iterable[discovery.EndpointSlice], node: str
 ) -> ServiceTable:
@@ -126,6 +135,10 @@ def service_rule(service: core.Service, slices: Sequence[discovery.EndpointSlice
 def is_ipv4(address: str) -> bool:
     """Whether this is an IPv4 address rather than IPv6, `None` or empty."""
     return address.count(".") == 3 and ":" not in address
+
+
+def _udp_addresses(rule: ServiceRule) -> set[str]:
+    return {backend.ip for port in rule.ports if port.protocol == "udp" for backend in port.backends}
 
 
 def _external_ips(service: core.Service) -> tuple[str, ...]:

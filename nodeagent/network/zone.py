@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from mizzen.api.types import core_v1 as core
+from mizzen.api.types import discovery_v1 as discovery
 from nodeagent.network.services import is_ipv4, is_ready, service_key, slices_by_service
-
-if TYPE_CHECKING:
-    from mizzen.api.types import core_v1 as core
-    from mizzen.api.types import discovery_v1 as discovery
 
 
 class NamedPort(NamedTuple):

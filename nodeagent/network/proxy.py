@@ -1,0 +1,126 @@
+"""Keeps the services' table in the kernel equal to the last one given: full load first, then only differences.
+
+A difference is one transaction, so no packet ever meets half a change. If somebody else altered the table, a difference
+fails or `verify` notices, and the whole table is loaded again, which is a transaction as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
+import structlog
+
+from nodeagent.network.conntrack import forget_udp
+from nodeagent.network.nft import Nftables, generation
+from nodeagent.network.port import NetworkConfig, NetworkError
+from nodeagent.network.rules import EMPTY, TABLE, Ruleset, base_script, diff, merged, remove_script, render
+from nodeagent.network.services import ServiceRule, ServiceTable, gone_udp_backends
+
+_Result = TypeVar("_Result")
+_SELF_FILLED_SET = re.compile(r"set stay/.*?\n\t}", re.DOTALL)
+_PIECES = re.compile(r"[,\n]\s*")
+_log = structlog.get_logger(__name__)
+
+
+class ServiceProxy:
+    """The table `ip mizzen` of one network namespace. Calls are made one after the other by themselves."""
+
+    def __init__(self, config: NetworkConfig, executor: Executor) -> None:
+        self._config = config
+        self._executor = executor
+        self._lock = asyncio.Lock()
+        self._nft = Nftables()
+        self._table = ServiceTable()
+        self._pieces: dict[str, tuple[ServiceRule, Ruleset]] = {}
+        self._loaded: Ruleset | None = None
+        self._generation = 0
+        self._fingerprint: tuple[str, ...] | None = None
+
+    async def prepare(self) -> None:
+        """Have a table at all. One that an earlier run left goes on working until the first `sync`."""
+        await self._alone(self._prepare)
+
+    async def sync(self, table: ServiceTable) -> None:
+        """Make exactly these services work."""
+        gone = await self._alone(lambda: self._sync(table))
+        await forget_udp(gone)
+
+    async def verify(self) -> bool:
+        """Load everything again if the kernel's table is not what was loaded last; True when it had to."""
+        return await self._alone(self._verify)
+
+    async def close(self, *, remove: bool) -> None:
+        """Stop; the table stays and works unless it is to be removed."""
+        await self._alone(lambda: self._close(remove))
+
+    async def _alone(self, work: Callable[[], _Result]) -> _Result:
+        async with self._lock:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _prepare(self) -> None:
+        try:
+            self._nft.run(f"list chain ip {TABLE} dispatch")
+        except NetworkError:
+            self._nft.run(base_script(self._config))
+
+    def _sync(self, table: ServiceTable) -> tuple[str, ...]:
+        pieces: dict[str, tuple[ServiceRule, Ruleset]] = {}
+        for key, rule in table.services.items():
+            known = self._pieces.get(key)
+            pieces[key] = known if known is not None and known[0] is rule else (rule, render(rule, self._config))
+        self._load(merged({key: piece for key, (_, piece) in pieces.items()}))
+        gone = gone_udp_backends(self._table, table)
+        self._pieces, self._table = pieces, table
+        return gone
+
+    def _load(self, wanted: Ruleset) -> None:
+        if self._loaded is not None:
+            script = diff(self._loaded, wanted)
+            if not script:
+                return
+            try:
+                self._commit(script, wanted)
+                return
+            except NetworkError as error:
+                _log.warning("service_rules_differ", error=str(error))
+        self._commit(base_script(self._config) + diff(EMPTY, wanted), wanted)
+
+    def _commit(self, script: str, wanted: Ruleset) -> None:
+        self._loaded = self._fingerprint = None
+        self._nft.run(script)
+        self._loaded = wanted
+        self._generation = generation()
+
+    def _verify(self) -> bool:
+        if self._loaded is None:
+            return False
+        now = generation()
+        if now == self._generation:
+            # Nobody changed anything since our own last change, so what is there now is known to be right.
+            if self._fingerprint is None:
+                listing = self._listing()
+                self._fingerprint = listing if generation() == now else None
+            return False
+        if self._fingerprint is not None and self._listing() == self._fingerprint:
+            self._generation = now
+            return False
+        self._commit(base_script(self._config) + diff(EMPTY, self._loaded), self._loaded)
+        return True
+
+    def _listing(self) -> tuple[str, ...]:
+        """What the table holds, but for what the kernel fills in itself, in an order that hashing does not change."""
+        try:
+            text = self._nft.run(f"list table ip {TABLE}")
+        except NetworkError:
+            return ()
+        return tuple(sorted(_PIECES.split(_SELF_FILLED_SET.sub("", text))))
+
+    def _close(self, remove: bool) -> None:
+        if remove:
+            self._nft.run(remove_script())
+        self._loaded = None
+        self._nft.close()
