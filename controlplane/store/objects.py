@@ -6,7 +6,6 @@ What it is not: it reads and writes nothing, and it does not know how values are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -15,7 +14,7 @@ import structlog
 from controlplane.store import keys
 from controlplane.store.values import EventType, Record, WatchEvent
 from mizzen.api import kinds
-from mizzen.api.kinds import Kind, Object
+from mizzen.api.kinds import Kind
 from mizzen.engine import canonical
 from mizzen.engine.entry import Entry
 from mizzen.engine.replica import Told
@@ -51,38 +50,6 @@ class Plain:
     def open(self, key: str, sealed: bytes) -> bytes:
         """Return `sealed`."""
         return sealed
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One object's part of a commit; made by `creation`, `replacement` or `removal`."""
-
-    kind: Kind[Any]
-    namespace: str
-    name: str
-    object: Any
-    """The new object; None for a removal."""
-    expect: int
-    """The version that it must be at; 0: it must not exist."""
-
-
-def creation(obj: Object) -> Write:
-    """Store an object that must not exist yet."""
-    return Write(kinds.kind_of(obj), obj.metadata.namespace, obj.metadata.name, obj, 0)
-
-
-def replacement(obj: Object, expect: int) -> Write:
-    """Store an object in place of its version `expect`."""
-    if expect < 1:
-        raise ValueError(f"{obj.kind} {obj.metadata.name!r}: a replacement needs the version it replaces, not {expect}")
-    return Write(kinds.kind_of(obj), obj.metadata.namespace, obj.metadata.name, obj, expect)
-
-
-def removal(kind: Kind[Any], namespace: str, name: str, expect: int) -> Write:
-    """Take an object at version `expect` out of the store."""
-    if expect < 1:
-        raise ValueError(f"{kind.kind} {name!r}: a removal needs the version it removes, not {expect}")
-    return Write(kind, namespace, name, None, expect)
 
 
 class Objects:

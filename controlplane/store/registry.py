@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from controlplane.store.follow import Follower, Latest, Subscriber
 from controlplane.store.history import Watcher
-from controlplane.store.objects import Crypt, Objects, Plain, Write, creation, removal, replacement
+from controlplane.store.objects import Crypt, Objects, Plain
 from controlplane.store.pages import ListPage, Pages
 from controlplane.store.port import Store
 from controlplane.store.values import DEADLINE_S, Conflict, Op, Put, Record, Remove, Require
@@ -29,6 +29,7 @@ from mizzen.engine.cache import HOT_MAX, Cache
 from mizzen.engine.entry import Entry
 from mizzen.engine.replica import Told
 from mizzen.engine.view import Index, View
+from mizzen.engine.writes import Write, creation, removal, replacement
 
 T = TypeVar("T", bound=Object)
 

@@ -1,0 +1,122 @@
+"""One controller's loop without its clock: from keys to decisions, from outcomes to retries.
+
+Why: the asyncio driver and the simulator run the same loop; they only differ in how effects are performed and how time
+passes. Time and randomness are arguments.
+What it is not: it performs no effects and never waits.
+
+Vocabulary
+- *turn*: one key taken, decided, performed and finished.
+- *held*: a key that is due, but whose last writes the view does not hold yet.
+- *story*: what is known of a key between turns: why it waits, and its last error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mizzen.engine.backoff import Backoff
+from mizzen.engine.barrier import Barrier
+from mizzen.engine.controller import Controller
+from mizzen.engine.effects import Decision, Waiting
+from mizzen.engine.queue import WorkQueue
+from mizzen.engine.values import Ids, Instant, Key
+from mizzen.engine.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A key and what was decided for it."""
+
+    key: Key
+    decision: Decision
+    waited_ms: int
+    """How long the key was queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Why a key is not (yet) where it should be."""
+
+    at: Instant
+    """When it was last decided."""
+    waiting: tuple[Waiting, ...]
+    error: str = ""
+    """Why its last turn failed; it is tried again."""
+    failures: int = 0
+    """How often in a row it has failed."""
+
+
+class ControlLoop:
+    """The state of one running controller."""
+
+    def __init__(self, controller: Controller) -> None:
+        """Begin with an empty queue; `feed` fills it."""
+        self.controller = controller
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self._barrier: Barrier[Key] = Barrier()
+        self._backoff: Backoff[Key] = Backoff()
+        self._stories: dict[Key, Story] = {}
+        self.retries = 0
+        """How many turns failed and were queued again."""
+
+    def advanced(self, revision: int, now: Instant) -> None:
+        """Queue the keys that were held until the view came to this revision."""
+        for key in self._barrier.advance(revision):
+            self.queue.add(key, now)
+
+    def take(self, view: View, now: Instant, ids: Ids) -> Turn | None:
+        """Decide the next key that is due; None when none is. Raises what the reconciler raises as `TurnFailed`."""
+        while (popped := self.queue.pop(now)) is not None:
+            key, waited_ms = popped
+            if self._barrier.hold(key, view.revision):
+                self.queue.done(key, now)
+                continue
+            try:
+                decision = self.controller.reconcile(key, view, now, ids)
+            except Exception as error:
+                raise TurnFailed(key) from error
+            return Turn(key, decision, waited_ms)
+        return None
+
+    def succeeded(self, turn: Turn, version: int, now: Instant) -> int:
+        """End a turn whose effects were performed, up to `version` (0: none wrote); return how long it ran in ms."""
+        key, decision = turn.key, turn.decision
+        self._backoff.succeeded(key)
+        if decision.waiting:
+            self._stories[key] = Story(now, decision.waiting)
+        else:
+            self._stories.pop(key, None)
+        if version:
+            self._barrier.wrote(key, version)
+        ran_ms = self.queue.done(key, now)
+        if decision.wake_after_ms is not None:
+            self.queue.add_at(key, now + decision.wake_after_ms)
+        if self.controller.resync_ms:
+            self.queue.add_at(key, now + self.controller.resync_ms)
+        return ran_ms
+
+    def failed(self, key: Key, error: str, version: int, now: Instant) -> int:
+        """End a turn that bounced or broke after writing up to `version`; it is tried again later. Return its ms."""
+        pause_ms = self._backoff.failed(key)
+        before = self._stories.get(key)
+        waiting = before.waiting if before is not None else ()
+        self._stories[key] = Story(now, waiting, error, self._backoff.failures(key))
+        if version:
+            self._barrier.wrote(key, version)
+        ran_ms = self.queue.done(key, now)
+        self.queue.add_at(key, now + pause_ms)
+        self.retries += 1
+        return ran_ms
+
+    def story(self, key: Key) -> Story | None:
+        """Why a key waits or fails; None when it is where it should be."""
+        return self._stories.get(key)
+
+
+class TurnFailed(Exception):
+    """A reconciler raised: a defect. The cause is chained; the key must be ended with `ControlLoop.failed`."""
+
+    def __init__(self, key: Key) -> None:
+        """Keep the key."""
+        super().__init__(f"deciding {key} failed")
+        self.key = key
