@@ -1,0 +1,66 @@
+"""Who is asking: a client certificate, a bearer token, or nobody in particular.
+
+The TLS layer has already checked that a certificate is signed by the cluster's authority and is in its time; here its
+subject becomes a user (common name) with groups (organisations). A token that nobody knows is refused, also when a
+certificate comes with it: a wrong claim is not the same as none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from mizzen.api.errors import Unauthorized
+
+ANONYMOUS = "system:anonymous"
+UNAUTHENTICATED = "system:unauthenticated"
+AUTHENTICATED = "system:authenticated"
+MASTERS = "system:masters"
+NODES = "system:nodes"
+
+
+@dataclass(frozen=True, slots=True)
+class UserInfo:
+    """Somebody who asks."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
+VerifyToken: TypeAlias = Callable[[str], UserInfo | None]
+"""Says whom a bearer token stands for; None for a token that it does not know or that has expired."""
+
+NOBODY = UserInfo(ANONYMOUS, (UNAUTHENTICATED,))
+
+
+def no_tokens(token: str) -> UserInfo | None:
+    """The verifier of a server that knows no tokens."""
+    del token
+    return None
+
+
+@lru_cache(maxsize=4096)
+def from_certificate(der: bytes) -> UserInfo:
+    """The user that a certificate, already verified by TLS, stands for. Raises Unauthorized where it names nobody."""
+    subject = x509.load_der_x509_certificate(der).subject
+    names = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not names or not names[0]:
+        raise Unauthorized("the client certificate has no common name, which is the user's name")
+    groups = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    return UserInfo(names[0], (*groups, AUTHENTICATED))
+
+
+def authenticate(certificate: bytes | None, authorization: str, verify_token: VerifyToken) -> UserInfo:
+    """The user behind a request, by its peer certificate (DER) and its Authorization header. Raises Unauthorized."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        user = verify_token(token.strip())
+        if user is None:
+            raise Unauthorized()
+        return UserInfo(user.name, (*user.groups, AUTHENTICATED)) if AUTHENTICATED not in user.groups else user
+    return from_certificate(certificate) if certificate else NOBODY

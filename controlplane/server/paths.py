@@ -1,0 +1,85 @@
+"""What a URL path and a method ask for, in the API's terms.
+
+    /api/v1/namespaces/shop/pods/web-1/log      pods "web-1" in shop, subresource log
+    /apis/apps/v1/deployments                   all deployments
+    /version                                    no object at all
+
+Paths that are well-formed but name nothing that is served give None; the server answers them with its 404.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from mizzen.api import kinds
+from mizzen.api.kinds import Kind
+
+_OF_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_READS = ("GET", "HEAD")
+_OWN_SUBRESOURCES = ("status", "finalize")
+"""What may follow a namespace's name without being a resource in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The objects or the one object that a path names."""
+
+    kind: Kind[Any]
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def resource(self) -> str:
+        """`pods` or `pods/log`, as permissions name it."""
+        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
+
+    @property
+    def scope(self) -> str:
+        """How much the path spans, as metrics name it."""
+        if self.name:
+            return "resource"
+        return "namespace" if self.namespace else "cluster"
+
+
+@cache
+def _served() -> dict[tuple[str, str, str], Kind[Any]]:
+    return {(kind.group, kind.version, kind.plural): kind for kind in kinds.KINDS}
+
+
+def parse(path: str) -> Place | None:
+    """What the path names; None for paths that name no served resource."""
+    parts = path.strip("/").split("/")
+    if parts[0] == "api" and len(parts) > 2:
+        return _place("", parts[1], parts[2:])
+    if parts[0] == "apis" and len(parts) > 3:
+        return _place(parts[1], parts[2], parts[3:])
+    return None
+
+
+def _place(group: str, version: str, parts: list[str]) -> Place | None:
+    if not all(parts):
+        return None
+    namespace = ""
+    if parts[0] == "namespaces" and len(parts) > 2 and not (len(parts) == 3 and parts[2] in _OWN_SUBRESOURCES):
+        namespace, parts = parts[1], parts[2:]
+    kind = _served().get((group, version, parts[0]))
+    if kind is None or len(parts) > 3:
+        return None
+    name, subresource = (*parts[1:], "", "")[:2]
+    if kind.namespaced is not bool(namespace) and (name or namespace):
+        return None
+    return Place(kind, namespace, name, subresource)
+
+
+def verb(method: str, place: Place, watching: bool) -> str:
+    """The API's verb for a method on a path; empty for methods that the API does not have."""
+    if method in _READS:
+        if watching:
+            return "watch"
+        return "get" if place.name else "list"
+    if method == "DELETE":
+        return "delete" if place.name else "deletecollection"
+    return _OF_METHOD.get(method, "")

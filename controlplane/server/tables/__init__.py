@@ -1,0 +1,1 @@
+"""What `kubectl get` prints: one table per kind, made on the server as Kubernetes does."""

@@ -1,0 +1,99 @@
+"""The JSON of tables and of metadata alone, written around an object's stored bytes.
+
+Why: a row carries its object's metadata; cutting it out of the stored bytes costs a tenth of encoding it again.
+
+Vocabulary: *include* says what a row carries of its object: `None`, `Metadata` (the default) or all of the `Object`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from controlplane.server.tables import cluster, pods, services, workloads
+from controlplane.server.tables.model import Row, RowCondition, TableOf
+from mizzen.api import kinds
+from mizzen.api.types import autoscaling_v1 as autoscaling
+from mizzen.api.types import meta_v1 as meta
+from mizzen.engine.values import Instant
+
+_BY_TYPE: dict[type[Any], TableOf] = {
+    kinds.POD.type: pods.POD_TABLE,
+    kinds.NODE.type: cluster.NODE_TABLE,
+    kinds.NAMESPACE.type: cluster.NAMESPACE_TABLE,
+    kinds.SERVICE.type: services.SERVICE_TABLE,
+    kinds.ENDPOINTS.type: services.ENDPOINTS_TABLE,
+    kinds.CONFIG_MAP.type: cluster.CONFIG_MAP_TABLE,
+    kinds.SECRET.type: cluster.SECRET_TABLE,
+    kinds.SERVICE_ACCOUNT.type: cluster.SERVICE_ACCOUNT_TABLE,
+    kinds.EVENT.type: cluster.EVENT_TABLE,
+    kinds.DEPLOYMENT.type: workloads.DEPLOYMENT_TABLE,
+    kinds.REPLICA_SET.type: workloads.REPLICA_SET_TABLE,
+    kinds.LEASE.type: cluster.LEASE_TABLE,
+    kinds.ENDPOINT_SLICE.type: services.ENDPOINT_SLICE_TABLE,
+    autoscaling.Scale: workloads.SCALE_TABLE,
+    meta.Status: cluster.STATUS_TABLE,
+}
+
+_ENCODER = msgspec.json.Encoder()
+_COLUMNS = {type_: _ENCODER.encode(table.columns) for type_, table in _BY_TYPE.items()}
+
+
+class _Metadata(msgspec.Struct):
+    """An object of which only the metadata is looked at, as bytes."""
+
+    metadata: msgspec.Raw
+
+
+_METADATA = msgspec.json.Decoder(_Metadata)
+
+
+class _RowJson(msgspec.Struct, omit_defaults=True):
+    cells: tuple[Any, ...]
+    conditions: tuple[RowCondition, ...] = ()
+    object: msgspec.Raw | None = None
+
+
+def partial(raw: bytes, version: str = "v1") -> bytes:
+    """An object's metadata alone, as a PartialObjectMetadata of `meta.k8s.io/<version>`."""
+    metadata = bytes(_METADATA.decode(raw).metadata)
+    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}' % (
+        version.encode(), metadata,
+    )  # fmt: skip
+
+
+def _carried(raw: bytes, include: str, version: str) -> msgspec.Raw | None:
+    if include == "None":
+        return None
+    return msgspec.Raw(raw if include == "Object" else partial(raw, version))
+
+
+def table(
+    type_: type[Any],
+    objects: Iterable[tuple[Any, bytes]],
+    now: Instant,
+    *,
+    list_metadata: bytes = b"{}",
+    include: str = "Metadata",
+    version: str = "v1",
+    headed: bool = True,
+) -> bytes:
+    """The table of some objects of one type, each given decoded and as its JSON.
+
+    Without a head the column definitions are empty, as in all but the first event of a watch.
+    """
+    row = _BY_TYPE[type_].row
+    rows = []
+    for obj, raw in objects:
+        made: Row = row(obj, now)
+        rows.append(_RowJson(made.cells, made.conditions, _carried(raw, include, version)))
+    return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":%b}' % (
+        version.encode(), list_metadata, _COLUMNS[type_] if headed else b"[]", _ENCODER.encode(rows),
+    )  # fmt: skip
+
+
+def has_table(type_: type[Any]) -> bool:
+    """Whether there is a table for objects of this type."""
+    return type_ in _BY_TYPE
