@@ -1,0 +1,1 @@
+"""What happens to a pod on its node, decided in values: no input, no output, no clock."""
