@@ -1,0 +1,70 @@
+"""Finding out what became of a commit whose answer was lost, by reading what was written.
+
+A commit without an answer is simply sent again, with the same mark. If it now succeeds, the lost attempt did not happen
+and never can, since its comparisons no longer hold. If it conflicts, either the lost attempt is the reason or somebody
+else. A key that it would have written tells, its *witness*: unchanged, the commit did not happen; changed, the history
+since before the first attempt shows whose mark the change bears. A removal bears no mark; whoever removed that very
+version did what the commit wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+from aetcd.rpc import rpc_pb2 as pb
+
+from controlplane.store.changes import Change, raw_changes
+from controlplane.store.etcd_client import ATTEMPT_S, EtcdClient, NoAnswer
+from controlplane.store.txn import Pending
+from controlplane.store.values import Committed, Compacted, Op, Put, Remove, Require, Unavailable, UnknownOutcome
+from controlplane.store.versions import first_safe, revision_of
+
+
+async def resolve(client: EtcdClient, pending: Pending) -> Committed | None:
+    """Return the outcome of a commit that conflicted after an attempt without an answer; None: it did not happen.
+
+    Raises `UnknownOutcome` when etcd does not tell, because history was compacted or it does not answer.
+    """
+    witness = next((op for op in pending.ops if type(op) is not Require), None)
+    if witness is None:
+        return None
+    try:
+        async with asyncio.timeout(ATTEMPT_S):
+            answer = await client.range(pb.RangeRequest(key=witness.key.encode()), ATTEMPT_S)
+            if _untouched(answer, witness, pending.tried_from):
+                return None
+            return await _search(client, pending, witness)
+    except (TimeoutError, NoAnswer, Unavailable, Compacted) as error:
+        raise UnknownOutcome(f"cannot tell whether a commit of {witness.key} happened: {error}") from error
+
+
+def _untouched(answer: Any, witness: Op, tried_from: int) -> bool:
+    """Tell whether a key was certainly not changed by an attempt made after revision `tried_from`."""
+    found = answer.kvs[0].mod_revision if answer.kvs else 0
+    return found == revision_of(witness.expect) or 0 < found <= tried_from
+
+
+async def _search(client: EtcdClient, pending: Pending, witness: Op) -> Committed | None:
+    """Look for the first change of the witness after the version that the commit expected."""
+    key = witness.key.encode()
+    async with aclosing(raw_changes(client, first_safe(pending.tried_from), previous=True)) as batches:
+        async for changes in batches:
+            for change in changes:
+                if change.event.kv.key == key and revision_of(change.version) > revision_of(witness.expect):
+                    return _versions(pending, changes, change) if _ours(change, witness, pending.mark) else None
+    raise NoAnswer("the history ended early")
+
+
+def _ours(change: Change, witness: Op, mark: bytes) -> bool:
+    if type(witness) is Put:
+        return change.stored.mark == mark
+    removed = change.event.prev_kv.mod_revision
+    return not change.stored.mark and bool(removed == revision_of(witness.expect))
+
+
+def _versions(pending: Pending, changes: list[Change], change: Change) -> Committed:
+    revision = revision_of(change.version)
+    written = {c.event.kv.key: c.version for c in changes if revision_of(c.version) == revision}
+    return Committed(tuple(written[op.key.encode()] if type(op) in (Put, Remove) else 0 for op in pending.ops))
