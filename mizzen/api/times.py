@@ -41,7 +41,7 @@ def parse(text: str) -> int:
 @lru_cache(maxsize=8192)
 def render(ms: int) -> str:
     """A `Time`: whole seconds, UTC."""
-    return _moment(ms * 1000).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _moment(ms * 1000).isoformat(timespec="seconds")[:19] + "Z"
 
 
 def render_micro(ms: int) -> str:
@@ -61,7 +61,7 @@ def canonical_micro(text: str) -> str:
 
 
 def _render_us(us: int) -> str:
-    return _moment(us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _moment(us).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _moment(us: int) -> datetime:

@@ -1,0 +1,150 @@
+"""PATCH: from an object's JSON and a patch to the JSON of the object it shall be.
+
+Three of the four kinds of patches are here or behind here: JSON patch (RFC 6902), merge patch (RFC 7386) and strategic
+merge patch (`strategic`). Server-side apply is another matter, because it needs to know who owns what. Everything works
+on plain JSON values; whether the result is an object of its kind is found out by decoding it.
+
+Also makes merge patches, for clients that apply manifests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+import msgspec
+
+from mizzen.api import strategic
+from mizzen.api.errors import ApiError, BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from mizzen.api.schema import MessageSchema
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+MEDIA_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+
+OPERATIONS_MAX = 10_000
+COPIED_BYTES_MAX = 3 * 1024 * 1024
+"""What `copy` operations of one patch may add; each can double a document."""
+
+_JSON = msgspec.json.Decoder()
+
+
+def apply(media_type: str, body: bytes, current: dict[str, Any], message: MessageSchema) -> dict[str, Any]:
+    """The JSON of the object after the patch; `current` stays as it is.
+
+    Raises BadRequest for a patch that is malformed, an ApiError with code 422 for one that does not fit the object,
+    RequestEntityTooLarge and UnsupportedMediaType.
+    """
+    try:
+        patch = _JSON.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"error decoding patch: {error}") from error
+    if media_type == JSON_PATCH:
+        return apply_json_patch(current, patch)
+    if media_type not in MEDIA_TYPES:
+        raise UnsupportedMediaType(MEDIA_TYPES)
+    if not isinstance(patch, dict):
+        raise BadRequest("error decoding patch: json: cannot unmarshal it into an object")
+    if media_type == MERGE_PATCH:
+        return apply_merge_patch(current, patch)
+    return strategic.merge(current, patch, message)
+
+
+def apply_json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:
+    """The document after the operations of a JSON patch, of which either all or none apply."""
+    if not isinstance(operations, list):
+        raise BadRequest("error decoding patch: json: a JSON patch is an array of operations")
+    if len(operations) > OPERATIONS_MAX:
+        raise RequestEntityTooLarge(
+            f"The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {len(operations)}"
+        )
+    result = _JSON.decode(msgspec.json.encode(current))
+    copied = 0
+    for operation in operations:
+        try:
+            copied += _copied_bytes(result, operation)
+            if copied > COPIED_BYTES_MAX:
+                raise _rejected(
+                    f"unable to complete the copy, its size of {copied} bytes exceeds the limit {COPIED_BYTES_MAX}"
+                )
+            result = jsonpatch.JsonPatch([operation]).apply(result, in_place=True)
+        except jsonpatch.InvalidJsonPatch as error:
+            raise BadRequest(f"error decoding patch: {error}") from error
+        except jsonpatch.JsonPatchTestFailed as error:
+            raise _rejected(f"testing path {operation['path']} failed: {error}") from error
+        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:
+            raise _rejected(f"{operation['op']} operation does not apply at {operation['path']}: {error}") from error
+    if not isinstance(result, dict):
+        raise _rejected("the patched document is no object")
+    return result
+
+
+def apply_merge_patch(current: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """The document after a merge patch: null removes, objects merge, all else replaces."""
+    result = dict(current)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            before = result.get(key)
+            result[key] = apply_merge_patch(before if isinstance(before, dict) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def create_merge_patch(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The smallest merge patch that turns one document into the other; nulls in them do not count."""
+    patch: dict[str, Any] = {key: None for key in before if after.get(key) is None and before[key] is not None}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            if inner := create_merge_patch(old, value):
+                patch[key] = inner
+        elif value is not None and not _same(value, old):
+            patch[key] = value
+    return patch
+
+
+def create_three_way_patch(last: dict[str, Any], wanted: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """The merge patch that `apply` sends: what is wanted and not so, and what was wanted last and is no more.
+
+    What others set and we never wanted stays.
+    """
+    patch: dict[str, Any] = {}
+    for key, value in wanted.items():
+        now = current.get(key)
+        if isinstance(value, dict) and isinstance(now, dict):
+            before = last.get(key)
+            if inner := create_three_way_patch(before if isinstance(before, dict) else {}, value, now):
+                patch[key] = inner
+        elif value is not None and not _same(value, now):
+            patch[key] = value
+    for key in last:
+        if wanted.get(key) is None and current.get(key) is not None:
+            patch[key] = None
+    return patch
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Equality of JSON values, where `true` is not `1`."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+
+
+def _copied_bytes(document: Any, operation: Any) -> int:
+    """How much a `copy` operation adds; nothing for what will fail anyway."""
+    if not isinstance(operation, dict) or operation.get("op") != "copy" or not isinstance(operation.get("from"), str):
+        return 0
+    return len(msgspec.json.encode(jsonpointer.resolve_pointer(document, operation["from"], None)))
+
+
+def _rejected(why: str) -> ApiError:
+    return ApiError(
+        f"the server rejected our request due to an error in our request: {why}", code=422, reason="Invalid"
+    )
