@@ -1,0 +1,1 @@
+"""Where pods go: a pure function over columns of numbers."""

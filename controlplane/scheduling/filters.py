@@ -1,0 +1,108 @@
+"""Which nodes are out of the question for a class of pods, and in which words.
+
+The reasons are Kubernetes' own, so that what people search for finds answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controlplane.scheduling.cluster import NodeFacts
+from controlplane.scheduling.wants import Placement, Port
+from mizzen.api.tolerations import first_untolerated
+from mizzen.api.types import core_v1
+
+UNSCHEDULABLE = "node(s) were unschedulable"
+AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+PORTS = "node(s) didn't have free ports for the requested pod ports"
+TOO_MANY_PODS = "Too many pods"
+UNSCHEDULABLE_TAINT = core_v1.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+HARD = ("NoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a pod fits nowhere: every reason with the number of nodes it holds for."""
+
+    nodes: int
+    reasons: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        if not self.nodes:
+            return "no nodes available to schedule pods"
+        told = sorted(f"{count} {reason}" for reason, count in self.reasons)
+        return f"0/{self.nodes} nodes are available: {', '.join(told)}."
+
+
+def insufficient(resource: str) -> str:
+    """The reason for a resource that a node has too little of."""
+    return TOO_MANY_PODS if resource == "pods" else f"Insufficient {resource}"
+
+
+def refusal(placement: Placement, facts: NodeFacts) -> str:
+    """Why a node is out for good (until it changes); empty when it is not."""
+    if facts.unschedulable and first_untolerated((UNSCHEDULABLE_TAINT,), placement.tolerations, HARD):
+        return UNSCHEDULABLE
+    taint = first_untolerated(facts.taints, placement.tolerations, HARD)
+    if taint is not None:
+        return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
+    if not affinity_matches(placement, facts):
+        return AFFINITY
+    return ""
+
+
+def affinity_matches(placement: Placement, facts: NodeFacts) -> bool:
+    """The node selector, and any term of the required node affinity."""
+    if not placement.node_selector.items() <= facts.labels.items():
+        return False
+    required = placement.affinity.required_during_scheduling_ignored_during_execution if placement.affinity else None
+    if required is None:
+        return True
+    return any(term_matches(term, facts) for term in required.node_selector_terms)
+
+
+def term_matches(term: core_v1.NodeSelectorTerm, facts: NodeFacts) -> bool:
+    """All expressions of one term; an empty term matches nothing."""
+    if not term.match_expressions and not term.match_fields:
+        return False
+    fields = {"metadata.name": facts.name}
+    return all(_matches(e, facts.labels) for e in term.match_expressions) and all(
+        _matches(e, fields) for e in term.match_fields
+    )
+
+
+def _matches(expression: core_v1.NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    value = labels.get(expression.key)
+    match expression.operator:
+        case "In":
+            return value is not None and value in expression.values
+        case "NotIn":
+            return value is None or value not in expression.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            return _compares(value, expression)
+    return False
+
+
+def _compares(value: str | None, expression: core_v1.NodeSelectorRequirement) -> bool:
+    try:
+        have, bound = int(value or ""), int(expression.values[0])
+    except (ValueError, IndexError):
+        return False
+    return have > bound if expression.operator == "Gt" else have < bound
+
+
+def ports_collide(wanted: Sequence[Port], taken: Iterable[Port]) -> bool:
+    """Same protocol and port, on the same host address or with one of them on all."""
+    held = list(taken)
+    return any(
+        protocol == other
+        and port == number
+        and (address == where or "" in (address, where) or "0.0.0.0" in (address, where))
+        for protocol, address, port in wanted
+        for other, where, number in held
+    )
