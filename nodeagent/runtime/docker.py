@@ -52,7 +52,7 @@ class DockerRuntime:
         self._settings = settings
         self._engine = Engine(settings)
         self._images = DockerImages(self._engine)
-        self._streams = DockerStreams(self._engine, self._is_tty)
+        self._streams = DockerStreams(self._engine, self._look)
         self._oom_floor = _oom_floor()
         self._starts = asyncio.Semaphore(settings.starts_at_once)
         self._seen: dict[str, tuple[str, State]] = {}
@@ -292,12 +292,11 @@ class DockerRuntime:
                 return None
             raise
 
-    async def _is_tty(self, container_id: str) -> bool:
-        _, state = self._seen.get(container_id, ("", None))
-        state = state or await self._find(container_id)
+    async def _look(self, container_id: str) -> ContainerState:
+        state = await self._find(container_id)
         if not isinstance(state, ContainerState):
             raise _not_found(container_id)
-        return state.tty
+        return state
 
 
 def _oom_floor() -> int:

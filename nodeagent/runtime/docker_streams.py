@@ -16,7 +16,7 @@ from typing import Protocol
 
 from nodeagent.runtime.docker_engine import Engine, EngineError
 from nodeagent.runtime.errors import ContainerNotFound, ContainerNotRunning, Deadline, RuntimeFailure
-from nodeagent.runtime.values import ExecResult, LogQuery, Stream
+from nodeagent.runtime.values import ContainerState, ExecResult, LogQuery, Status, Stream
 
 _PIECE = 32 * 1024
 _OUTPUT_MAX = 16 * 1024
@@ -112,9 +112,9 @@ class HijackSession:
 class DockerStreams:
     """The streams part of the port; see `port.Runtime` for the contract of each method."""
 
-    def __init__(self, engine: Engine, is_tty: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(self, engine: Engine, look: Callable[[str], Awaitable[ContainerState]]) -> None:
         self._engine = engine
-        self._is_tty = is_tty
+        self._look = look
 
     async def logs(self, container_id: str, query: LogQuery) -> AsyncGenerator[tuple[Stream, bytes], None]:
         """A container's output."""
@@ -126,7 +126,7 @@ class DockerStreams:
             "tail": "all" if query.tail is None else str(query.tail),
             "since": f"{query.since_ms // 1000}.{query.since_ms % 1000:03d}000000",
         }
-        plain = await self._is_tty(container_id)
+        plain = (await self._look(container_id)).tty
         left = query.limit_bytes
         idle_s = None if query.follow else self._engine.settings.idle_deadline_s
         async with (
@@ -184,7 +184,10 @@ class DockerStreams:
 
     async def attach(self, container_id: str, *, stdin: bool) -> HijackSession:
         """Join a container's own input and output."""
-        tty = await self._is_tty(container_id)
+        state = await self._look(container_id)
+        if state.status is not Status.RUNNING:  # Docker would give a pipe in which nothing ever comes
+            raise _not_running(container_id)
+        tty = state.tty
         options = f"stream=1&stdout=1&stderr=1&stdin={int(stdin)}"
         async with _typed(container_id):
             connection = await self._engine.hijack(f"/containers/{container_id}/attach?{options}", None)
@@ -249,5 +252,9 @@ async def _typed(container_id: str) -> AsyncIterator[None]:
         if error.status == 404:
             raise ContainerNotFound(f"container {container_id} not found") from error
         if error.status == 409:
-            raise ContainerNotRunning(f"container {container_id} is not running") from error
+            raise _not_running(container_id) from error
         raise
+
+
+def _not_running(container_id: str) -> ContainerNotRunning:
+    return ContainerNotRunning(f"container {container_id} is not running")
