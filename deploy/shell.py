@@ -6,6 +6,7 @@ what it printed. Not for daemons: see `deploy.processes`.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -32,11 +33,15 @@ def sh(
     stdin: str | bytes = b"",
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return it with its output as text; raises CommandFailed unless `check` is off."""
+    """Run a program to its end and return it with its output as text; raises CommandFailed unless `check` is off.
+
+    `env` adds to the environment.
+    """
     words = [str(word) for word in argv]
+    full_env = None if env is None else {**os.environ, **env}
     data = stdin.encode() if isinstance(stdin, str) else stdin
     try:
-        done = subprocess.run(words, input=data, capture_output=True, timeout=timeout_s, env=env, check=False)
+        done = subprocess.run(words, input=data, capture_output=True, timeout=timeout_s, env=full_env, check=False)
     except FileNotFoundError as error:
         raise CommandFailed(
             f"{words[0]} is not installed; `make up` and `make test` install what is missing"

@@ -1,4 +1,5 @@
 """The lab: several machines on one Linux box, to power off, cut, freeze and fill. See README.md."""
+
 from __future__ import annotations
 
 from deploy.lab.lab import Lab

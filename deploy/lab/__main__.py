@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.commands import DaemonFailed
 from deploy.images import demo
 from deploy.lab import cluster
 from deploy.lab.lab import Lab
 from deploy.lab.state import LabError
-from deploy.shell import CommandFailed, TimedOut, sh, wait_for
+from deploy.shell import CommandFailed, TimedOut, sh
 
 ON_ONE = {
     "power-off": "pull a machine's plug",
@@ -24,7 +25,6 @@ ON_ONE = {
     "fill": "fill a machine's disk (needs up --disk-mb)",
     "unfill": "free a machine's disk",
 }
-READY_TIMEOUT_S = 60
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             getattr(lab, args.command.replace("-", "_"))(_machine(args.machine))
             print(f"{args.command} {args.machine}: done")
-    except (LabError, CommandFailed, TimedOut) as error:
+    except (LabError, DaemonFailed, CommandFailed, TimedOut) as error:
         print(f"mizzen lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -78,22 +78,14 @@ def _up(lab: Lab, args: argparse.Namespace) -> None:
     print(f"{len(lab.machines)} machines run after {time.monotonic() - began:.1f} s")
     if args.machines_only:
         return
-    kubeconfig = cluster.start_server(lab)
-    print(f"control plane at {lab.server.address}:{cluster.API_PORT}; its log: {lab.server.log(cluster.SERVER)}")
     for version in ("v1", "v2"):
         lab.load_image(demo.build(lab.folder / "images", version))
-    for node in lab.nodes:
-        cluster.join_agent(lab, node.name)
-    wait_for(f"{args.nodes} nodes to be Ready", lambda: _ready_nodes(kubeconfig) >= args.nodes, READY_TIMEOUT_S)
+    kubeconfig = cluster.start(lab)
     print(
         f"{args.nodes} nodes are Ready after {time.monotonic() - began:.1f} s; images demo:v1 and demo:v2 are on them"
     )
-    print(f"\n  export KUBECONFIG={kubeconfig}\n  kubectl get nodes -o wide\n  mizzen lab power-off node-1")
-
-
-def _ready_nodes(kubeconfig: Path) -> int:
-    seen = sh(cluster.program(), "--kubeconfig", kubeconfig, "get", "nodes", check=False).stdout
-    return sum(" Ready" in line for line in seen.splitlines())
+    print(f"logs: {lab.folder}/*/*.log\n")
+    print(f"  export KUBECONFIG={kubeconfig}\n  kubectl get nodes -o wide\n  mizzen lab power-off node-1")
 
 
 def _status(lab: Lab) -> None:

@@ -7,14 +7,13 @@ network address and the state of its cable outlive a power-off; everything else 
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import select
 import signal
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from deploy import docker_engine
 from deploy.cgroups import Cgroup, unified
 from deploy.lab.state import LabError, LabState, MachineState, ServiceState
 from deploy.lab.switch import Switch
@@ -228,7 +227,7 @@ class Machine:
                     return True
                 starts += 1
                 self.start(DOCKERD)
-            return _pings(self.path("/run/docker.sock"))
+            return docker_engine.answers(self.path("/run/docker.sock"))
 
         try:
             wait_for("Docker Engine", settled, timeout_s)
@@ -274,20 +273,6 @@ def _joining(doors: Sequence[Path]) -> list[str]:
     """A command prefix that moves itself into control groups before it becomes what follows."""
     moves = "; ".join(f"echo 0 >{door}" for door in doors)
     return ["sh", "-ec", f'{moves}; exec "$@"', "join"]
-
-
-def _pings(path: Path) -> bool:
-    """Whether an Engine answers on this socket."""
-    connection = http.client.HTTPConnection("docker", timeout=5)
-    try:
-        with socket.socket(socket.AF_UNIX) as raw:
-            raw.settimeout(5)
-            raw.connect(str(path))
-            connection.sock = raw
-            connection.request("GET", "/_ping")
-            return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
 
 
 def _free_bytes(folder: Path) -> int:

@@ -28,6 +28,7 @@ CASES: list[Case] = [
     (rules.docstrings, EDGE, "x = 1", '"""Why."""'),
     (rules.docstrings, EDGE, '"""Why."""\ndef f(): ...', '"""Why."""\ndef _f(): ...'),
     (rules.docstrings, EDGE, '"""Why."""\nclass C: ...', '"""Why."""\nclass C:\n    """What."""'),
+    (rules.docstrings, EDGE, '"""Why."""\n@cache\ndef f(): ...', '"""Why."""\n@overload\ndef f(): ...'),
     (rules.no_swallowed_errors, EDGE, "try: f()\nexcept Exception: pass", "try: f()\nexcept KeyError: pass"),
     (rules.no_swallowed_errors, EDGE, "try: f()\nexcept: ...", "try: f()\nexcept Exception: log()"),
     (rules.no_swallowed_errors, EDGE, "with suppress(Exception): f()", "with suppress(KeyError): f()"),
