@@ -58,18 +58,20 @@ def container_status(
     stage = stage_of(memory, current)
     state, last = _states(memory, current, stage, has_init=has_init)
     running = stage is Stage.RUNNING
-    completed = init and not is_sidecar(container) and state.terminated is not None and not state.terminated.exit_code
+    # An init container is ready when it has done its work, the others while they are at it.
+    has_work = init and not is_sidecar(container)
+    completed = state.terminated is not None and not state.terminated.exit_code
     resources = container.resources
     return core.ContainerStatus(
         name=container.name,
         state=state,
         last_state=last,
-        ready=completed or (running and memory.ready),
+        ready=completed if has_work else running and memory.ready,
         restart_count=max(memory.attempt, 0),
         image=container.image,
         image_id=f"{ID_PREFIX}{current.image_id}" if current is not None and current.image_id else "",
         container_id=_container_id(memory, current, stage),
-        started=running and memory.started,
+        started=running and memory.started and not has_work,
         allocated_resources=resources.requests,
         resources=resources,
         volume_mounts=_mounts(container.volume_mounts),

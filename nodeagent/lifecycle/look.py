@@ -64,10 +64,12 @@ def _recalled(turn: Turn, name: str, *, init: bool) -> ContainerMemory:
     """What the control plane's status tells of a container that nothing is remembered of."""
     status = turn.pod.status
     old = _status(status.init_container_statuses if init else status.container_statuses, name)
-    if old is None or not old.container_id:
+    if old is None:
         return ContainerMemory()
     ended = old.state.terminated
     last = old.last_state.terminated
+    if not old.container_id and ended is None and last is None:
+        return ContainerMemory()
     if old.state.waiting is not None:
         # A container waiting for its restart shows the newest instance as the last one.
         ended, last = last, None
