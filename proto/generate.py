@@ -235,7 +235,7 @@ def annotation(field: Field, module: str) -> tuple[str, str]:
             factory = {"str": "str", "bool": "bool", "int": "int", "float": "float", "bytes": "bytes"}.get(base)
             default = f"field(default_factory={factory})" if factory else f"field(default_factory=shared({default}))"
     if field.cardinality == "list":
-        return f"tuple[{base}, ...]", "field(default_factory=tuple)" if field.always else "()"
+        return f"tuple[{base}, ...]", "field(default_factory=shared(()))" if field.always else "()"
     if field.cardinality == "map":
         return f"Mapping[str, {base}]", "field(default_factory=shared({}))" if field.always else "{}"
     if base == "Any":
