@@ -1,1 +1,1 @@
-"""drive."""
+"""The drivers: they run the pure deciders against the real store. See README.md for the flow."""

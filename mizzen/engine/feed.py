@@ -35,15 +35,15 @@ class Feed:
             for kind, mapper in loop.controller.watches:
                 self._mappers.setdefault(kind, []).append((loop, mapper))
 
-    def seed(self, cache: Cache, now: Instant) -> list[MapperFailed]:
+    def seed(self, cache: Cache, tick: Instant) -> list[MapperFailed]:
         """Queue everything there is, as after a start; return the mappers' defects."""
         failures: list[MapperFailed] = []
         for kind in dict.fromkeys((*self._owners, *self._mappers)):
             for entry in cache.entries(kind):
-                self._tell(entry, (entry,), cache, now, failures)
+                self._tell(entry, (entry,), cache, tick, failures)
         return failures
 
-    def changed(self, changes: Iterable[Change], revision: int, view: View, now: Instant) -> list[MapperFailed]:
+    def changed(self, changes: Iterable[Change], revision: int, view: View, tick: Instant) -> list[MapperFailed]:
         """Queue what changes concern, by the states before and after each; return the mappers' defects.
 
         `revision` is what the view has come to with them: keys that were held for it are queued, too.
@@ -51,16 +51,16 @@ class Feed:
         failures: list[MapperFailed] = []
         for change in changes:
             states = (change.entry,) if change.previous is None else (change.previous, change.entry)
-            self._tell(change.entry, states, view, now, failures)
+            self._tell(change.entry, states, view, tick, failures)
         for loop in self._loops:
-            loop.advanced(revision, now)
+            loop.advanced(revision, tick)
         return failures
 
     def _tell(
-        self, entry: Entry, states: Sequence[Entry], view: View, now: Instant, failures: list[MapperFailed]
+        self, entry: Entry, states: Sequence[Entry], view: View, tick: Instant, failures: list[MapperFailed]
     ) -> None:
         for loop in self._owners.get(entry.kind, ()):
-            loop.queue.add(entry.key, now)
+            loop.queue.add(entry.key, tick)
         mappers = self._mappers.get(entry.kind)
         if mappers is None:
             return
@@ -74,4 +74,4 @@ class Feed:
                 failures.append(failure)
                 continue
             for key in keys:
-                loop.queue.add(key, now)
+                loop.queue.add(key, tick)

@@ -29,6 +29,8 @@ class Turn:
 
     key: Key
     decision: Decision
+    decided: Instant
+    """The `now` of the decision."""
     waited_ms: int
     """How long the key was queued."""
 
@@ -37,7 +39,7 @@ class Turn:
 class Story:
     """Why a key is not (yet) where it should be."""
 
-    at: Instant
+    decided: Instant
     """When it was last decided."""
     waiting: tuple[Waiting, ...]
     error: str = ""
@@ -46,8 +48,17 @@ class Story:
     """How often in a row it has failed."""
 
 
+class TurnFailed(Exception):
+    """A reconciler raised: a defect. The cause is chained; the turn must be ended with `ControlLoop.failed`."""
+
+    def __init__(self, turn: Turn) -> None:
+        """Keep the turn, which has no effects."""
+        super().__init__(f"deciding {turn.key} failed")
+        self.turn = turn
+
+
 class ControlLoop:
-    """The state of one running controller."""
+    """The state of one running controller. `tick` is a time in milliseconds on a clock that never steps back."""
 
     def __init__(self, controller: Controller) -> None:
         """Begin with an empty queue; `feed` fills it."""
@@ -59,64 +70,55 @@ class ControlLoop:
         self.retries = 0
         """How many turns failed and were queued again."""
 
-    def advanced(self, revision: int, now: Instant) -> None:
+    def advanced(self, revision: int, tick: Instant) -> None:
         """Queue the keys that were held until the view came to this revision."""
         for key in self._barrier.advance(revision):
-            self.queue.add(key, now)
+            self.queue.add(key, tick)
 
-    def take(self, view: View, now: Instant, ids: Ids) -> Turn | None:
-        """Decide the next key that is due; None when none is. Raises what the reconciler raises as `TurnFailed`."""
-        while (popped := self.queue.pop(now)) is not None:
+    def take(self, view: View, now: Instant, ids: Ids, tick: Instant) -> Turn | None:
+        """Decide the next key that is due; None when none is. Raises `TurnFailed`."""
+        while (popped := self.queue.pop(tick)) is not None:
             key, waited_ms = popped
             if self._barrier.hold(key, view.revision):
-                self.queue.done(key, now)
+                self.queue.done(key, tick)
                 continue
             try:
                 decision = self.controller.reconcile(key, view, now, ids)
             except Exception as error:
-                raise TurnFailed(key) from error
-            return Turn(key, decision, waited_ms)
+                raise TurnFailed(Turn(key, Decision(), now, waited_ms)) from error
+            return Turn(key, decision, now, waited_ms)
         return None
 
-    def succeeded(self, turn: Turn, version: int, now: Instant) -> int:
+    def succeeded(self, turn: Turn, version: int, tick: Instant) -> int:
         """End a turn whose effects were performed, up to `version` (0: none wrote); return how long it ran in ms."""
         key, decision = turn.key, turn.decision
         self._backoff.succeeded(key)
         if decision.waiting:
-            self._stories[key] = Story(now, decision.waiting)
+            self._stories[key] = Story(turn.decided, decision.waiting)
         else:
             self._stories.pop(key, None)
-        if version:
-            self._barrier.wrote(key, version)
-        ran_ms = self.queue.done(key, now)
+        ran_ms = self._end(key, version, tick)
         if decision.wake_after_ms is not None:
-            self.queue.add_at(key, now + decision.wake_after_ms)
+            self.queue.add_at(key, tick + decision.wake_after_ms)
         if self.controller.resync_ms:
-            self.queue.add_at(key, now + self.controller.resync_ms)
+            self.queue.add_at(key, tick + self.controller.resync_ms)
         return ran_ms
 
-    def failed(self, key: Key, error: str, version: int, now: Instant) -> int:
+    def failed(self, turn: Turn, error: str, version: int, tick: Instant) -> int:
         """End a turn that bounced or broke after writing up to `version`; it is tried again later. Return its ms."""
+        key = turn.key
         pause_ms = self._backoff.failed(key)
-        before = self._stories.get(key)
-        waiting = before.waiting if before is not None else ()
-        self._stories[key] = Story(now, waiting, error, self._backoff.failures(key))
-        if version:
-            self._barrier.wrote(key, version)
-        ran_ms = self.queue.done(key, now)
-        self.queue.add_at(key, now + pause_ms)
+        self._stories[key] = Story(turn.decided, turn.decision.waiting, error, self._backoff.failures(key))
         self.retries += 1
+        ran_ms = self._end(key, version, tick)
+        self.queue.add_at(key, tick + pause_ms)
         return ran_ms
 
     def story(self, key: Key) -> Story | None:
         """Why a key waits or fails; None when it is where it should be."""
         return self._stories.get(key)
 
-
-class TurnFailed(Exception):
-    """A reconciler raised: a defect. The cause is chained; the key must be ended with `ControlLoop.failed`."""
-
-    def __init__(self, key: Key) -> None:
-        """Keep the key."""
-        super().__init__(f"deciding {key} failed")
-        self.key = key
+    def _end(self, key: Key, version: int, tick: Instant) -> int:
+        if version:
+            self._barrier.wrote(key, version)
+        return self.queue.done(key, tick)

@@ -1,0 +1,86 @@
+"""What a controller's effect means for the store: the same admission as an API request, then one write.
+
+The drivers and the simulator perform effects alike, because all that there is to choose is chosen here.
+What it is not: it commits nothing, and it records no events (`Emit` goes to whoever keeps events).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from controlplane.admission import binding, deletion
+from controlplane.admission.chain import admit
+from controlplane.admission.request import Operation, Request, Settings
+from mizzen.api import kinds
+from mizzen.api.errors import Conflict, NotFound
+from mizzen.api.kinds import Kind, Object
+from mizzen.engine.effects import Bind, Create, Delete, Update, UpdateStatus
+from mizzen.engine.values import Ids, Instant
+from mizzen.engine.view import View
+from mizzen.engine.writes import Write, creation, removal, replacement
+
+Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind
+"""The effects that write an object."""
+
+
+def write_of(effect: Effectual, view: View, now: Instant, ids: Ids, settings: Settings) -> Write | None:
+    """Return the write that an effect asks for; None when nothing is left to do.
+
+    Raises `Conflict` or `NotFound` when the effect was decided on another state than the view's, and what admission
+    raises.
+    """
+    match effect:
+        case Create():
+            request = _request(Operation.CREATE, effect.object)
+            return creation(admit(request, None, view, now, ids, settings).object)
+        case Update():
+            return _update(_request(Operation.UPDATE, effect.object), view, now, ids, settings)
+        case UpdateStatus():
+            return _update(_request(Operation.UPDATE_STATUS, effect.object), view, now, ids, settings)
+        case Delete():
+            return _delete(effect, view, now)
+        case Bind():
+            return _bind(effect, view, now)
+
+
+def _request(operation: Operation, obj: Object) -> Request:
+    name = "" if operation is Operation.CREATE else obj.metadata.name
+    return Request(operation, kinds.kind_of(obj), obj.metadata.namespace, name, obj, internal=True)
+
+
+def _update(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Write | None:
+    kind, wanted = request.kind, request.object.metadata
+    old = view.get(kind, request.namespace, request.name)
+    if old is None:
+        raise NotFound(kind, request.name)
+    if old.metadata.resource_version != wanted.resource_version or old.metadata.uid != wanted.uid:
+        raise Conflict(kind, request.name)
+    new = admit(request, old, view, now, ids, settings).object
+    if deletion.is_done(new):
+        return removal(kind, request.namespace, request.name, _version(old))
+    # A write of what is there already would only wake everybody.
+    return None if new == old else replacement(new, _version(old))
+
+
+def _delete(effect: Delete, view: View, now: Instant) -> Write | None:
+    kind: Kind[Any] = kinds.BY_RESOURCE[effect.key.resource]
+    old = view.get(kind, effect.key.namespace, effect.key.name)
+    if old is None or old.metadata.uid != effect.uid:
+        return None
+    if effect.resource_version not in ("", old.metadata.resource_version):
+        raise Conflict(kind, effect.key.name)
+    new = deletion.delete(old, deletion.Deletion(effect.grace_period_s, effect.propagation), now)
+    if new is None:
+        return removal(kind, effect.key.namespace, effect.key.name, _version(old))
+    return None if new == old else replacement(new, _version(old))
+
+
+def _bind(effect: Bind, view: View, now: Instant) -> Write:
+    pod = view.get(kinds.POD, effect.namespace, effect.name)
+    if pod is None or pod.metadata.uid != effect.uid:
+        raise NotFound(kinds.POD, effect.name)
+    return replacement(binding.bind(pod, effect.node, now), _version(pod))
+
+
+def _version(obj: Object) -> int:
+    return int(obj.metadata.resource_version)

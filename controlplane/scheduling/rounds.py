@@ -1,0 +1,203 @@
+"""Which pods the scheduler tries when: the queue around `Scheduler.run_pass`, without a clock.
+
+Why: the driver and the simulator run the same rounds; they only differ in how placements are written and how time
+passes. `tick` is a time in milliseconds on a clock that never steps back.
+What it is not: it places nothing (see `passes`) and writes nothing.
+
+Vocabulary
+- *ready*: tried in the next round, in the order of priority and age.
+- *parked*: fits nowhere; tried again when something changes that could help, or after a while.
+- *assumed*: placed, and the change that shows it bound has not been seen. What is seen of it until then is older.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.structs import replace
+
+from controlplane.scheduling.passes import SCHEDULER, PassLimits, PassResult, Refusal, Scheduler, wants_placing
+from mizzen.api import kinds, times
+from mizzen.api.types import core_v1
+from mizzen.engine.backoff import Backoff
+from mizzen.engine.effects import Bind, Effect, Emit, UpdateStatus
+from mizzen.engine.entry import Change, ChangeType
+from mizzen.engine.queue import WorkQueue
+from mizzen.engine.values import Instant
+from mizzen.engine.view import View
+
+FIRST_PAUSE_MS = 1_000
+LONGEST_PAUSE_MS = 10_000
+"""Between two tries of one pod, as in Kubernetes: doubling from the first to the longest pause."""
+PARKED_MS = 300_000
+"""A parked pod is tried again after this time even when nothing has changed."""
+
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    earliest: Instant
+    """Not to be tried before this tick."""
+
+
+class Rounds:
+    """The scheduler with its queue."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        """Begin with nothing; feed everything there is as changes, then what changes."""
+        self.scheduler = scheduler
+        self._ready: dict[Place, tuple[Any, ...]] = {}
+        self._heap: list[tuple[Any, ...]] = []  # of `_ready`; entries that no longer agree with it are void
+        self._later: WorkQueue[Place] = WorkQueue()
+        self._parked: dict[Place, _Parked] = {}
+        self._assumed: dict[Place, str] = {}
+        self._backoff: Backoff[Place] = Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
+
+    # What happens
+
+    def changed(self, changes: Iterable[Change], tick: Instant) -> None:
+        """Take in changes of nodes and pods, in order."""
+        for change in changes:
+            if change.entry.kind is kinds.NODE:
+                self._node(change, tick)
+            elif change.entry.kind is kinds.POD:
+                self._pod(change, tick)
+
+    def _node(self, change: Change, tick: Instant) -> None:
+        node: core_v1.Node = change.entry.object()
+        if change.type is ChangeType.DELETED:
+            self.scheduler.cluster.drop_node(node.metadata.name)
+            return
+        self.scheduler.cluster.set_node(node)
+        before = change.previous.object() if change.previous is not None else None
+        if before is None or _offer(before) != _offer(node):
+            self._help(tick)
+
+    def _pod(self, change: Change, tick: Instant) -> None:
+        pod: core_v1.Pod = change.entry.object()
+        place = (pod.metadata.namespace, pod.metadata.name)
+        if change.type is ChangeType.DELETED:
+            self._forget(place)
+            self._assumed.pop(place, None)
+            self.scheduler.cluster.drop_pod(*place)
+            if pod.spec.node_name:
+                self._help(tick)
+        elif pod.spec.node_name:
+            self._forget(place)
+            self._assumed.pop(place, None)
+            self.scheduler.cluster.set_pod(pod)
+            if pod.status.phase in ("Succeeded", "Failed"):
+                self._help(tick)
+        elif not wants_placing(pod):
+            self._forget(place)
+        elif place not in self._assumed and _asks_anew(change, pod):
+            self._queue(place, pod)
+
+    def _help(self, tick: Instant) -> None:
+        """Something has changed that a parked pod may have waited for."""
+        for place, parked in self._parked.items():
+            self._later.add_at(place, max(tick, parked.earliest))
+        self._parked.clear()
+
+    def _queue(self, place: Place, pod: core_v1.Pod) -> None:
+        self._parked.pop(place, None)
+        order = (-(pod.spec.priority or 0), pod.metadata.creation_timestamp, *place)
+        if self._ready.get(place) != order:
+            self._ready[place] = order
+            heapq.heappush(self._heap, order)
+
+    def _forget(self, place: Place) -> None:
+        self._ready.pop(place, None)
+        self._parked.pop(place, None)
+        self._backoff.succeeded(place)
+
+    # What is done
+
+    def pending(self) -> dict[str, int]:
+        """How many pods wait, by the names of Kubernetes' queues."""
+        return {"active": len(self._ready), "unschedulable": len(self._parked)}
+
+    def next_due(self, tick: Instant) -> int | None:
+        """Milliseconds until there is a pod to try: 0 now, None when none is known."""
+        return 0 if self._ready else self._later.next_due(tick)
+
+    def run(self, view: View, limits: PassLimits, tick: Instant) -> PassResult:
+        """Try the pods that are ready, as the view shows them, and assume those that were placed."""
+        self._release(view, tick)
+        pods: list[core_v1.Pod] = []
+        while self._heap and len(pods) < limits.pods_max:
+            order = heapq.heappop(self._heap)
+            place: Place = order[2:]
+            if self._ready.get(place) != order:
+                continue
+            del self._ready[place]
+            pod = view.get(kinds.POD, *place)
+            if pod is not None and wants_placing(pod):
+                pods.append(pod)
+        result = self.scheduler.run_pass(pods, limits)
+        for bind in result.bindings:
+            self._assumed[(bind.namespace, bind.name)] = bind.uid
+        for refusal in result.refusals:
+            self._park(refusal, tick)
+        return result
+
+    def failed(self, bind: Bind, tick: Instant) -> None:
+        """A placement could not be written: take it back and try the pod again after a pause."""
+        place = (bind.namespace, bind.name)
+        if self._assumed.get(place) == bind.uid:
+            del self._assumed[place]
+            self.scheduler.cluster.drop_pod(*place)
+            self._later.add_at(place, tick + self._backoff.failed(place))
+
+    def _park(self, refusal: Refusal, tick: Instant) -> None:
+        place = (refusal.pod.metadata.namespace, refusal.pod.metadata.name)
+        self._parked[place] = _Parked(tick + self._backoff.failed(place))
+        self._later.add_at(place, tick + PARKED_MS)
+
+    def _release(self, view: View, tick: Instant) -> None:
+        """Make ready what was delayed until now."""
+        while (popped := self._later.pop(tick)) is not None:
+            place = popped[0]
+            self._later.done(place, tick)
+            pod = view.get(kinds.POD, *place)
+            if pod is not None and wants_placing(pod) and place not in self._assumed:
+                self._queue(place, pod)
+
+
+def _offer(node: core_v1.Node) -> tuple[Any, ...]:
+    """What of a node could make room for a pod."""
+    return (node.metadata.labels, node.spec.taints, node.spec.unschedulable, node.status.allocatable)
+
+
+def _asks_anew(change: Change, pod: core_v1.Pod) -> bool:
+    """Whether an unbound pod is new or asks for something else; what others note in its status is not that."""
+    if change.previous is None:
+        return True
+    before: core_v1.Pod = change.previous.object()
+    return before.spec != pod.spec or before.metadata.labels != pod.metadata.labels
+
+
+def assigned(bind: Bind, pod: core_v1.Pod) -> Emit:
+    """The event that tells of a placement that was written."""
+    message = f"Successfully assigned {bind.namespace}/{bind.name} to {bind.node}"
+    return Emit(pod, "Normal", "Scheduled", message, SCHEDULER)
+
+
+def refused(refusal: Refusal, now: Instant) -> tuple[Effect, ...]:
+    """What a pod that fits nowhere is told: the condition, if it says something new, and an event."""
+    pod, message = refusal.pod, str(refusal.explanation)
+    event = Emit(pod, "Warning", "FailedScheduling", message, SCHEDULER)
+    before = next((one for one in pod.status.conditions if one.type == "PodScheduled"), None)
+    if before is not None and (before.status, before.reason, before.message) == ("False", "Unschedulable", message):
+        return (event,)
+    since = before.last_transition_time if before is not None and before.status == "False" else times.render(now)
+    condition = core_v1.PodCondition(
+        type="PodScheduled", status="False", reason="Unschedulable", message=message, last_transition_time=since
+    )
+    others = tuple(one for one in pod.status.conditions if one.type != "PodScheduled")
+    status = replace(pod.status, conditions=(*others, condition))
+    return (UpdateStatus(replace(pod, status=status)), event)
