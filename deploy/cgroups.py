@@ -40,9 +40,10 @@ class Cgroup:
                 if (group / "cpuset.cpus").exists() and not unified():
                     _inherit_processors(group)
 
-    def doors(self, inner: str = "") -> list[Path]:
-        """The files that move a process in when its pid is written to them."""
-        return [path / inner / "cgroup.procs" for path in self.paths]
+    def joining(self, inner: str = "") -> list[str]:
+        """A command prefix that moves itself into the group (or one within it) and becomes what follows."""
+        moves = "; ".join(f"echo 0 >{path / inner / 'cgroup.procs'}" for path in self.paths)
+        return ["sh", "-ec", f'{moves}; exec "$@"', "join"]
 
     def pids(self) -> set[int]:
         """All processes in the group and below."""

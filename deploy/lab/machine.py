@@ -72,7 +72,7 @@ class Machine:
         try:
             spawn(
                 [
-                    *_joining(self._cgroup.doors()),
+                    *self._cgroup.joining(),
                     "nsenter", f"--net=/run/netns/{self.netns}",
                     "unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=KILL",
                     "--uts", "--ipc", "--cgroup",
@@ -147,8 +147,8 @@ class Machine:
 
     def popen(self, argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> Process:
         """Start a program that stays, output to `log` (a path of the box); returns it as the box sees it."""
-        door = self._cgroup.doors("init" if unified() else "")
-        entry = spawn([*_joining(door), *self.entering(), *argv], log=log, env=env)
+        joining = self._cgroup.joining("init" if unified() else "")
+        entry = spawn([*joining, *self.entering(), *argv], log=log, env=env)
         process = child_of(entry)
         if process is None:
             raise LabError(f"{argv[0]} on {self.name} ended at once; its log ends with:\n{tail(log)}")
@@ -267,12 +267,6 @@ class Machine:
 def dockerd_command(flags: Sequence[str]) -> list[str]:
     """Docker Engine as on a fresh host that keeps its containers through a restart of the daemon."""
     return [DOCKERD, "--storage-driver=overlay2", "--live-restore", *flags]
-
-
-def _joining(doors: Sequence[Path]) -> list[str]:
-    """A command prefix that moves itself into control groups before it becomes what follows."""
-    moves = "; ".join(f"echo 0 >{door}" for door in doors)
-    return ["sh", "-ec", f'{moves}; exec "$@"', "join"]
 
 
 def _free_bytes(folder: Path) -> int:

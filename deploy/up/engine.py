@@ -65,7 +65,7 @@ def stop(run: Run) -> None:
     if (process := run.state.processes.get(NAME)) is not None:
         process.stop(grace_s=30)
     if run.data("docker").exists():
-        group = Cgroup(_cgroup_name(run))
+        group = Cgroup(_group_name(run))
         group.kill()
         group.remove()
         _unmount_below(run.data("docker"), run.sockets)
@@ -95,14 +95,17 @@ def _start_our_own(run: Run) -> str:
     config = data / "daemon.json"  # of its own, so that /etc/docker/daemon.json has no say
     config.write_text("{}")
     run.state.docker_socket = str(run.sockets / "docker.sock")
+    group = Cgroup(f"{_group_name(run)}/engine")
+    group.create()
     command = [
+        *group.joining(),
         NAME,
         f"--config-file={config}",
         f"--data-root={data / 'data'}",
         f"--exec-root={run.sockets / 'exec'}",
         f"--pidfile={run.sockets / 'docker.pid'}",
         f"--host=unix://{run.state.docker_socket}",
-        f"--cgroup-parent=/{_cgroup_name(run)}",
+        f"--cgroup-parent=/{_group_name(run)}",
         "--storage-driver=overlay2",
         "--bridge=none",
         "--iptables=false",
@@ -129,7 +132,8 @@ def _wait(run: Run, log: Path) -> None:
         raise UpError(f"Docker Engine ended; {log} ends with:\n{tail(log)}")
 
 
-def _cgroup_name(run: Run) -> str:
+def _group_name(run: Run) -> str:
+    """The control group of the Engine (in `engine`) and of its containers, so that a killed Engine's rest is found."""
     return run.sockets.name
 
 
