@@ -1,0 +1,145 @@
+"""What a volume is to be on the disk, as values: which kind, and for made-up ones which files. Pure.
+
+`plan` turns a pod's volume and the objects it refers to into one of `Scratch`, `HostPath` and `Files`; the disk part
+makes it so and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mizzen.api import quantity
+from mizzen.api.types import core_v1 as core
+from nodeagent.lifecycle.downward import ConfigError, Sources, field_text, resource_text
+
+DEFAULT_MODE = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """An empty folder that lives as long as its pod."""
+
+    in_memory: bool
+    size_bytes: int
+    """Bound of one in memory; 0 means none. On disk the agent's eviction keeps the bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPath:
+    """A path of the machine."""
+
+    path: str
+    type: str
+    """One of Kubernetes' words for what has to be there or be made; empty for anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a volume."""
+
+    content: bytes
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A folder with exactly these files by their path in it, replaced all at once when they change."""
+
+    files: Mapping[str, File]
+    in_memory: bool
+    """Keep them off the disk: there are secrets among them."""
+
+
+Plan: TypeAlias = Scratch | HostPath | Files
+
+
+def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
+    """What the volume is to be. Raises ConfigError when something it needs is not there or not supported."""
+    if (scratch := volume.empty_dir) is not None:
+        size = quantity.units(scratch.size_limit) if scratch.size_limit else 0
+        return Scratch(in_memory=scratch.medium == "Memory", size_bytes=size)
+    if volume.host_path is not None:
+        return HostPath(volume.host_path.path, volume.host_path.type or "")
+    return _files(pod, volume, sources)
+
+
+def _files(pod: core.Pod, volume: core.Volume, sources: Sources) -> Files:
+    found: dict[str, File] = {}
+    in_memory = False
+    for projection, mode in _projections(volume):
+        in_memory = in_memory or projection.secret is not None
+        found.update(_checked(_projected(pod, projection, mode, sources)))
+    return Files(found, in_memory)
+
+
+def _projections(volume: core.Volume) -> Iterator[tuple[core.VolumeProjection, int]]:
+    """The volume as the sources of a projected one, each with the mode of its files."""
+    if (config := volume.config_map) is not None:
+        part = core.ConfigMapProjection(name=config.name, items=config.items, optional=config.optional)
+        yield core.VolumeProjection(config_map=part), _mode(config.default_mode)
+    elif (secret := volume.secret) is not None:
+        own = core.SecretProjection(name=secret.secret_name, items=secret.items, optional=secret.optional)
+        yield core.VolumeProjection(secret=own), _mode(secret.default_mode)
+    elif (downward := volume.downward_api) is not None:
+        fields = core.DownwardAPIProjection(items=downward.items)
+        yield core.VolumeProjection(downward_api=fields), _mode(downward.default_mode)
+    elif (projected := volume.projected) is not None:
+        for source in projected.sources:
+            yield source, _mode(projected.default_mode)
+    else:
+        raise ConfigError(f'volume "{volume.name}" is of a type that this node does not support')
+
+
+def _mode(mode: int | None) -> int:
+    return DEFAULT_MODE if mode is None else mode
+
+
+def _projected(pod: core.Pod, source: core.VolumeProjection, mode: int, sources: Sources) -> Iterator[tuple[str, File]]:
+    if (config := source.config_map) is not None:
+        found = sources.config_map(config.name, optional=bool(config.optional))
+        data: dict[str, bytes] = {key: value.encode() for key, value in found.data.items()} if found else {}
+        data |= found.binary_data if found else {}
+        yield from _picked(data, config.items, mode, "configmap references non-existent config key", config.optional)
+    elif (ref := source.secret) is not None:
+        secret = sources.secret(ref.name, optional=bool(ref.optional))
+        content = secret.data if secret else {}
+        yield from _picked(content, ref.items, mode, "references non-existent secret key", ref.optional)
+    elif (downward := source.downward_api) is not None:
+        for item in downward.items:
+            yield item.path, File(_downward(pod, item, sources).encode(), mode if item.mode is None else item.mode)
+    else:
+        raise ConfigError("a projected volume has a source that this node does not support")
+
+
+def _picked(
+    data: Mapping[str, bytes], items: Iterable[core.KeyToPath], mode: int, missing: str, optional: bool | None
+) -> Iterator[tuple[str, File]]:
+    """All keys, or those that are asked for, under their paths."""
+    chosen = tuple(items)
+    if not chosen:
+        for key in sorted(data):
+            yield key, File(data[key], mode)
+    for item in chosen:
+        if item.key in data:
+            yield item.path, File(data[item.key], mode if item.mode is None else item.mode)
+        elif not optional:
+            raise ConfigError(f"{missing}: {item.key}")
+
+
+def _downward(pod: core.Pod, item: core.DownwardAPIVolumeFile, sources: Sources) -> str:
+    if item.field_ref is not None:
+        return field_text(pod, item.field_ref.field_path, sources)
+    if item.resource_field_ref is not None:
+        return resource_text(pod, "", item.resource_field_ref, sources)
+    raise ConfigError(f"the file {item.path} of a downward API volume refers to nothing")
+
+
+def _checked(files: Iterable[tuple[str, File]]) -> Iterator[tuple[str, File]]:
+    """The API refuses paths that lead out of the volume; a node does not rely on it."""
+    for path, file in files:
+        parts = path.split("/")
+        if path.startswith("/") or ".." in parts or "" in parts or parts[0].startswith(".."):
+            raise ConfigError(f'invalid path "{path}" in a volume: it must be relative and without ".."')
+        yield path, file
