@@ -99,6 +99,8 @@ def _configure_pod(pod: Netlink, ip: str) -> None:
 def _configure_host(host: Netlink, name: str, alias: str, ip: str) -> rtnl.Link:
     # Strict: a packet whose source is not the pod's own address is dropped. A looser setting for all devices wins.
     set_sysctl(f"net/ipv4/conf/{name}/rp_filter", "1")
+    # A pod that reaches itself through a service needs no advice on shorter ways; it would use up its share of errors.
+    set_sysctl(f"net/ipv4/conf/{name}/send_redirects", "0")
     link = rtnl.find_link(host, name)
     if link is None:
         raise NetworkError(f"the device {name} vanished while it was configured")

@@ -10,6 +10,7 @@ import asyncio
 import struct
 from collections.abc import Coroutine
 from ipaddress import IPv4Network
+from typing import cast
 
 import dnslib
 import structlog
@@ -194,8 +195,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         reply = self._server.at_once(data, tcp=False)

@@ -31,5 +31,5 @@ def shared_hosts(host_file: str, aliases: Iterable[core.HostAlias]) -> str:
 
 
 def _lines(aliases: Iterable[core.HostAlias]) -> str:
-    entries = [f"{alias.ip}\t{' '.join(alias.hostnames)}\n" for alias in aliases]
+    entries = ["\t".join((alias.ip, *alias.hostnames)) + "\n" for alias in aliases]
     return _ALIASES + "".join(entries) if entries else ""

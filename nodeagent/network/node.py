@@ -150,5 +150,8 @@ class NodeNetwork:
 
 
 def _prepare_host(config: NetworkConfig) -> None:
+    peers.uplink(config.node_ip)  # Nothing works without the node's address: say so first.
     set_sysctl("net/ipv4/ip_forward", "1")
+    # Existing devices keep their own setting, which counts as well; this lets pods' interfaces have theirs.
+    set_sysctl("net/ipv4/conf/all/send_redirects", "0")
     peers.claim_virtual_addresses(config)
