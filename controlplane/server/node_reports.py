@@ -6,7 +6,6 @@ life. A report that comes too late (its pod is gone) is done, not an error.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -15,6 +14,8 @@ import structlog
 from controlplane.store.registry import Registry
 from mizzen.api import errors, kinds, times
 from mizzen.api.types import coordination_v1, core_v1, meta_v1
+from mizzen.engine.effects import Emit
+from mizzen.engine.happenings import Happening, writes_of
 from mizzen.engine.values import Clock, Ids
 from mizzen.wire.gen.mizzen.v1 import node_pb2
 
@@ -24,20 +25,16 @@ ATTEMPTS = 8
 """Others write to pods and nodes too; each conflict means that somebody got on, so a few rounds suffice."""
 FINISHED = ("Succeeded", "Failed")
 
-RecordEvent = Callable[[core_v1.Event], Awaitable[None]]
-"""Stores an event, or counts it where it repeats one."""
-
 _LOG = structlog.get_logger(__name__)
 
 
 class Reports:
     """Applies reports to the registry."""
 
-    def __init__(self, registry: Registry, clock: Clock, ids: Ids, record_event: RecordEvent) -> None:
+    def __init__(self, registry: Registry, clock: Clock, ids: Ids) -> None:
         self._registry = registry
         self._clock = clock
         self._ids = ids
-        self._record_event = record_event
 
     async def apply(self, node: str, report: node_pb2.Report) -> None:
         """One report. Raises StoreError while the store does not answer; what can never be stored is logged."""
@@ -50,7 +47,7 @@ class Reports:
                 case node_pb2.Report.NODE_STATUS:
                     await self._node_status(node, msgspec.json.decode(report.json, type=core_v1.NodeStatus))
                 case node_pb2.Report.EVENT:
-                    await self._record_event(msgspec.json.decode(report.json, type=core_v1.Event))
+                    await self._event(node, msgspec.json.decode(report.json, type=core_v1.Event))
                 case _:
                     _LOG.warning("report of unknown kind", node=node, kind=report.kind)
         except (msgspec.DecodeError, errors.ApiError) as error:
@@ -101,6 +98,21 @@ class Reports:
             if changed == node or await self._replaced(changed):
                 return
         raise errors.Conflict(kinds.NODE, name)
+
+    async def _event(self, node: str, event: core_v1.Event) -> None:
+        """Counts or stores what happened to a pod of the node, or to the node itself."""
+        about = event.involved_object
+        regarding: Any = self._registry.view.get(kinds.NODE, "", node)
+        if about.kind == "Pod":
+            regarding = self._registry.view.get(kinds.POD, about.namespace, about.name)
+            if regarding is None or regarding.metadata.uid != about.uid or regarding.spec.node_name != node:
+                return
+        if regarding is None:
+            return
+        emit = Emit(regarding, event.type, event.reason, event.message, event.source.component or "kubelet")
+        happening = Happening(emit, max(1, event.count), self._clock.now())
+        for write in writes_of((happening,), self._registry.view, self._ids):
+            await self._registry.commit((write,))
 
     async def register(self, name: str, wanted: core_v1.Node) -> core_v1.Node:
         """The Node object of an agent that has come: made, or brought up to date."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
+from controlplane.server.streams import Channel, Piece
 from mizzen.api import errors
 from mizzen.api.types import core_v1
 from mizzen.engine.values import Ids
@@ -23,7 +24,8 @@ OPEN_DEADLINE_S = 10.0
 """How long an agent may take to open a stream that it was asked for."""
 
 Frame = node_pb2.StreamFrame
-AskNode = Callable[[str, node_pb2.OpenStream], bool]
+Asked = node_pb2.OpenStream
+AskNode = Callable[[str, Asked], bool]
 """Sends a request down a node's session; False when the node has none."""
 
 
@@ -40,16 +42,16 @@ class NodeStream:
         self.gone = asyncio.Event()
         """The agent has gone; nobody reads `down`."""
 
-    async def frames(self) -> AsyncIterator[Frame]:
+    async def pieces(self) -> AsyncIterator[Piece]:
         """What comes from the node; the last is on the STATUS channel, unless the connection was lost."""
         while (frame := await self.up.get()) is not None:
-            yield frame
-            if frame.channel == node_pb2.StreamFrame.STATUS:
+            yield Piece(Channel(frame.channel), frame.data, frame.end)
+            if frame.channel == Frame.STATUS:
                 return
 
-    async def send(self, channel: node_pb2.StreamFrame.Channel, data: bytes, *, end: bool = False) -> None:
+    async def send(self, piece: Piece) -> None:
         """Sends to the node; waits while too much is on the way. What comes after the end is dropped."""
-        await _offer(self.down, node_pb2.StreamFrame(channel=channel, data=data, end=end), self.gone)
+        await _offer(self.down, Frame(channel=piece.channel.name, data=piece.data, end=piece.end), self.gone)
 
     async def close(self) -> None:
         """Ends the stream from this side; the agent stops what belongs to it."""
@@ -65,11 +67,27 @@ class NodeStreams:
         self._ids = ids
         self._waiting: dict[str, NodeStream] = {}
 
-    async def open(self, pod: core_v1.Pod, kind: node_pb2.OpenStream.Kind, options: object) -> NodeStream:
-        """Opens a stream to a pod's node. Raises ServiceUnavailable or Timeout when the node does not answer."""
+    async def open_log(self, pod: core_v1.Pod, options: core_v1.PodLogOptions) -> NodeStream:
+        """A container's output."""
+        return await self._open(pod, Asked.LOG, options)
+
+    async def open_exec(self, pod: core_v1.Pod, options: core_v1.PodExecOptions) -> NodeStream:
+        """A new command in a container."""
+        return await self._open(pod, Asked.EXEC, options)
+
+    async def open_attach(self, pod: core_v1.Pod, options: core_v1.PodAttachOptions) -> NodeStream:
+        """The input and output of a running container."""
+        return await self._open(pod, Asked.ATTACH, options)
+
+    async def open_port(self, pod: core_v1.Pod, options: core_v1.PodPortForwardOptions) -> NodeStream:
+        """A connection to a port of the pod."""
+        return await self._open(pod, Asked.PORT_FORWARD, options)
+
+    async def _open(self, pod: core_v1.Pod, kind: Asked.Kind, options: object) -> NodeStream:
+        """Raises ServiceUnavailable or Timeout when the node does not answer."""
         node = pod.spec.node_name
         stream = NodeStream(self._ids.uid("stream"))
-        request = node_pb2.OpenStream(
+        request = Asked(
             id=stream.name,
             kind=kind,
             namespace=pod.metadata.namespace,
@@ -110,7 +128,7 @@ class NodeStreams:
 
 
 async def _read_all(stream: NodeStream, first: Frame, frames: AsyncIterator[Frame]) -> None:
-    if first.data or first.channel == node_pb2.StreamFrame.STATUS:
+    if first.data or first.channel == Frame.STATUS:
         await _offer(stream.up, first, stream.left)
     async for frame in frames:
         await _offer(stream.up, frame, stream.left)
