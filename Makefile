@@ -21,16 +21,20 @@ export PATH := $(PATH):/usr/sbin:/sbin
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The environment: .venv is remade only when pyproject.toml or setup.py changes.
+# The environment: .venv is completed only when pyproject.toml or setup.py changes. `venv` is what runs Mizzen, `dev` adds
+# what tests it; running needs less, and a first `make up` should not wait for the rest.
 
-.PHONY: venv packages-run packages-test
+.PHONY: venv dev packages-run packages-test
 venv: $(MADE)/venv $(MADE)/proto
+dev: $(MADE)/dev $(MADE)/proto
 
 packages-run:
 	@PYTHON=$(PYTHON) deploy/packages.sh run
 
 packages-test:
 	@PYTHON=$(PYTHON) deploy/packages.sh test
+
+PIP = $(BIN)/python -m pip install -q --disable-pip-version-check
 
 $(MADE)/venv: pyproject.toml setup.py
 	@mkdir -p $(MADE)
@@ -39,8 +43,13 @@ $(MADE)/venv: pyproject.toml setup.py
 		{ echo "Mizzen needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@[ -x $(BIN)/python ] || { echo "making .venv ..."; $(PYTHON) -m venv .venv; }
 	@echo "installing Mizzen and its libraries into .venv ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=77' wheel 'grpcio-tools>=1.66,<2'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@$(PIP) 'setuptools>=77' wheel 'grpcio-tools>=1.66,<2'
+	@$(PIP) --no-build-isolation -e .
+	@touch $@
+
+$(MADE)/dev: $(MADE)/venv
+	@echo "installing what the tests need into .venv ..."
+	@$(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@
 
 # Generated files may have been removed while the stamp stayed; then the stamp is worth nothing.
@@ -60,26 +69,26 @@ proto: $(MADE)/venv ## Generate the API types and wire stubs from proto/
 # Tests. Each part runs alone; `make test` runs all of them on a bare machine.
 
 .PHONY: check unit scenarios conformance integration e2e test bench
-check: venv ## Formatting, lints, types, import contracts, house rules
+check: dev ## Formatting, lints, types, import contracts, house rules
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo >$(MADE)/contracts.log || { cat $(MADE)/contracts.log; exit 1; }
 	@$(PYTEST) tests/architecture
 
-unit: venv ## Fast tests of single parts, and their properties
+unit: dev ## Fast tests of single parts, and their properties
 	@$(PYTEST) -n $(WORKERS) tests/unit tests/property
 
-scenarios: venv ## The simulated cluster, under faults
+scenarios: dev ## The simulated cluster, under faults
 	@$(PYTEST) -n $(WORKERS) tests/scenarios
 
-conformance: venv ## One suite over every implementation of a port, and over upstream's fixtures
+conformance: dev ## One suite over every implementation of a port, and over upstream's fixtures
 	@$(PYTEST) tests/conformance
 
-integration: venv ## Parts against real etcd, Docker, network namespaces and machines
+integration: dev ## Parts against real etcd, Docker, network namespaces and machines
 	@$(PYTEST) tests/integration
 
-e2e: venv ## The whole of it on the lab's machines
+e2e: dev ## The whole of it on the lab's machines
 	@$(PYTEST) tests/e2e
 
 test: packages-test ## Everything, on a bare Debian machine (as root)
@@ -90,7 +99,7 @@ test: packages-test ## Everything, on a bare Debian machine (as root)
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e
 
-bench: venv ## Measure, beside etcd, Docker and Docker Swarm on the same machine
+bench: dev ## Measure, beside etcd, Docker and Docker Swarm on the same machine
 	@$(BIN)/python -m tests.benchmarks
 
 # Clusters.

@@ -175,6 +175,8 @@ class Machine:
         """Start a service that is not running; nothing restarts one that ends by itself."""
         service = self._service(name)
         if service.process is None or not service.process.alive():
+            if name == DOCKERD:  # a killed Engine leaves its number behind, which may be another process by now
+                self.path("/run/docker.pid").unlink(missing_ok=True)
             service.process = self.popen(service.argv, self.log(name))
             self._save()
 
