@@ -101,6 +101,7 @@ class _Member:
         self.grant = self._unary("Lease/LeaseGrant", pb.LeaseGrantRequest, pb.LeaseGrantResponse)
         self.revoke = self._unary("Lease/LeaseRevoke", pb.LeaseRevokeRequest, pb.LeaseRevokeResponse)
         self.renew = self._stream("Lease/LeaseKeepAlive", pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse)
+        self.status = self._unary("Maintenance/Status", pb.StatusRequest, pb.StatusResponse)
         self.watch = self._stream("Watch/Watch", pb.WatchRequest, pb.WatchResponse)
 
     def _unary(self, method: str, request: Any, response: Any) -> Any:
@@ -164,6 +165,10 @@ class EtcdClient:
             async for answer in answers:
                 return int(answer.TTL)
         raise NoAnswer("etcd ended a lease renewal without an answer")
+
+    async def status(self, deadline_s: float) -> Any:
+        """Return version, database size and leader as a member sees them. Raises `Unavailable`."""
+        return await self._repeat("status", lambda member: member.status, pb.StatusRequest(), deadline_s)
 
     async def watch(self, create: Any) -> AsyncGenerator[Any, None]:
         """Yield what etcd says to a watch, from the confirmation on, until the connection breaks: `NoAnswer`."""

@@ -21,23 +21,36 @@ from controlplane.store.txn import Pending
 from controlplane.store.values import Committed, Compacted, Op, Put, Remove, Require, Unavailable, UnknownOutcome
 from controlplane.store.versions import first_safe, revision_of
 
+_PAUSE_S = 0.05
+
 
 async def resolve(client: EtcdClient, pending: Pending) -> Committed | None:
     """Return the outcome of a commit that conflicted after an attempt without an answer; None: it did not happen.
 
-    Raises `UnknownOutcome` when etcd does not tell, because history was compacted or it does not answer.
+    Raises `UnknownOutcome` when etcd does not tell before the deadline, or no more because history was compacted.
     """
     witness = next((op for op in pending.ops if type(op) is not Require), None)
     if witness is None:
         return None
     try:
-        async with asyncio.timeout(ATTEMPT_S):
-            answer = await client.range(pb.RangeRequest(key=witness.key.encode()), ATTEMPT_S)
-            if _untouched(answer, witness, pending.tried_from):
-                return None
-            return await _search(client, pending, witness)
-    except (TimeoutError, NoAnswer, Unavailable, Compacted) as error:
-        raise UnknownOutcome(f"cannot tell whether a commit of {witness.key} happened: {error}") from error
+        async with asyncio.timeout_at(pending.deadline):
+            while True:
+                try:
+                    return await _look(client, pending, witness)
+                except NoAnswer:
+                    await asyncio.sleep(_PAUSE_S)
+    except (TimeoutError, Unavailable, Compacted) as error:
+        reason = str(error) or "its history did not say so in time"
+        raise UnknownOutcome(f"cannot tell whether a commit of {witness.key} happened: {reason}") from error
+
+
+async def _look(client: EtcdClient, pending: Pending, witness: Op) -> Committed | None:
+    """Look once at what the witness says. Raises `NoAnswer` when it was not heard to the end."""
+    answer = await client.range(pb.RangeRequest(key=witness.key.encode()), ATTEMPT_S)
+    if _untouched(answer, witness, pending.tried_from):
+        return None
+    async with asyncio.timeout(ATTEMPT_S):
+        return await _search(client, pending, witness)
 
 
 def _untouched(answer: Any, witness: Op, tried_from: int) -> bool:
