@@ -128,6 +128,8 @@ def _struct_class(name: str) -> type[Any]:
 
 def _read_time(digits: int) -> Callable[[Any], str]:
     def read(value: Any) -> str:
+        if not value.seconds and not value.nanos:
+            return ""  # upstream's encoding of a time that is not set, where the field itself is always written
         moment = _EPOCH + timedelta(seconds=value.seconds)
         fraction = f".{value.nanos // 1000:06d}" if digits else ""
         return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
