@@ -15,11 +15,9 @@ from mizzen.api.errors import NotAcceptable, UnsupportedMediaType
 
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
-YAML = "application/yaml"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
 PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 
 _ANY = ("*/*", "application/*", JSON)
@@ -94,10 +92,10 @@ def media_type(content_type: str) -> str:
 
 
 def body_type(content_type: str) -> str:
-    """How a request's body is encoded: `JSON`, `PROTOBUF` or `YAML`. Raises UnsupportedMediaType."""
+    """How a request's body is encoded: `JSON` or `PROTOBUF`. Raises UnsupportedMediaType."""
     found = media_type(content_type)
-    if found not in (JSON, PROTOBUF, YAML):
-        raise UnsupportedMediaType([JSON, PROTOBUF, YAML])
+    if found not in (JSON, PROTOBUF):
+        raise UnsupportedMediaType([JSON, PROTOBUF])
     return found
 
 

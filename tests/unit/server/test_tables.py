@@ -278,9 +278,9 @@ _FACTS_NAMES = {
 }  # fmt: skip
 
 
-def test_the_columns_are_those_of_the_facts(shared_facts: Path) -> None:
+def test_the_columns_are_those_of_the_facts(upstream: Path) -> None:
     facts = {}
-    for line in (shared_facts / "table_columns.txt").read_text().splitlines():
+    for line in (upstream / "table_columns.txt").read_text().splitlines():
         name, _, columns = line.partition(": ")
         facts[name] = columns
     for name, type_ in _FACTS_NAMES.items():

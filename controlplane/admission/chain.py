@@ -1,0 +1,71 @@
+"""The chain of policies that every write goes through, in a fixed order: see the README."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controlplane.admission import lifecycle, metadata, pods, services, strategy
+from controlplane.admission.request import Admitted, Operation, Request, Settings
+from controlplane.admission.warnings import warnings_for
+from mizzen.api import defaults, kinds, validate
+from mizzen.api.errors import FieldError, Invalid
+from mizzen.engine.values import Ids, Instant
+from mizzen.engine.view import View
+
+
+def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
+    """What to store for a request; `old` is the stored object, None for CREATE.
+
+    Raises `mizzen.api.errors.ApiError` where the request is refused.
+    """
+    match request.operation:
+        case Operation.CREATE:
+            return _create(request, view, now, ids, settings)
+        case Operation.DELETE:
+            lifecycle.check_delete(request)
+            return Admitted(old)
+        case Operation.UPDATE_STATUS | Operation.FINALIZE:
+            return Admitted(_status(request, old))
+        case Operation.UPDATE:
+            return _update(request, old, view, settings)
+
+
+def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
+    obj = defaults.apply(metadata.for_create(request, now, ids))
+    if request.kind is kinds.POD:
+        obj = pods.complete(request, obj)
+    elif request.kind is kinds.SERVICE:
+        obj = services.normalise(obj)
+    obj = strategy.prepare_create(request, obj)
+    lifecycle.check_create(request, view, obj.metadata.name)
+    _refuse(request, obj, validate.validate_create(obj))
+    claims: tuple[str, ...] = ()
+    if request.kind is kinds.SERVICE:
+        obj, claims = services.allocate(request, obj, None, view, settings)
+    return Admitted(obj, warnings_for(obj), claims)
+
+
+def _update(request: Request, old: Any, view: View, settings: Settings) -> Admitted:
+    obj = defaults.apply(metadata.for_update(request, old))
+    if request.kind is kinds.SERVICE:
+        obj = services.carry_over(obj, old)
+    obj = strategy.prepare_update(request, obj, old)
+    if obj == old:
+        return Admitted(old)
+    _refuse(request, obj, validate.validate_update(obj, old))
+    claims: tuple[str, ...] = ()
+    if request.kind is kinds.SERVICE:
+        obj, claims = services.allocate(request, obj, old, view, settings)
+    return Admitted(obj, warnings_for(obj), claims)
+
+
+def _status(request: Request, old: Any) -> Any:
+    obj = strategy.prepare_update(request, metadata.for_update(request, old), old)
+    if obj != old:
+        _refuse(request, obj, validate.validate_status(obj, old))
+    return obj
+
+
+def _refuse(request: Request, obj: Any, errors: tuple[FieldError, ...]) -> None:
+    if errors:
+        raise Invalid(request.kind, obj.metadata.name, errors)

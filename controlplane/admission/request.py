@@ -1,0 +1,68 @@
+"""The words of admission: what is asked, what is answered, and the ranges that addresses are taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from mizzen.api.kinds import Kind
+
+
+class Operation(Enum):
+    """What is done to the object."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    """Metadata and spec change; the status stays."""
+    UPDATE_STATUS = "UPDATE_STATUS"
+    """The status changes; the spec stays."""
+    FINALIZE = "FINALIZE"
+    """Only the finalizers in a namespace's spec change."""
+    DELETE = "DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request on one object."""
+
+    operation: Operation
+    kind: Kind[Any]
+    namespace: str
+    """As in the path; empty for cluster-scoped kinds."""
+    name: str
+    """As in the path; empty for CREATE."""
+    object: Any
+    """The object as the client sent it; the stored one for DELETE."""
+    internal: bool = False
+    """Asked by one of the control plane's own controllers."""
+    taken: frozenset[str] = frozenset()
+    """Claims that others hold although the view does not show it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What is to be stored."""
+
+    object: Any
+    warnings: tuple[str, ...] = ()
+    """Shown to the client; nothing is wrong in the API's eyes."""
+    claims: tuple[str, ...] = ()
+    """Claims that the object did not hold before; to be written with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where addresses come from."""
+
+    service_cidr: str = "10.96.0.0/16"
+    """Cluster IPs, IPv4."""
+    node_port_first: int = 30000
+    node_port_last: int = 32767
+    """The last node port, included."""
+
+
+def unique(values: Iterable[str]) -> tuple[str, ...]:
+    """The values without repetitions, in order."""
+    return tuple(dict.fromkeys(values))

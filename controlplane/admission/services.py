@@ -1,0 +1,157 @@
+"""Services get an address in the cluster and, where they ask for it, ports on every node; they keep both.
+
+An update that leaves an allocated value out keeps it; one that changes the type so that a value has no meaning any
+longer drops it, unless the client insists on another value.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from controlplane.admission import allocation
+from controlplane.admission.allocation import ip_claim, port_claim
+from controlplane.admission.request import Request, Settings, unique
+from mizzen.api import kinds
+from mizzen.api.errors import FieldError, InternalError, Invalid
+from mizzen.api.types import core_v1 as core
+from mizzen.engine.view import View
+
+HEADLESS = "None"
+
+
+def claims_of(service: core.Service) -> tuple[str, ...]:
+    """What a service holds."""
+    ips = [ip_claim(ip) for ip in service.spec.cluster_ips if ip != HEADLESS]
+    return unique([*ips, *(port_claim(port.node_port) for port in service.spec.ports if port.node_port)])
+
+
+def _needs_ip(spec: core.ServiceSpec) -> bool:
+    return spec.type != "ExternalName"
+
+
+def _needs_ports(spec: core.ServiceSpec) -> bool:
+    return spec.type == "NodePort" or (
+        spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is not False
+    )
+
+
+def normalise(service: core.Service) -> core.Service:
+    """The service with both ways of writing its address filled from the other."""
+    spec = service.spec
+    if spec.cluster_ip and not spec.cluster_ips:
+        spec = replace(spec, cluster_ips=(spec.cluster_ip,))
+    elif spec.cluster_ips and not spec.cluster_ip:
+        spec = replace(spec, cluster_ip=spec.cluster_ips[0])
+    if _needs_ip(spec):
+        spec = replace(
+            spec, ip_families=spec.ip_families or ("IPv4",), ip_family_policy=spec.ip_family_policy or "SingleStack"
+        )
+    return replace(service, spec=spec)
+
+
+def carry_over(service: core.Service, old: core.Service) -> core.Service:
+    """The changed service with the allocated values of the stored one that it neither names nor gives up."""
+    spec, before = service.spec, old.spec
+    if _needs_ip(before) and _needs_ip(spec) and not spec.cluster_ip and not spec.cluster_ips:
+        spec = replace(spec, cluster_ip=before.cluster_ip, cluster_ips=before.cluster_ips)
+    elif not _needs_ip(spec) and spec.cluster_ip == before.cluster_ip:
+        spec = replace(spec, cluster_ip="", cluster_ips=(), ip_families=(), ip_family_policy=None)
+    if _needs_ports(before) and _needs_ports(spec):
+        spec = replace(spec, ports=_with_ports_of(spec.ports, before.ports))
+    elif _needs_ports(before):
+        spec = replace(spec, ports=_without_ports_of(spec.ports, before.ports))
+    return normalise(replace(service, spec=spec))
+
+
+def _with_ports_of(
+    ports: tuple[core.ServicePort, ...], old: tuple[core.ServicePort, ...]
+) -> tuple[core.ServicePort, ...]:
+    known = {(port.protocol, port.port): port.node_port for port in old}
+    used = {port.node_port for port in ports}
+    kept = []
+    for port in ports:
+        number = known.get((port.protocol, port.port), 0)
+        kept.append(port if port.node_port or number in used else replace(port, node_port=number))
+    return tuple(kept)
+
+
+def _without_ports_of(
+    ports: tuple[core.ServicePort, ...], old: tuple[core.ServicePort, ...]
+) -> tuple[core.ServicePort, ...]:
+    known = {port.node_port for port in old}
+    return tuple(replace(port, node_port=0) if port.node_port in known else port for port in ports)
+
+
+def allocate(
+    request: Request, service: core.Service, old: core.Service | None, view: View, settings: Settings
+) -> tuple[core.Service, tuple[str, ...]]:
+    """The service with its address and ports, and the claims that are new. Raises Invalid or InternalError."""
+    held = frozenset(claims_of(old)) if old else frozenset()
+    others = (claims_of(other) for other in view.list(kinds.SERVICE) if other.metadata.uid != service.metadata.uid)
+    taken = request.taken.union(*others) - held
+    service = _with_ip(request, service, settings, taken, held)
+    service = _with_node_ports(request, service, settings, taken, held)
+    return service, tuple(claim for claim in claims_of(service) if claim not in held)
+
+
+def _with_ip(
+    request: Request, service: core.Service, settings: Settings, taken: frozenset[str], held: frozenset[str]
+) -> core.Service:
+    spec = service.spec
+    if not _needs_ip(spec) or spec.cluster_ip == HEADLESS:
+        return service
+    if spec.cluster_ip:
+        for ip in spec.cluster_ips:
+            problem = "" if ip_claim(ip) in held else _ip_problem(ip, settings, taken)
+            if problem:
+                why = f"failed to allocate IP {ip}: {problem}"
+                error = FieldError.invalid("spec.clusterIPs", list(spec.cluster_ips), why)
+                raise Invalid(request.kind, service.metadata.name, [error])
+        return service
+    ip = allocation.pick_ip(settings.service_cidr, service.metadata.uid, taken) or ""
+    if not ip:
+        raise InternalError(f"failed to allocate a serviceIP: range {settings.service_cidr} is full")
+    return replace(service, spec=replace(spec, cluster_ip=ip, cluster_ips=(ip,)))
+
+
+def _ip_problem(ip: str, settings: Settings, taken: frozenset[str]) -> str:
+    if not allocation.contains(settings.service_cidr, ip):
+        return f"the provided IP ({ip}) is not in the valid range. The range of valid IPs is {settings.service_cidr}"
+    return "provided IP is already allocated" if ip_claim(ip) in taken else ""
+
+
+def _with_node_ports(
+    request: Request, service: core.Service, settings: Settings, taken: frozenset[str], held: frozenset[str]
+) -> core.Service:
+    spec = service.spec
+    chosen = {port.node_port for port in spec.ports if port.node_port}
+    for place, port in enumerate(spec.ports):
+        problem = _port_problem(port.node_port, settings, taken, held) if port.node_port else ""
+        if problem:
+            error = FieldError.invalid(f"spec.ports[{place}].nodePort", port.node_port, problem)
+            raise Invalid(request.kind, service.metadata.name, [error])
+    if not _needs_ports(spec):
+        return service
+    ports: list[core.ServicePort] = []
+    by_port: dict[int, int] = {}
+    for place, port in enumerate(spec.ports):
+        number = port.node_port or by_port.get(port.port, 0)
+        if not number:
+            seed = f"{service.metadata.uid}/{place}"
+            busy = taken.union(port_claim(other) for other in chosen)
+            number = allocation.pick_port(settings.node_port_first, settings.node_port_last, seed, busy) or 0
+            if not number:
+                raise InternalError("failed to allocate a nodePort: range is full")
+            chosen.add(number)
+        by_port[port.port] = number
+        ports.append(replace(port, node_port=number))
+    return replace(service, spec=replace(spec, ports=tuple(ports)))
+
+
+def _port_problem(port: int, settings: Settings, taken: frozenset[str], held: frozenset[str]) -> str:
+    if port_claim(port) in held:
+        return ""
+    first, last = settings.node_port_first, settings.node_port_last
+    if not first <= port <= last:
+        return f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+    return "provided port is already allocated" if port_claim(port) in taken else ""

@@ -1,0 +1,35 @@
+"""What is allowed but probably not meant; shown to whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import core_v1 as core
+
+
+def warnings_for(obj: Any) -> tuple[str, ...]:
+    """The warnings for an object that is about to be stored."""
+    if isinstance(obj, core.Pod):
+        return tuple(_pod_spec(obj.spec, "spec"))
+    if isinstance(obj, apps.Deployment | apps.ReplicaSet):
+        return tuple(_pod_spec(obj.spec.template.spec, "spec.template.spec"))
+    return ()
+
+
+def _pod_spec(spec: core.PodSpec, path: str) -> Iterator[str]:
+    for field, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
+        for place, container in enumerate(containers):
+            yield from _env(container, f"{path}.{field}[{place}]")
+
+
+def _env(container: core.Container, path: str) -> Iterator[str]:
+    seen: set[str] = set()
+    for place, variable in enumerate(container.env):
+        if variable.name in seen:
+            yield (
+                f'{path}.env[{place}]: hides previous definition of "{variable.name}", '
+                "which may be dropped when using apply"
+            )
+        seen.add(variable.name)

@@ -1,0 +1,78 @@
+"""Kinds that are another kind's storage seen through a second group: events, in `v1` and in `events.k8s.io/v1`.
+
+Everything is stored as the first; requests in the second are translated on the way in and out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mizzen.api import codec, kinds
+from mizzen.api.kinds import Kind
+from mizzen.api.types import core_v1 as core
+from mizzen.api.types import events_v1 as events
+from mizzen.engine.entry import Entry
+
+
+def storage(kind: Kind[Any]) -> Kind[Any]:
+    """The kind that objects of this kind are stored as."""
+    return kinds.EVENT if kind is kinds.EVENTS_EVENT else kind
+
+
+def shown(kind: Kind[Any], obj: Any) -> Any:
+    """A stored object as an object of `kind`."""
+    return _to_events(obj) if kind is kinds.EVENTS_EVENT and isinstance(obj, core.Event) else obj
+
+
+def stored(obj: Any) -> Any:
+    """An object as it is stored."""
+    return _from_events(obj) if isinstance(obj, events.Event) else obj
+
+
+def shown_raw(kind: Kind[Any], entry: Entry) -> bytes:
+    """A stored object's JSON as an object of `kind`."""
+    return entry.raw if kind.stored else codec.encode_json(shown(kind, entry.object()))
+
+
+def _to_events(event: core.Event) -> events.Event:
+    old = event.series
+    series = events.EventSeries(count=old.count, last_observed_time=old.last_observed_time or None) if old else None
+    return events.Event(
+        metadata=event.metadata,
+        event_time=event.event_time or None,
+        series=series,
+        reporting_controller=event.reporting_component,
+        reporting_instance=event.reporting_instance,
+        action=event.action,
+        reason=event.reason,
+        regarding=event.involved_object,
+        related=event.related,
+        note=event.message,
+        type=event.type,
+        deprecated_source=event.source,
+        deprecated_first_timestamp=event.first_timestamp,
+        deprecated_last_timestamp=event.last_timestamp,
+        deprecated_count=event.count,
+    )
+
+
+def _from_events(event: events.Event) -> core.Event:
+    old = event.series
+    series = core.EventSeries(count=old.count, last_observed_time=old.last_observed_time or "") if old else None
+    return core.Event(
+        metadata=event.metadata,
+        event_time=event.event_time or "",
+        series=series,
+        reporting_component=event.reporting_controller,
+        reporting_instance=event.reporting_instance,
+        action=event.action,
+        reason=event.reason,
+        involved_object=event.regarding,
+        related=event.related,
+        message=event.note,
+        type=event.type,
+        source=event.deprecated_source,
+        first_timestamp=event.deprecated_first_timestamp,
+        last_timestamp=event.deprecated_last_timestamp,
+        count=event.deprecated_count,
+    )

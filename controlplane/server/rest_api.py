@@ -1,0 +1,167 @@
+"""The REST server: one aiohttp application in which every request takes the same way.
+
+    path -> who is it -> may they -> which handler -> answer (or Status) -> counted
+
+What it is not: verbs (`verbs`), or what an answer looks like (`rest_answers`). One handler takes all paths instead of a
+router, because a path's meaning is data (`paths`) and routing tables would repeat the table of kinds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from multidict import MultiDict, MultiMapping
+from prometheus_client import CollectorRegistry
+
+from controlplane.server import authn, authz, paths, subresources
+from controlplane.server.authn import UserInfo, VerifyToken
+from controlplane.server.metrics import Measured, Metrics, measured
+from controlplane.server.paths import Place
+from controlplane.server.rest_answers import error_answer
+from controlplane.server.rest_call import BODY_MAX_BYTES, Call, truth
+from controlplane.server.rest_objects import Handler, ObjectHandlers, include_object
+from controlplane.server.rest_site import Site, SiteInfo
+from controlplane.server.rest_streams import StreamHandlers
+from controlplane.server.rest_watch import Watches
+from controlplane.server.streams import Streams
+from controlplane.server.verbs import Verbs, api_error
+from controlplane.store.values import StoreError
+from mizzen.api import errors
+from mizzen.api.errors import ApiError
+
+_LOG = structlog.get_logger(__name__)
+
+_LONG = ("exec", "attach", "portforward", "log")
+_CANCELLED = 499
+"""What a request is counted as whose client left before the answer."""
+_NO_QUERY: MultiMapping[str] = MultiDict()
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """All that the REST server needs."""
+
+    verbs: Verbs
+    streams: Streams
+    site: SiteInfo
+    metrics: CollectorRegistry
+    """Where the server's own metrics are registered, and what `/metrics` shows."""
+    verify_token: VerifyToken = authn.no_tokens
+    routes: Sequence[web.RouteDef] = ()
+    """Paths of others, served without authentication here: they do their own."""
+
+
+class RestApi:
+    """The handler of all requests."""
+
+    def __init__(self, deps: Deps) -> None:
+        """Answer from `deps`."""
+        self._metrics = Metrics(deps.metrics)
+        self._verify_token = deps.verify_token
+        self._objects = ObjectHandlers(deps.verbs)
+        self._streams = StreamHandlers(deps.verbs, deps.streams)
+        self._site = Site(deps.site, deps.verbs.registry, deps.metrics)
+        self.watches = Watches(deps.verbs)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request; whatever goes wrong becomes a Status."""
+        begun = time.perf_counter()
+        place = paths.parse(request.path)
+        query = request.query if request.query_string else _NO_QUERY
+        what, long = self._measured(request, place, query)
+        code = 500
+        try:
+            with self._counted(what, long):
+                answer = await self._answered(request, place, query)
+            code = answer.status
+            return answer
+        except asyncio.CancelledError:
+            code = _CANCELLED
+            raise
+        finally:
+            self._metrics.served(what, code, None if long else time.perf_counter() - begun)
+
+    def _measured(self, request: web.Request, place: Place | None, query: MultiMapping[str]) -> tuple[Measured, bool]:
+        if place is None:
+            return measured(request.method.lower() if request.method == "GET" else "other", None, dry_run=False), False
+        watching = query.get("watch", "") not in ("", "0", "false") and not place.subresource
+        verb = paths.verb(request.method, place, watching) or "other"
+        return measured(verb, place, dry_run="dryRun" in query), verb == "watch" or place.subresource in _LONG
+
+    def _counted(self, what: Measured, long: bool) -> AbstractContextManager[None]:
+        return self._metrics.long_running(what) if long else self._metrics.in_flight(what)
+
+    async def _answered(
+        self, request: web.Request, place: Place | None, query: MultiMapping[str]
+    ) -> web.StreamResponse:
+        try:
+            user = self._authenticated(request)
+            if place is None:
+                authz.check_path(user, request.method, request.path)
+                return await self._site.answer(request)
+            return await self._place(request, place, query, user)
+        except ApiError as error:
+            return error_answer(error)
+        except StoreError as error:
+            _LOG.warning("request_store_failed", path=request.path, method=request.method, error=str(error))
+            return error_answer(api_error(error))
+        except Exception:
+            _LOG.exception("request_failed", path=request.path, method=request.method)
+            return error_answer(errors.InternalError("the request could not be handled; see the server's log"))
+
+    def _authenticated(self, request: web.Request) -> UserInfo:
+        connection = request.transport.get_extra_info("ssl_object") if request.transport else None
+        certificate = connection.getpeercert(binary_form=True) if connection is not None else None
+        return authn.authenticate(certificate, request.headers.get("Authorization", ""), self._verify_token)
+
+    async def _place(
+        self, request: web.Request, place: Place, query: MultiMapping[str], user: UserInfo
+    ) -> web.StreamResponse:
+        watching = bool(not place.subresource and truth(query, "watch"))
+        verb = paths.verb(request.method, place, watching)
+        found = subresources.find(place.kind, place.subresource) if place.subresource else None
+        if place.subresource and found is None:
+            raise errors.PathNotFound
+        if not verb or (found is not None and verb not in found.verbs) or not _fits(verb, place):
+            raise errors.MethodNotSupported(place.kind, verb or request.method)
+        authz.check_place(user, verb, place)
+        call = Call(request, place, verb, user, query)
+        if verb == "watch":
+            return await self.watches.serve(call, include_object(call))
+        return await self._handler(call)(call)
+
+    def _handler(self, call: Call) -> Handler:
+        place = call.place
+        handler = self._objects.find(call.verb, place.subresource) or self._streams.find(place.subresource)
+        if handler is None:
+            raise errors.MethodNotSupported(place.kind, call.verb)
+        return handler
+
+
+def _fits(verb: str, place: Place) -> bool:
+    """Whether the verb is one for as much as the path names: one object, or many."""
+    if place.subresource:
+        return True
+    if verb in ("create", "list", "deletecollection"):
+        return not place.name
+    return verb == "watch" or bool(place.name)
+
+
+def build_app(deps: Deps) -> web.Application:
+    """The application that serves the API; its owner listens with TLS and asks for client certificates."""
+    app = web.Application(client_max_size=BODY_MAX_BYTES)
+    api = RestApi(deps)
+    app.add_routes(deps.routes)
+    app.router.add_route("*", "/{path:.*}", api.handle)
+
+    async def end_watches(_: web.Application) -> None:
+        api.watches.end()
+
+    app.on_shutdown.append(end_watches)
+    return app

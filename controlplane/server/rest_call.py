@@ -1,0 +1,196 @@
+"""One REST request on objects, read into the API's terms: options from the query, objects from the body.
+
+Why: every handler needs the same few things of a request, and clients are tolerant only of what Kubernetes tolerates.
+What it is not: handling, answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import msgspec
+from aiohttp import web
+from multidict import MultiMapping
+
+from controlplane.admission.deletion import Deletion
+from controlplane.server import negotiate
+from controlplane.server.authn import UserInfo
+from controlplane.server.negotiate import Output
+from controlplane.server.paths import Place
+from controlplane.server.verbs_delete import DeleteOptions
+from controlplane.server.verbs_read import ListOptions
+from controlplane.server.verbs_watch import TIMEOUT_S, WatchOptions
+from controlplane.server.verbs_write import WriteOptions
+from mizzen.api import codec, errors
+from mizzen.api.codec import FieldValidation
+from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
+from mizzen.api.kinds import Kind
+from mizzen.api.types import meta_v1 as meta
+from mizzen.wire import convert
+
+T = TypeVar("T")
+
+BODY_MAX_BYTES = 3 * 1024 * 1024
+"""Largest request body."""
+_TRUE = ("1", "true", "True", "TRUE", "t", "T")
+_FALSE = ("0", "false", "False", "FALSE", "f", "F", "")
+_VALIDATIONS = ("Ignore", "Strict", "Warn")
+_PROPAGATIONS = ("Background", "Foreground", "Orphan")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that may be answered: who asks what of which objects."""
+
+    request: web.Request
+    place: Place
+    verb: str
+    user: UserInfo
+    query: MultiMapping[str]
+
+    @property
+    def kind(self) -> Kind[Any]:
+        """The kind in the path."""
+        return self.place.kind
+
+    @property
+    def output(self) -> Output:
+        """The form that the answer is wanted in. Raises NotAcceptable."""
+        return negotiate.output(self.request.headers.get("Accept", ""))
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to be stored. Raises Invalid for a word that is not `All`."""
+        return _dry_run(tuple(self.query.getall("dryRun", ())))
+
+    @property
+    def write_options(self) -> WriteOptions:
+        """How to write."""
+        return WriteOptions(dry_run=self.dry_run, validation=self.validation)
+
+    @property
+    def validation(self) -> FieldValidation:
+        """What to do about unknown and duplicate fields. Raises Invalid."""
+        wanted = self.query.get("fieldValidation") or "Warn"
+        if wanted not in _VALIDATIONS:
+            raise _invalid(FieldError.unsupported("fieldValidation", wanted, _VALIDATIONS))
+        return cast(FieldValidation, wanted)
+
+    @property
+    def list_options(self) -> ListOptions:
+        """What to list. Raises BadRequest."""
+        query = self.query
+        return ListOptions(
+            label_selector=query.get("labelSelector", ""),
+            field_selector=query.get("fieldSelector", ""),
+            limit=number(query, "limit") or 0,
+            continue_=query.get("continue", ""),
+            resource_version=query.get("resourceVersion", ""),
+            resource_version_match=query.get("resourceVersionMatch", ""),
+        )
+
+    @property
+    def watch_options(self) -> WatchOptions:
+        """What to watch; a name in the path is a selector on it. Raises BadRequest."""
+        query = self.query
+        fields = query.get("fieldSelector", "")
+        if self.place.name:
+            fields = ",".join(part for part in (f"metadata.name={self.place.name}", fields) if part)
+        return WatchOptions(
+            label_selector=query.get("labelSelector", ""),
+            field_selector=fields,
+            resource_version=query.get("resourceVersion", ""),
+            resource_version_match=query.get("resourceVersionMatch", ""),
+            allow_bookmarks=bool(truth(query, "allowWatchBookmarks")),
+            send_initial_events=truth(query, "sendInitialEvents"),
+            timeout_s=number(query, "timeoutSeconds") or TIMEOUT_S,
+        )
+
+    async def body(self) -> bytes:
+        """The body. Raises RequestEntityTooLarge."""
+        try:
+            return await self.request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            raise errors.RequestEntityTooLarge(f"limit is {BODY_MAX_BYTES}") from error
+
+    async def decoded(self, target: Kind[Any] | type[T]) -> tuple[Any, tuple[str, ...]]:
+        """The object in the body, with warnings. Raises BadRequest or UnsupportedMediaType."""
+        encoding = negotiate.body_type(self.request.headers.get("Content-Type", ""))
+        body = await self.body()
+        if encoding == negotiate.PROTOBUF:
+            return _from_protobuf(body, target), ()
+        return codec.decode_json(body, target, validation=self.validation)
+
+    async def delete_options(self) -> DeleteOptions:
+        """How to delete, by the body or, without one, by the query. Raises BadRequest or Invalid."""
+        return self.deletion(await self._given_delete_options())
+
+    def deletion(self, given: meta.DeleteOptions) -> DeleteOptions:
+        """How to delete by options that have been read. Raises Invalid."""
+        policy = given.propagation_policy or ""
+        if given.orphan_dependents is not None:
+            if policy:
+                why = "orphanDependents and deletionPropagation cannot be both set"
+                raise _invalid(FieldError.invalid("propagationPolicy", policy, why), "DeleteOptions")
+            policy = "Orphan" if given.orphan_dependents else "Background"
+        if policy not in ("", *_PROPAGATIONS):
+            raise _invalid(FieldError.unsupported("propagationPolicy", policy, _PROPAGATIONS), "DeleteOptions")
+        conditions = given.preconditions or meta.Preconditions()
+        return DeleteOptions(
+            how=Deletion(given.grace_period_seconds, policy),
+            uid=conditions.uid or "",
+            resource_version=conditions.resource_version or "",
+            dry_run=_dry_run(given.dry_run) or self.dry_run,
+        )
+
+    async def _given_delete_options(self) -> meta.DeleteOptions:
+        if await self.body():
+            decoded: meta.DeleteOptions = (await self.decoded(meta.DeleteOptions))[0]
+            return decoded
+        return meta.DeleteOptions(
+            grace_period_seconds=number(self.query, "gracePeriodSeconds"),
+            propagation_policy=self.query.get("propagationPolicy"),
+            orphan_dependents=truth(self.query, "orphanDependents"),
+        )
+
+
+def number(query: MultiMapping[str], name: str) -> int | None:
+    """A whole number from the query; None when it is not there. Raises BadRequest."""
+    text = query.get(name, "")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise BadRequest(f"{name} must be a whole number, not {errors.quoted(text)}") from error
+
+
+def truth(query: MultiMapping[str], name: str) -> bool | None:
+    """A truth value from the query; None when it is not there. Raises BadRequest."""
+    text = query.get(name)
+    if text is None:
+        return None
+    if text not in _TRUE and text not in _FALSE:
+        raise BadRequest(f"{name} must be true or false, not {errors.quoted(text)}")
+    return text in _TRUE
+
+
+def _dry_run(words: tuple[str, ...]) -> bool:
+    for word in words:
+        if word != "All":
+            raise _invalid(FieldError.unsupported("dryRun", word, ["All"]))
+    return bool(words)
+
+
+def _invalid(error: FieldError, kind: str = "Options") -> Invalid:
+    return Invalid(Named("meta.k8s.io", kind.lower(), kind), "", [error])
+
+
+def _from_protobuf(body: bytes, target: Kind[Any] | type[Any]) -> Any:
+    """The object in a protobuf body, in the canonical form that JSON bodies get when they are decoded."""
+    type_ = target.type if isinstance(target, Kind) else target
+    try:
+        return codec.normalised(convert.decode_envelope(body, type_))
+    except (convert.BadMessage, msgspec.ValidationError) as error:
+        raise BadRequest(f"the protobuf body cannot be read as {type_.__name__}: {error}") from error

@@ -1,0 +1,40 @@
+"""Listening: the application behind TLS that asks for client certificates but does not insist on them."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+SHUTDOWN_S = 5.0
+"""How long open requests may take to end when the server stops, in seconds."""
+_BACKLOG = 1024
+
+
+def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
+    """TLS for the server; a client certificate must be signed by `client_ca`, if there is one at all."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(client_ca))
+    context.load_cert_chain(certificate, key)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+@asynccontextmanager
+async def listen(app: web.Application, host: str, port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
+    """Serve the application while the context is open; gives the port, also when 0 asked for any.
+
+    Raises OSError when the address cannot be had.
+    """
+    # Cancelling on disconnect is what ends the watches of clients that are gone.
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=_BACKLOG)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,197 @@
+"""The verbs on objects over HTTP: read the call, do the verb, write the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from controlplane.admission import Operation
+from controlplane.server import negotiate
+from controlplane.server.negotiate import Output
+from controlplane.server.representations import shown_raw
+from controlplane.server.rest_answers import compressed, form, json_answer, list_body, raw_of, status_success
+from controlplane.server.rest_call import Call
+from controlplane.server.verbs import Verbs
+from controlplane.server.verbs_delete import Deleted
+from controlplane.server.verbs_write import Written
+from mizzen.api import codec, errors, kinds
+from mizzen.api.types import autoscaling_v1 as autoscaling
+from mizzen.api.types import core_v1 as core
+from mizzen.api.types import meta_v1 as meta
+
+_CREATED = 201
+_ACCEPTED = 202
+_RETURNED_WHEN_GONE = (kinds.POD, kinds.SERVICE, kinds.SERVICE_ACCOUNT)
+"""Kinds whose deletion answers with the object; for the others a Status is enough."""
+_OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+class _Eviction(msgspec.Struct, rename="camel"):
+    """What is read of a policy/v1 Eviction."""
+
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    delete_options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class ObjectHandlers:
+    """Handlers by verb and subresource."""
+
+    def __init__(self, verbs: Verbs) -> None:
+        """Answer from `verbs`."""
+        self._verbs = verbs
+        self._table: dict[tuple[str, str], Handler] = {
+            ("get", ""): self._get,
+            ("list", ""): self._list,
+            ("create", ""): self._create,
+            ("delete", ""): self._delete,
+            ("deletecollection", ""): self._delete_collection,
+            ("get", "status"): self._get,
+            ("get", "scale"): self._get_scale,
+            ("update", "scale"): self._update_scale,
+            ("patch", "scale"): self._patch_scale,
+            ("create", "binding"): self._bind,
+            ("create", "eviction"): self._evict,
+        }
+        for subresource in _OPERATIONS:
+            self._table["update", subresource] = self._update
+            self._table["patch", subresource] = self._patch
+
+    def find(self, verb: str, subresource: str) -> Handler | None:
+        """The handler of a verb, if it is one of these."""
+        return self._table.get((verb, subresource))
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def _get(self, call: Call) -> web.StreamResponse:
+        place = call.place
+        version = call.query.get("resourceVersion", "")
+        entry = await self._verbs.reads.get(call.kind, place.namespace, place.name, version)
+        output = call.output
+        if output.form == "object":
+            return json_answer(shown_raw(call.kind, entry))
+        return self._answer(call, output, entry.object(), shown_raw(call.kind, entry))
+
+    async def _list(self, call: Call) -> web.StreamResponse:
+        output = call.output
+        listing = await self._verbs.reads.list(call.kind, call.place.namespace, call.list_options)
+        body = list_body(call.kind, listing, output, self._verbs.clock.now(), include_object(call))
+        return await compressed(call.request, json_answer(body))
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def _create(self, call: Call) -> web.StreamResponse:
+        obj, warnings = await call.decoded(call.kind)
+        namespace = call.place.namespace
+        if call.kind.namespaced and not namespace:
+            raise errors.MethodNotSupported(call.kind, "create without a namespace in the path")
+        written = await self._verbs.writes.create(call.kind, namespace, obj, call.write_options)
+        return self._written(call, written, warnings, _CREATED)
+
+    async def _update(self, call: Call) -> web.StreamResponse:
+        place = call.place
+        obj, warnings = await call.decoded(call.kind)
+        written = await self._verbs.writes.update(
+            call.kind, place.namespace, place.name, obj, call.write_options, _OPERATIONS[place.subresource]
+        )
+        return self._written(call, written, warnings)
+
+    async def _patch(self, call: Call) -> web.StreamResponse:
+        place = call.place
+        media_type = negotiate.patch_type(call.request.headers.get("Content-Type", ""))
+        written = await self._verbs.writes.patch(
+            call.kind, place.namespace, place.name, media_type, await call.body(), call.write_options,
+            _OPERATIONS[place.subresource],
+        )  # fmt: skip
+        return self._written(call, written)
+
+    def _written(
+        self, call: Call, written: Written, warnings: tuple[str, ...] = (), code: int = 200
+    ) -> web.StreamResponse:
+        raw = raw_of(self._verbs.registry, call.kind, written.object)
+        return self._answer(call, call.output, written.object, raw, code, (*warnings, *written.warnings))
+
+    # -- deleting --------------------------------------------------------------------------------------------------
+
+    async def _delete(self, call: Call) -> web.StreamResponse:
+        place = call.place
+        options = await call.delete_options()
+        deleted = await self._verbs.deletes.delete(call.kind, place.namespace, place.name, options)
+        code = _ACCEPTED if not deleted.gone and options.how.propagation == "Foreground" else 200
+        return self._deleted(call, deleted, code)
+
+    def _deleted(self, call: Call, deleted: Deleted, code: int) -> web.StreamResponse:
+        if deleted.gone and call.kind not in _RETURNED_WHEN_GONE:
+            success = status_success(call.kind, deleted.object.metadata)
+            return self._answer(call, call.output, success, codec.encode_json(success), code)
+        raw = raw_of(self._verbs.registry, call.kind, deleted.object)
+        return self._answer(call, call.output, deleted.object, raw, code)
+
+    async def _delete_collection(self, call: Call) -> web.StreamResponse:
+        options = await call.delete_options()
+        place = call.place
+        deleted = await self._verbs.deletes.delete_collection(call.kind, place.namespace, call.list_options, options)
+        items = b",".join(raw_of(self._verbs.registry, call.kind, one.object) for one in deleted)
+        head = b'{"kind":"%b","apiVersion":"%b"' % (f"{call.kind.kind}List".encode(), call.kind.api_version.encode())
+        metadata = b'{"resourceVersion":"%d"}' % self._verbs.registry.revision
+        return json_answer(b'%b,"metadata":%b,"items":[%b]}' % (head, metadata, items))
+
+    # -- subresources ----------------------------------------------------------------------------------------------
+
+    async def _get_scale(self, call: Call) -> web.StreamResponse:
+        scale = await self._verbs.scales.get(call.kind, call.place.namespace, call.place.name)
+        return self._answer(call, call.output, scale, codec.encode_json(scale))
+
+    async def _update_scale(self, call: Call) -> web.StreamResponse:
+        place = call.place
+        scale, warnings = await call.decoded(autoscaling.Scale)
+        made, written = await self._verbs.scales.update(
+            call.kind, place.namespace, place.name, scale, call.write_options
+        )
+        return self._answer(call, call.output, made, codec.encode_json(made), 200, (*warnings, *written.warnings))
+
+    async def _patch_scale(self, call: Call) -> web.StreamResponse:
+        place = call.place
+        media_type = negotiate.patch_type(call.request.headers.get("Content-Type", ""))
+        made, written = await self._verbs.scales.patch(
+            call.kind, place.namespace, place.name, media_type, await call.body(), call.write_options
+        )
+        return self._answer(call, call.output, made, codec.encode_json(made), 200, written.warnings)
+
+    async def _bind(self, call: Call) -> web.StreamResponse:
+        binding, _ = await call.decoded(core.Binding)
+        await self._verbs.bind(call.place.namespace, call.place.name, binding, dry_run=call.dry_run)
+        return _success(_CREATED)
+
+    async def _evict(self, call: Call) -> web.StreamResponse:
+        """Without disruption budgets every eviction is allowed: it is a deletion."""
+        try:
+            eviction = msgspec.json.decode(await call.body(), type=_Eviction)
+        except msgspec.DecodeError as error:
+            raise errors.BadRequest(f"the eviction cannot be read: {error}") from error
+        given = codec.from_dict(eviction.delete_options, meta.DeleteOptions)
+        options = call.deletion(given)
+        await self._verbs.deletes.delete(call.kind, call.place.namespace, call.place.name, options)
+        return _success(_CREATED)
+
+    def _answer(
+        self, call: Call, output: Output, obj: Any, raw: bytes, code: int = 200, warnings: tuple[str, ...] = ()
+    ) -> web.Response:
+        body = form(output, obj, raw, self._verbs.clock.now(), include_object(call))
+        return json_answer(body, code, warnings)
+
+
+def include_object(call: Call) -> str:
+    """What a table's rows carry of their objects. Raises BadRequest."""
+    wanted = call.query.get("includeObject") or "Metadata"
+    if wanted not in ("None", "Metadata", "Object"):
+        raise errors.BadRequest(f"unrecognized includeObject value: {errors.quoted(wanted)}")
+    return wanted
+
+
+def _success(code: int) -> web.Response:
+    return json_answer(codec.encode_json(meta.Status(status="Success", code=code)), code)

@@ -1,0 +1,148 @@
+"""The paths that name no objects: what the server is, what it can do, how it feels.
+
+`/version`, `/healthz` `/livez` `/readyz`, `/metrics`, discovery under `/api` and `/apis`, `/openapi`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from controlplane.server import discovery, negotiate
+from controlplane.server.openapi import OpenApi
+from controlplane.server.rest_answers import compressed, json_answer
+from controlplane.store.registry import Registry
+from controlplane.store.values import StoreError
+from mizzen.api import errors
+from mizzen.api.errors import ApiError
+
+_CHECK_S = 2.0
+"""How long a health check may take, in seconds."""
+_HEALTH = ("healthz", "livez", "readyz")
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when all is well, raises when not."""
+Page = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteInfo:
+    """What the server says of itself."""
+
+    address: str
+    """Where clients reach it: `host:port`."""
+    git_version: str = "v1.36.0"
+    """The version of the API that it speaks, with its own behind a `+`."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """Further checks of `/readyz`, by name."""
+
+
+class Site:
+    """Answers for the paths that name no objects."""
+
+    def __init__(self, info: SiteInfo, registry: Registry, metrics: CollectorRegistry) -> None:
+        """Speak for a server over `registry`."""
+        self._info = info
+        self._registry = registry
+        self._metrics = metrics
+        self._openapi = OpenApi()
+        self._version = _version(info.git_version)
+        self._checks: dict[str, Check] = {"etcd": self._store_answers, **info.checks}
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """The answer to a request whose path names no objects. Raises PathNotFound."""
+        path = request.path.rstrip("/") or "/"
+        if request.method not in ("GET", "HEAD"):
+            raise errors.PathNotFound
+        first = path.split("/")[1]
+        if first in _HEALTH:
+            return await self._health(request, first, path)
+        if path == "/version":
+            return json_answer(self._version)
+        if path == "/metrics":
+            return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        if first == "openapi":
+            return await compressed(request, self._openapi.answer(request, path))
+        return await compressed(request, self._discover(request, path))
+
+    def _discover(self, request: web.Request, path: str) -> web.Response:
+        version = negotiate.discovery_version(request.headers.get("Accept", "")) if path in ("/api", "/apis") else ""
+        content_type = negotiate.JSON
+        if version:
+            document = discovery.aggregated(path, version)
+            content_type = f"{content_type};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        else:
+            found = discovery.documents(self._info.address).get(path)
+            if found is None:
+                raise errors.PathNotFound
+            document = found
+        headers = {"ETag": document.etag, "Vary": "Accept", "Cache-Control": "public"}
+        if request.headers.get("If-None-Match") == document.etag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=document.body, headers={"Content-Type": content_type, **headers})
+
+    async def _health(self, request: web.Request, root: str, path: str) -> web.Response:
+        checks = {} if root == "livez" else self._checks
+        wanted = path.split("/")[2:]
+        if wanted:
+            if wanted == ["ping"]:
+                checks = {}
+            elif wanted[0] in checks and len(wanted) == 1:
+                checks = {wanted[0]: checks[wanted[0]]}
+            else:
+                raise errors.PathNotFound
+        lines, healthy = ["[+]ping ok"], True
+        for name, check in checks.items():
+            problem = await _tried(check)
+            healthy = healthy and not problem
+            lines.append(f"[-]{name} failed: {problem}" if problem else f"[+]{name} ok")
+        if healthy and "verbose" not in request.query:
+            return _text("ok")
+        lines.append(f"{root} check {'passed' if healthy else 'failed'}")
+        return _text("\n".join(lines) + "\n", 200 if healthy else 500)
+
+    async def _store_answers(self) -> None:
+        await self._registry.fresh(_CHECK_S)
+
+
+async def _tried(check: Check) -> str:
+    """What a check complains of; empty when it passes."""
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            await check()
+    except TimeoutError:
+        return f"no answer within {_CHECK_S:g} s"
+    except (StoreError, ApiError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _text(text: str, code: int = 200) -> web.Response:
+    headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    return web.Response(body=text.encode(), status=code, headers=headers)
+
+
+def _version(git_version: str) -> bytes:
+    major, minor, *_ = git_version.removeprefix("v").split(".")
+    return msgspec.json.encode(
+        {
+            "major": major,
+            "minor": minor,
+            "gitVersion": git_version,
+            "gitCommit": "",
+            "gitTreeState": "",
+            "buildDate": "1970-01-01T00:00:00Z",
+            "goVersion": "",
+            "compiler": platform.python_implementation().lower(),
+            "platform": f"linux/{_ARCHITECTURES.get(platform.machine(), platform.machine())}",
+        }
+    )
+
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -1,0 +1,76 @@
+"""Every verb of the API, once: REST and gRPC are thin over this.
+
+Takes and gives typed objects (bytes, where they are read); raises `mizzen.api.errors`. What the store raises on its own
+account is turned into such errors by `api_error`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.admission import Admitted, Settings
+from controlplane.admission.binding import bind
+from controlplane.server.verbs_delete import Deletes
+from controlplane.server.verbs_read import Reads
+from controlplane.server.verbs_scale import Scales
+from controlplane.server.verbs_watch import Watch, WatchOptions, open_watch
+from controlplane.server.verbs_write import Writes, Written
+from controlplane.store.registry import Registry
+from controlplane.store.values import Closed, Refused, StoreError, UnknownOutcome
+from mizzen.api import errors, kinds
+from mizzen.api.kinds import Kind
+from mizzen.api.types import core_v1 as core
+from mizzen.engine.values import Clock, Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """The verbs, by what they do."""
+
+    registry: Registry
+    clock: Clock
+    reads: Reads
+    writes: Writes
+    deletes: Deletes
+    scales: Scales
+
+    @classmethod
+    def over(cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> Verbs:
+        """All verbs over one registry."""
+        reads = Reads(registry)
+        writes = Writes(registry, clock, ids, settings)
+        deletes = Deletes(registry, reads, clock, ids, settings)
+        return cls(registry, clock, reads, writes, deletes, Scales(reads, writes))
+
+    async def watch(self, kind: Kind[Any], namespace: str, options: WatchOptions) -> Watch:
+        """Begin to watch. Raises BadRequest, Invalid, Expired or Timeout."""
+        return await open_watch(self.reads, self.registry, kind, namespace, options)
+
+    async def bind(self, namespace: str, name: str, binding: core.Binding, *, dry_run: bool = False) -> Written:
+        """Assign a pod to a node. Raises NotFound, BadRequest, or Conflict when it can't be any longer."""
+        target = binding.target
+        if not target.name:
+            raise errors.BadRequest("a binding needs target.name, the name of the node")
+        if target.kind not in ("", "Node"):
+            raise errors.BadRequest(f'a pod is bound to a Node, not to a {target.kind}; set target.kind to "Node"')
+        metadata = binding.metadata
+
+        def decide(pod: core.Pod) -> Admitted:
+            now = self.clock.now()
+            return Admitted(bind(pod, target.name, now, uid=metadata.uid, annotations=metadata.annotations))
+
+        return await self.writes.decided(kinds.POD, namespace, name, decide, dry_run=dry_run)
+
+
+def api_error(error: StoreError) -> errors.ApiError:
+    """What a client is told when the store failed."""
+    match error:
+        case UnknownOutcome():
+            return errors.Timeout("the store did not say whether the write happened; look before trying again")
+        case Refused():
+            return errors.InternalError(f"the store refuses the write: {error}")
+        case Closed():
+            return errors.ServiceUnavailable("the server is shutting down; try again")
+        case _:
+            return errors.ServiceUnavailable(f"the store does not answer, try again: {error}")

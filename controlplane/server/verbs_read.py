@@ -1,0 +1,204 @@
+"""Getting, listing and watching objects, in bytes: one implementation for REST and gRPC.
+
+What it is not: it knows no HTTP, no tables, no user; who may ask has been decided.
+
+Vocabulary
+- *fresh*: after everything that was acknowledged before the request. A request without a resource version is fresh.
+- *confirmed*: as the log tells it, which is what lists and watches show; see `mizzen.engine.replica`.
+- *continue token*: where the next page of a list begins and at which version it is taken.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from controlplane.server.representations import shown, storage
+from controlplane.store.registry import Registry
+from mizzen.api import errors, field_selectors, selectors
+from mizzen.api.errors import BadRequest, FieldError
+from mizzen.api.kinds import Kind
+from mizzen.engine.entry import Entry
+
+PAGE = 500
+"""Entries that are looked through at once for a selective list with a limit."""
+
+EXACT = "Exact"
+NOT_OLDER = "NotOlderThan"
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """How to list or watch; the fields mean what they mean in Kubernetes."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    limit: int = 0
+    continue_: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list or one page of it."""
+
+    entries: Sequence[Entry]
+    version: int
+    continue_: str = ""
+    remaining: int | None = None
+    """How many follow; None where that is not known."""
+
+
+class _Token(msgspec.Struct):
+    """What a continue token says."""
+
+    rv: int
+    start: str
+    v: str = "meta.k8s.io/v1"
+
+
+Matches = Callable[[Entry], bool]
+
+
+def matcher(kind: Kind[Any], label_selector: str, field_selector: str) -> Matches | None:
+    """What tells whether an entry is meant; None when all are. Raises BadRequest for what cannot be understood."""
+    try:
+        labels = selectors.parse(label_selector)
+        fields = field_selectors.parse(kind, field_selector)
+    except selectors.SelectorError as error:
+        raise BadRequest(f"unable to parse the selector: {error}") from error
+    if labels.everything and not fields.terms:
+        return None
+    if not fields.terms:
+        return lambda entry: labels.matches(entry.object().metadata.labels)
+    name = fields.exact("metadata.name")
+
+    def matches(entry: Entry) -> bool:
+        if name is not None and entry.name != name:
+            return False
+        obj = shown(kind, entry.object())
+        return labels.matches(obj.metadata.labels) and fields.matches(obj)
+
+    return matches
+
+
+def version_of(text: str, field: str = "resourceVersion") -> int:
+    """The number in a resource version; 0 for an empty one. Raises Invalid."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit()):
+        why = f"strconv.ParseUint: parsing {errors.quoted(text)}: invalid syntax"
+        raise _invalid_options(FieldError.invalid(field, text, why))
+    return int(text)
+
+
+def _invalid_options(error: FieldError) -> errors.Invalid:
+    return errors.Invalid(errors.Named("meta.k8s.io", "listoptions", "ListOptions"), "", [error])
+
+
+def check_match(options: ListOptions) -> None:
+    """Raise Invalid for a combination of version and match that has no meaning."""
+    match = options.resource_version_match
+    if not match:
+        return
+    field = "resourceVersionMatch"
+    if match not in (EXACT, NOT_OLDER):
+        raise _invalid_options(FieldError.unsupported(field, match, (EXACT, NOT_OLDER)))
+    if options.continue_:
+        raise _invalid_options(FieldError.forbidden(field, "resourceVersionMatch is forbidden with continue"))
+    if not options.resource_version:
+        why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        raise _invalid_options(FieldError.forbidden(field, why))
+    if match == EXACT and options.resource_version == "0":
+        why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+        raise _invalid_options(FieldError.forbidden(field, why))
+
+
+class Reads:
+    """The verbs that change nothing."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Read from `registry`."""
+        self._registry = registry
+
+    async def get(self, kind: Kind[Any], namespace: str, name: str, resource_version: str = "") -> Entry:
+        """One object. Raises NotFound; Timeout when the version asked for does not come."""
+        await self.at_least(resource_version)
+        entry = self._registry.cache.entry(storage(kind), namespace, name)
+        if entry is None:
+            raise errors.NotFound(kind, name)
+        return entry
+
+    async def at_least(self, resource_version: str) -> None:
+        """Wait until what is read is new enough: fresh for an empty version, anything for `0`."""
+        if not resource_version:
+            await self._registry.fresh()
+        elif (version := version_of(resource_version)) > self._registry.revision:
+            await self._registry.reach(version)
+
+    async def list(self, kind: Kind[Any], namespace: str, options: ListOptions) -> Listing:
+        """A list, or one page of it. Raises BadRequest, Invalid, Expired (list again from the start) or Timeout."""
+        check_match(options)
+        matches = matcher(kind, options.label_selector, options.field_selector)
+        limit = max(options.limit, 0)
+        if options.continue_:
+            version, after = self._resume(options)
+            return await self._page(kind, namespace, limit, matches, version, after)
+        return await self._page(kind, namespace, limit, matches, await self._start(options), None)
+
+    async def _start(self, options: ListOptions) -> int:
+        """The version that the list is taken at."""
+        exact = options.resource_version_match == EXACT
+        if not options.resource_version_match and options.limit and options.resource_version not in ("", "0"):
+            exact = True  # as etcd-backed lists have always read it
+        await self.at_least(options.resource_version)
+        return version_of(options.resource_version) if exact else self._registry.revision
+
+    def _resume(self, options: ListOptions) -> tuple[int, tuple[str, str] | None]:
+        if options.resource_version not in ("", "0"):
+            raise BadRequest("specifying resource version is not allowed when using continue")
+        try:
+            token = msgspec.json.decode(base64.urlsafe_b64decode(options.continue_ + "=="), type=_Token)
+            namespace, _, name = token.start.rpartition("/")
+        except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+            raise BadRequest(f"continue key is not valid: {error}") from error
+        return token.rv, (namespace, name)
+
+    async def _page(
+        self,
+        kind: Kind[Any],
+        namespace: str,
+        limit: int,
+        matches: Matches | None,
+        version: int,
+        after: tuple[str, str] | None,
+    ) -> Listing:
+        """Entries from `after` on, until there are `limit` that match."""
+        found: list[Entry] = []
+        while True:
+            step = limit if matches is None else max(limit and PAGE, limit)
+            page = await self._registry.page(storage(kind), namespace, step, version=version, after=after)
+            version = page.version
+            for place, entry in enumerate(page.entries):
+                if matches is None or matches(entry):
+                    found.append(entry)
+                if limit and len(found) == limit:
+                    left = len(page.entries) - place - 1 + page.remaining
+                    return self._listing(found, version, left, counted=matches is None)
+            if not page.remaining or not page.entries:
+                return Listing(found, version)
+            after = (page.entries[-1].namespace, page.entries[-1].name)
+
+    def _listing(self, found: Sequence[Entry], version: int, left: int, *, counted: bool) -> Listing:
+        if not left:
+            return Listing(found, version)
+        last = found[-1]
+        token = msgspec.json.encode(_Token(version, f"{last.namespace}/{last.name}"))
+        text = base64.urlsafe_b64encode(token).decode().rstrip("=")
+        return Listing(found, version, text, left if counted else None)

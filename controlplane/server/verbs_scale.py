@@ -1,0 +1,81 @@
+"""The scale of a workload: its number of replicas seen as an object of its own, the same for every kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from controlplane.server.verbs_read import Reads
+from controlplane.server.verbs_write import WriteOptions, Writes, Written
+from mizzen.api import codec, errors, patch, schema, selectors
+from mizzen.api.kinds import Kind
+from mizzen.api.types import autoscaling_v1 as autoscaling
+from mizzen.api.types import meta_v1 as meta
+
+_MESSAGE = codec.message_name(autoscaling.Scale)
+
+
+def scale_of(obj: Any) -> autoscaling.Scale:
+    """The scale of a deployment or replica set."""
+    metadata: meta.ObjectMeta = obj.metadata
+    return autoscaling.Scale(
+        metadata=meta.ObjectMeta(
+            name=metadata.name,
+            namespace=metadata.namespace,
+            uid=metadata.uid,
+            resource_version=metadata.resource_version,
+            creation_timestamp=metadata.creation_timestamp,
+        ),
+        spec=autoscaling.ScaleSpec(replicas=obj.spec.replicas or 0),
+        status=autoscaling.ScaleStatus(
+            replicas=obj.status.replicas, selector=str(selectors.from_field(obj.spec.selector))
+        ),
+    )
+
+
+def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:
+    """The workload with the scale's number. Raises Invalid below zero, Conflict for another object."""
+    replicas = scale.spec.replicas
+    if replicas < 0:
+        error = errors.FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise errors.Invalid(errors.Named("autoscaling", "scales", "Scale"), old.metadata.name, [error])
+    metadata = replace(
+        old.metadata,
+        uid=scale.metadata.uid or old.metadata.uid,
+        resource_version=scale.metadata.resource_version,
+    )
+    return replace(old, metadata=metadata, spec=replace(old.spec, replicas=replicas))
+
+
+class Scales:
+    """Reading and setting the number of replicas."""
+
+    def __init__(self, reads: Reads, writes: Writes) -> None:
+        """Work on the objects themselves."""
+        self._reads = reads
+        self._writes = writes
+
+    async def get(self, kind: Kind[Any], namespace: str, name: str) -> autoscaling.Scale:
+        """The scale. Raises NotFound."""
+        return scale_of((await self._reads.get(kind, namespace, name)).object())
+
+    async def update(
+        self, kind: Kind[Any], namespace: str, name: str, scale: autoscaling.Scale, options: WriteOptions
+    ) -> tuple[autoscaling.Scale, Written]:
+        """Set the number of replicas; with a resource version the workload must be at that version."""
+        written = await self._writes.change(kind, namespace, name, lambda old: _scaled(kind, old, scale), options)
+        return scale_of(written.object), written
+
+    async def patch(
+        self, kind: Kind[Any], namespace: str, name: str, media_type: str, body: bytes, options: WriteOptions
+    ) -> tuple[autoscaling.Scale, Written]:
+        """Change the scale by a patch."""
+
+        def patched(old: Any) -> Any:
+            value = patch.apply(media_type, body, codec.to_dict(scale_of(old)), schema.message(_MESSAGE))
+            scale, _ = codec.decode_dict(value, autoscaling.Scale, validation=options.validation)
+            return _scaled(kind, old, scale)
+
+        written = await self._writes.change(kind, namespace, name, patched, options)
+        return scale_of(written.object), written

@@ -1,0 +1,246 @@
+"""Creating and changing objects: admit, then store, and again where somebody else was faster.
+
+Why: a change is decided on the state that the cache shows and stored only if that is still the state. What it is not:
+decoding, permissions, HTTP.
+
+Vocabulary
+- *decide*: a pure function from the stored object to what shall be stored; run again on every attempt.
+- *claim*: a name of which there is one in the cluster; written beside the object (see `controlplane.admission`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from controlplane import admission
+from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
+from controlplane.server.representations import storage, stored
+from controlplane.store.registry import Bounced, Registry
+from controlplane.store.values import ROOT, Put, Record
+from mizzen.api import codec, errors, kinds, patch, schema
+from mizzen.api.codec import FieldValidation
+from mizzen.api.kinds import Kind
+from mizzen.engine.entry import Entry
+from mizzen.engine.values import Clock, Ids
+from mizzen.engine.writes import Write, creation, removal, replacement
+
+TRIES = 8
+"""Attempts before a writer that is always too late gives up."""
+ALLOCATIONS = ROOT + "allocations/"
+"""Prefix of the keys that hold claims; the value names the owner."""
+
+Decide = Callable[[Any], Admitted]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How to write."""
+
+    dry_run: bool = False
+    """Decide and answer, but store nothing."""
+    validation: FieldValidation = "Ignore"
+    """What to do about unknown fields in a patch's outcome."""
+    internal: bool = False
+    """Asked by one of the control plane's own controllers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a write."""
+
+    object: Any
+    warnings: tuple[str, ...] = ()
+    removed: bool = False
+    """The write took the last reason away for which the object was still there."""
+
+
+class _Owner(msgspec.Struct):
+    """The value of a claim's key."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class Writes:
+    """The verbs that store objects."""
+
+    def __init__(self, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> None:
+        """Write to `registry`."""
+        self._registry = registry
+        self._clock = clock
+        self._ids = ids
+        self._settings = settings
+
+    async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
+        """Store a new object. Raises AlreadyExists, and whatever admission says."""
+        request = Request(Operation.CREATE, storage(kind), namespace, "", stored(obj), internal=options.internal)
+        expects: dict[str, int] = {}
+        for _ in range(TRIES):
+            admitted = await self._admit_new(request)
+            if options.dry_run:
+                return Written(admitted.object, admitted.warnings)
+            try:
+                created = await self._commit(creation(admitted.object), admitted, expects)
+            except Bounced as bounced:
+                request = await self._resolve(request, bounced, expects)
+            except errors.AlreadyExists:
+                if request.object.metadata.name:
+                    raise
+            else:
+                return Written(created, admitted.warnings)
+        raise errors.ServerTimeout(kind, "create")
+
+    async def update(
+        self,
+        kind: Kind[Any],
+        namespace: str,
+        name: str,
+        obj: Any,
+        options: WriteOptions,
+        operation: Operation = Operation.UPDATE,
+    ) -> Written:
+        """Replace an object, its status or its finalizers. With a resource version it must be at that version."""
+        changed = stored(obj)
+        return await self.change(kind, namespace, name, lambda old: changed, options, operation)
+
+    async def patch(
+        self,
+        kind: Kind[Any],
+        namespace: str,
+        name: str,
+        media_type: str,
+        body: bytes,
+        options: WriteOptions,
+        operation: Operation = Operation.UPDATE,
+    ) -> Written:
+        """Change parts of an object. Raises BadRequest or UnsupportedMediaType for what is no patch."""
+        own = storage(kind)
+        message = schema.message(codec.message_name(own.type))
+        warnings: tuple[str, ...] = ()
+
+        def patched(old: Any) -> Any:
+            nonlocal warnings
+            value = patch.apply(media_type, body, codec.to_dict(old), message)
+            obj, warnings = codec.decode_dict(value, own, validation=options.validation)
+            return obj
+
+        written = await self.change(kind, namespace, name, patched, options, operation)
+        return replace(written, warnings=(*warnings, *written.warnings))
+
+    async def change(
+        self,
+        kind: Kind[Any],
+        namespace: str,
+        name: str,
+        make: Callable[[Any], Any],
+        options: WriteOptions,
+        operation: Operation = Operation.UPDATE,
+    ) -> Written:
+        """Replace an object by what `make` makes of it; what it returns goes through admission."""
+        own = storage(kind)
+        taken: frozenset[str] = frozenset()
+        expects: dict[str, int] = {}
+        for _ in range(TRIES):
+            request = Request(operation, own, namespace, name, None, options.internal, taken)
+
+            def decide(old: Any, request: Request = request) -> Admitted:
+                obj = make(old)
+                version = obj.metadata.resource_version
+                if version and version != old.metadata.resource_version:
+                    raise errors.Conflict(own, name)
+                request = replace(request, object=obj)
+                view, now = self._registry.view, self._clock.now()
+                return admission.admit(request, old, view, now, self._ids, self._settings)
+
+            try:
+                return await self.decided(own, namespace, name, decide, dry_run=options.dry_run, expects=expects)
+            except Bounced as bounced:
+                taken = (await self._resolve(request, bounced, expects)).taken
+        raise errors.ServerTimeout(kind, "update")
+
+    async def decided(
+        self,
+        kind: Kind[Any],
+        namespace: str,
+        name: str,
+        decide: Decide,
+        *,
+        dry_run: bool = False,
+        expects: Mapping[str, int] | None = None,
+    ) -> Written:
+        """Store what is decided on an object's newest state; nothing is written where that is what there is.
+
+        Raises NotFound, Conflict after too many attempts, Bounced for a claim, and what `decide` raises.
+        """
+        fresh = False
+        for _ in range(TRIES):
+            try:
+                entry = self._entry(kind, namespace, name)
+                old = entry.object()
+                admitted = decide(old)
+                if admitted.object != old:
+                    return await self._store(entry, admitted, dry_run, expects or {})
+                if fresh or dry_run:
+                    return Written(old, admitted.warnings)
+            except errors.ApiError:
+                # What was decided on an old state may be wrong; what is decided on the newest one is not.
+                if fresh:
+                    raise
+            await self._registry.fresh()
+            fresh = True
+        raise errors.Conflict(kind, name)
+
+    def _entry(self, kind: Kind[Any], namespace: str, name: str) -> Entry:
+        entry = self._registry.cache.entry(kind, namespace, name)
+        if entry is None:
+            raise errors.NotFound(kind, name)
+        return entry
+
+    async def _store(self, entry: Entry, admitted: Admitted, dry_run: bool, expects: Mapping[str, int]) -> Written:
+        obj = admitted.object
+        removed = deletion.is_done(obj)
+        if dry_run:
+            return Written(obj, admitted.warnings, removed)
+        if removed:
+            write = removal(entry.kind, entry.namespace, entry.name, entry.version)
+            return Written(await self._commit(write, Admitted(obj), {}), admitted.warnings, removed=True)
+        return Written(await self._commit(replacement(obj, entry.version), admitted, expects), admitted.warnings)
+
+    async def _commit(self, write: Write, admitted: Admitted, expects: Mapping[str, int]) -> Any:
+        metadata = admitted.object.metadata
+        extra: list[Put] = []
+        if admitted.claims:
+            owner = msgspec.json.encode(_Owner(metadata.namespace, metadata.name, metadata.uid))
+            extra = [Put(ALLOCATIONS + claim, owner, expects.get(claim, 0)) for claim in admitted.claims]
+        return (await self._registry.commit((write,), extra=extra))[0]
+
+    async def _admit_new(self, request: Request) -> Admitted:
+        try:
+            return self._admit(request)
+        except errors.NotFound:
+            # The namespace may have been made a moment ago through another server.
+            await self._registry.fresh()
+            return self._admit(request)
+
+    def _admit(self, request: Request) -> Admitted:
+        return admission.admit(request, None, self._registry.view, self._clock.now(), self._ids, self._settings)
+
+    async def _resolve(self, request: Request, bounced: Bounced, expects: dict[str, int]) -> Request:
+        """After a claim was in the way: take it over if its owner is gone, or pick another next time."""
+        claim = bounced.key.removeprefix(ALLOCATIONS)
+        await self._registry.fresh()
+        if bounced.current is not None and self._in_use(claim, bounced.current):
+            expects.pop(claim, None)
+            return replace(request, taken=request.taken | {claim})
+        expects[claim] = bounced.current.version if bounced.current else 0
+        return request
+
+    def _in_use(self, claim: str, record: Record) -> bool:
+        owner = msgspec.json.decode(record.value, type=_Owner)
+        service = self._registry.view.get(kinds.SERVICE, owner.namespace, owner.name)
+        return service is not None and service.metadata.uid == owner.uid and claim in services.claims_of(service)
