@@ -8,7 +8,7 @@ What it is not: it writes nothing and drops nothing; the recorder bounds how muc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -40,20 +40,19 @@ class Happening:
     at: Instant
 
 
-def writes_of(happenings: Iterable[Happening], view: View, ids: Ids) -> list[Write]:
+def writes_of(happenings: Sequence[Happening], view: View, ids: Ids) -> list[Write]:
     """Return the writes that record `happenings`, all of them about one object."""
-    stored: dict[str, core_v1.Event] = {}
-    now_about: dict[str, core_v1.Event] = {}
+    if not happenings:
+        return []
+    uid = happenings[0].emit.regarding.metadata.uid
+    stored = {event.metadata.name: event for event in view.select(indexes.EVENTS_BY_REGARDING, uid)}
+    recorded = dict(stored)
     for happening in happenings:
-        if not stored:
-            uid = happening.emit.regarding.metadata.uid
-            stored = {event.metadata.name: event for event in view.select(indexes.EVENTS_BY_REGARDING, uid)}
-            now_about = dict(stored)
-        event = _recorded(happening, tuple(now_about.values()), ids)
-        now_about[event.metadata.name] = event
+        event = _recorded(happening, tuple(recorded.values()), ids)
+        recorded[event.metadata.name] = event
     return [
         replacement(event, int(event.metadata.resource_version)) if event.metadata.resource_version else creation(event)
-        for name, event in now_about.items()
+        for name, event in recorded.items()
         if event is not stored.get(name)
     ]
 

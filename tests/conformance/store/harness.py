@@ -134,7 +134,11 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        there_reader, there_writer = await asyncio.open_unix_connection(self._target)
+        try:
+            there_reader, there_writer = await asyncio.open_unix_connection(self._target)
+        except OSError:
+            writer.transport.abort()  # the server is not up (yet), and that is what its client sees
+            return
         pair = {writer, there_writer}
         self._writers |= pair
         try:

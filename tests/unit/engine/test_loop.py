@@ -1,0 +1,157 @@
+"""One controller's loop: what queues a key, when it runs again, and what is known of it in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from mizzen.api import kinds
+from mizzen.api.types import core_v1 as core
+from mizzen.base.ids import SeededIds
+from mizzen.engine import indexes
+from mizzen.engine.cache import Cache
+from mizzen.engine.controller import Controller
+from mizzen.engine.effects import Decision, Delete, Waiting
+from mizzen.engine.entry import Change, deletion, replacement
+from mizzen.engine.feed import Feed
+from mizzen.engine.loop import ControlLoop, Turn, TurnFailed
+from mizzen.engine.values import Ids, Instant, Key
+from mizzen.engine.view import View
+from tests.unit.engine.objects import entry, pod
+
+NODE = Key("nodes", "", "n1")
+IDS = SeededIds(1)
+
+
+def node_of(one: core.Pod, view: View) -> Iterable[Key]:
+    return [Key("nodes", "", one.spec.node_name)] if one.spec.node_name else []
+
+
+def loop_of(decide: Callable[[Key], Decision] = lambda key: Decision(), *, resync_ms: int = 0) -> ControlLoop:
+    def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+        return decide(key)
+
+    watches = ((kinds.POD, node_of),)
+    return ControlLoop(Controller("test", kinds.NODE, reconcile, watches=watches, resync_ms=resync_ms))
+
+
+def take(loop: ControlLoop, view: View, tick: int) -> Turn | None:
+    return loop.take(view, 1_000_000 + tick, IDS, tick)
+
+
+def taken(loop: ControlLoop, view: View, tick: int) -> Turn:
+    turn = take(loop, view, tick)
+    assert turn is not None
+    return turn
+
+
+@pytest.fixture
+def view() -> Cache:
+    cache = Cache(indexes.ALL)
+    cache.advance(100)
+    return cache
+
+
+def test_everything_there_is_queues_its_keys(view: Cache) -> None:
+    view.put(entry(core.Node(metadata=core.meta_v1.ObjectMeta(name="n2"))))
+    view.put(entry(pod("a", node="n1")))
+    loop = loop_of()
+    assert Feed([loop]).seed(view, 0) == []
+    keys = [taken(loop, view, 0).key.name, taken(loop, view, 0).key.name]
+    assert keys == ["n2", "n1"]
+
+
+def test_a_change_queues_what_it_concerns_before_and_after(view: Cache) -> None:
+    loop = loop_of()
+    before, after = entry(pod("a", node="n1"), 1), entry(pod("a", node="n2"), 2)
+    Feed([loop]).changed([replacement(before, after)], 2, view, 0)
+    assert [taken(loop, view, 0).key.name, taken(loop, view, 0).key.name] == ["n1", "n2"]
+    assert take(loop, view, 0) is None
+
+
+def test_a_deletion_queues_by_the_last_state(view: Cache) -> None:
+    loop = loop_of()
+    Feed([loop]).changed([deletion(entry(pod("a", node="n1"), 1), 5)], 5, view, 0)
+    assert taken(loop, view, 0).key == NODE
+
+
+def test_a_mapper_that_raises_does_not_stop_the_others(view: Cache) -> None:
+    def broken(one: core.Pod, view: View) -> Iterable[Key]:
+        raise KeyError(one.metadata.name)
+
+    bad = ControlLoop(Controller("bad", kinds.NODE, loop_of().controller.reconcile, watches=((kinds.POD, broken),)))
+    good = loop_of()
+    change: Change = replacement(None, entry(pod("a", node="n1"), 1))
+    failures = Feed([bad, good]).changed([change], 1, view, 0)
+    assert [str(failure) for failure in failures] == ["bad cannot map pods/default/a"]
+    assert taken(good, view, 0).key == NODE
+
+
+def test_a_key_does_not_run_before_the_view_has_what_it_wrote(view: Cache) -> None:
+    loop = loop_of()
+    feed = Feed([loop])
+    loop.queue.add(NODE, 0)
+    loop.succeeded(taken(loop, view, 0), 150, 1)
+    loop.queue.add(NODE, 2)
+    assert take(loop, view, 3) is None
+    view.advance(149)
+    feed.changed([], 149, view, 4)
+    assert take(loop, view, 4) is None
+    view.advance(150)
+    feed.changed([], 150, view, 5)
+    assert taken(loop, view, 5).key == NODE
+
+
+def test_a_decision_is_made_again_when_it_asked_for_that(view: Cache) -> None:
+    loop = loop_of(lambda key: Decision(wake_after_ms=500))
+    loop.queue.add(NODE, 0)
+    loop.succeeded(taken(loop, view, 0), 0, 10)
+    assert loop.queue.next_due(10) == 500
+    assert taken(loop, view, 510).key == NODE
+
+
+def test_without_changes_a_key_is_run_again_after_the_resync(view: Cache) -> None:
+    loop = loop_of(resync_ms=60_000)
+    loop.queue.add(NODE, 0)
+    loop.succeeded(taken(loop, view, 0), 0, 0)
+    assert loop.queue.next_due(0) == 60_000
+
+
+def test_a_bounced_decision_is_tried_again_after_growing_pauses_and_says_why(view: Cache) -> None:
+    waiting = (Waiting("Deleting", "2 left"),)
+    loop = loop_of(lambda key: Decision((Delete(key, "u"),), waiting=waiting))
+    loop.queue.add(NODE, 0)
+    tick = 0
+    for pause_ms in (5, 10, 20):
+        loop.failed(taken(loop, view, tick), "in the way", 0, tick)
+        assert loop.queue.next_due(tick) == pause_ms
+        tick += pause_ms
+    story = loop.story(NODE)
+    assert story is not None
+    assert (story.error, story.failures, story.waiting) == ("in the way", 3, waiting)
+    assert loop.retries == 3
+    loop.succeeded(taken(loop, view, tick), 0, tick)
+    story = loop.story(NODE)
+    assert story is not None
+    assert (story.error, story.waiting) == ("", waiting)
+
+
+def test_a_key_that_waits_for_nothing_has_no_story(view: Cache) -> None:
+    loop = loop_of()
+    loop.queue.add(NODE, 0)
+    loop.failed(taken(loop, view, 0), "once", 0, 0)
+    loop.succeeded(taken(loop, view, 5), 0, 5)
+    assert loop.story(NODE) is None
+
+
+def test_a_reconciler_that_raises_is_told_with_its_key(view: Cache) -> None:
+    def decide(key: Key) -> Decision:
+        raise ZeroDivisionError
+
+    loop = loop_of(decide)
+    loop.queue.add(NODE, 0)
+    with pytest.raises(TurnFailed, match="nodes/n1") as caught:
+        take(loop, view, 0)
+    loop.failed(caught.value.turn, "defect", 0, 0)
+    assert loop.queue.next_due(0) == 5
