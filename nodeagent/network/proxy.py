@@ -7,6 +7,7 @@ fails or `verify` notices, and the whole table is loaded again, which is a trans
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -17,7 +18,17 @@ import structlog
 from nodeagent.network.conntrack import forget_udp
 from nodeagent.network.nft import Nftables, generation
 from nodeagent.network.port import NetworkConfig, NetworkError
-from nodeagent.network.rules import EMPTY, TABLE, Ruleset, base_script, diff, merged, remove_script, render
+from nodeagent.network.rules import (
+    EMPTY,
+    TABLE,
+    Ruleset,
+    base_script,
+    diff,
+    merged,
+    remove_script,
+    render,
+    render_host_ports,
+)
 from nodeagent.network.services import ServiceRule, ServiceTable, gone_udp_backends
 
 _Result = TypeVar("_Result")
@@ -38,7 +49,7 @@ class ServiceProxy:
         self._pieces: dict[str, tuple[ServiceRule, Ruleset]] = {}
         self._loaded: Ruleset | None = None
         self._generation = 0
-        self._fingerprint: tuple[str, ...] | None = None
+        self._fingerprint: bytes | None = None
 
     async def prepare(self) -> None:
         """Have a table at all. One that an earlier run left goes on working until the first `sync`."""
@@ -72,7 +83,8 @@ class ServiceProxy:
         for key, rule in table.services.items():
             known = self._pieces.get(key)
             pieces[key] = known if known is not None and known[0] is rule else (rule, render(rule, self._config))
-        self._load(merged({key: piece for key, (_, piece) in pieces.items()}))
+        host_ports = {"": render_host_ports(table.host_ports)}
+        self._load(merged(host_ports | {key: piece for key, (_, piece) in pieces.items()}))
         gone = gone_udp_backends(self._table, table)
         self._pieces, self._table = pieces, table
         return gone
@@ -102,22 +114,23 @@ class ServiceProxy:
         if now == self._generation:
             # Nobody changed anything since our own last change, so what is there now is known to be right.
             if self._fingerprint is None:
-                listing = self._listing()
-                self._fingerprint = listing if generation() == now else None
+                seen = self._current()
+                self._fingerprint = seen if generation() == now else None
             return False
-        if self._fingerprint is not None and self._listing() == self._fingerprint:
+        if self._fingerprint is not None and self._current() == self._fingerprint:
             self._generation = now
             return False
         self._commit(base_script(self._config) + diff(EMPTY, self._loaded), self._loaded)
         return True
 
-    def _listing(self) -> tuple[str, ...]:
-        """What the table holds, but for what the kernel fills in itself, in an order that hashing does not change."""
+    def _current(self) -> bytes:
+        """A fingerprint of the table, but for what the kernel fills in itself and the order that hashing gives it."""
         try:
             text = self._nft.run(f"list table ip {TABLE}")
         except NetworkError:
-            return ()
-        return tuple(sorted(_PIECES.split(_SELF_FILLED_SET.sub("", text))))
+            return b""
+        pieces = sorted(_PIECES.split(_SELF_FILLED_SET.sub("", text)))
+        return hashlib.sha256("\n".join(pieces).encode()).digest()
 
     def _close(self, remove: bool) -> None:
         if remove:

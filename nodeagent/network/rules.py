@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nodeagent.network.port import NetworkConfig
-from nodeagent.network.services import Backend, PortRule, ServiceRule
+from nodeagent.network.services import Backend, HostPort, PortRule, ServiceRule
 
 TABLE = "mizzen"
 MARK = "0x4000"
@@ -91,6 +91,21 @@ table ip {TABLE} {{
 def render(rule: ServiceRule, config: NetworkConfig) -> Ruleset:
     """Everything that one service needs."""
     return _Writer(rule, config).written()
+
+
+def render_host_ports(ports: Iterable[HostPort]) -> Ruleset:
+    """Everything that the pods' host ports need."""
+    chains: dict[str, tuple[str, ...]] = {}
+    elements: dict[tuple[str, str], str] = {}
+    for port in ports:
+        name = f"host/{port.pod}/{port.protocol}/{port.port}"
+        chains[name] = (_to(port.protocol, port.target),)
+        if port.host_ip:
+            elements["services", f"{port.host_ip} . {port.protocol} . {port.port}"] = f"goto {name}"
+        else:
+            elements["node-ports", f"{port.protocol} . {port.port}"] = f"goto {name}"
+        elements["hairpins", f"{port.target.ip} . {port.target.ip}"] = ""
+    return Ruleset(chains=chains, elements=elements)
 
 
 def merged(pieces: Mapping[str, Ruleset]) -> Ruleset:
@@ -213,7 +228,7 @@ class _Writer:
         if self._rule.affinity_s:
             self._chains[name] = self._sticky(port, backends)
         else:
-            self._chains[name] = (f"meta l4proto {port.protocol} dnat ip to {_one_of(backends)}",)
+            self._chains[name] = (_to(port.protocol, *backends),)
         return f"goto {name}"
 
     def _sticky(self, port: PortRule, backends: Sequence[Backend]) -> tuple[str, ...]:
@@ -221,21 +236,24 @@ class _Writer:
         remembered: list[str] = []
         for backend in backends:
             own = f"{self._name(port)}/{backend.ip}/{backend.port}"
-            self._sets[f"stay/{own}"] = f"type ipv4_addr; flags dynamic, timeout; timeout {self._rule.affinity_s}s;"
+            # The time is part of the name, because a set's declaration cannot be changed later.
+            clients = f"stay/{self._rule.affinity_s}s/{own}"
+            self._sets[clients] = f"type ipv4_addr; flags dynamic, timeout; timeout {self._rule.affinity_s}s;"
             self._chains[f"to/{own}"] = (
-                f"update @stay/{own} {{ ip saddr }}",
-                f"meta l4proto {port.protocol} dnat ip to {backend.ip}:{backend.port}",
+                f"update @{clients} {{ ip saddr }}",
+                _to(port.protocol, backend),
             )
             targets.append(f"goto to/{own}")
-            remembered.append(f"ip saddr @stay/{own} goto to/{own}")
+            remembered.append(f"ip saddr @{clients} goto to/{own}")
         return (*remembered, f"numgen random mod {len(targets)} vmap {{ {_numbered(targets)} }}")
 
 
-def _one_of(backends: Sequence[Backend]) -> str:
+def _to(protocol: str, *backends: Backend) -> str:
+    """The rule that sends a connection to one of these, by chance."""
     if len(backends) == 1:
-        return f"{backends[0].ip}:{backends[0].port}"
+        return f"meta l4proto {protocol} dnat ip to {backends[0].ip}:{backends[0].port}"
     targets = _numbered(f"{backend.ip} . {backend.port}" for backend in backends)
-    return f"numgen random mod {len(backends)} map {{ {targets} }}"
+    return f"meta l4proto {protocol} dnat ip to numgen random mod {len(backends)} map {{ {targets} }}"
 
 
 def _numbered(targets: Iterable[str]) -> str:

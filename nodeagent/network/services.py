@@ -60,25 +60,40 @@ class ServiceRule:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port of the node that leads to one of its own pods, as a container's `hostPort` asks."""
+
+    pod: str
+    """`namespace/name`."""
+    protocol: str
+    """`tcp`, `udp` or `sctp`."""
+    port: int
+    target: Backend
+    host_ip: str = ""
+    """The one address of the node that it is for; empty for all."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceTable:
-    """Every service this node forwards, by `namespace/name`.
+    """Everything this node forwards: services by `namespace/name`, and its own pods' host ports.
 
     Two tables that share unchanged `ServiceRule` values are compared quickly, so replace entries, never rebuild all.
     """
 
     services: Mapping[str, ServiceRule] = field(default_factory=dict)
+    host_ports: tuple[HostPort, ...] = ()
 
     def replaced(self, key: str, rule: ServiceRule | None) -> ServiceTable:
         """The table with this service's rule exchanged, or taken out when it is None."""
         services = {name: kept for name, kept in self.services.items() if name != key}
         if rule is not None:
             services[key] = rule
-        return ServiceTable(services)
+        return ServiceTable(services, self.host_ports)
 
 
 def gone_udp_backends(old: ServiceTable, new: ServiceTable) -> tuple[str, ...]:
     """Addresses that some UDP port led to and no longer does, sorted: the kernel still remembers flows to them."""
-    gone: set[str] = set()
+    gone = {port.target.ip for port in old.host_ports if port.protocol == "udp" and port not in new.host_ports}
     for key, before in old.services.items():
         after = new.services.get(key)
         if after is not before:
@@ -87,7 +102,10 @@ def gone_udp_backends(old: ServiceTable, new: ServiceTable) -> tuple[str, ...]:
 
 
 def service_table(
-    services: Iterable[core.Service], slices: Iterable[discovery.EndpointSlice], node: str
+    services: Iterable[core.Service],
+    slices: Iterable[discovery.EndpointSlice],
+    node: str,
+    host_ports: tuple[HostPort, ...] = (),
 ) -> ServiceTable:
     """The whole table for the node of this name."""
     grouped = slices_by_service(slices)
@@ -97,7 +115,7 @@ def service_table(
         rule = service_rule(service, grouped.get(key, ()), node)
         if rule is not None:
             table[key] = rule
-    return ServiceTable(table)
+    return ServiceTable(table, host_ports)
 
 
 def service_key(service: core.Service) -> str:

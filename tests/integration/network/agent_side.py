@@ -18,7 +18,7 @@ from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from nodeagent.network.node import NodeNetwork
 from nodeagent.network.port import NetworkConfig, NetworkError, NodeRoute
-from nodeagent.network.services import service_table
+from nodeagent.network.services import HostPort, service_table
 from nodeagent.network.zone import dns_zone
 
 
@@ -46,11 +46,12 @@ class Side:
         """Know the other nodes."""
         await self.network.sync_routes([NodeRoute(**node) for node in nodes])
 
-    async def services(self, services: list[object], slices: list[object]) -> None:
+    async def services(self, services: list[object], slices: list[object], host_ports: list[object]) -> None:
         """Serve exactly these, by forwarding and by name."""
         known = msgspec.convert(services, list[core.Service])
         backends = msgspec.convert(slices, list[discovery.EndpointSlice])
-        await self.network.sync_services(service_table(known, backends, self.node))
+        ports = msgspec.convert(host_ports, tuple[HostPort, ...])
+        await self.network.sync_services(service_table(known, backends, self.node, ports))
         await self.network.sync_dns(dns_zone(known, backends))
 
     async def adopt(self) -> object:

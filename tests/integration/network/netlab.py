@@ -286,7 +286,7 @@ class NetLab:
     def services(self, services: Sequence[Mapping[str, Any]], slices: Sequence[Mapping[str, Any]]) -> None:
         """Have exactly these services on all machines."""
         for machine in self.machines:
-            machine.agent.call("services", services=list(services), slices=list(slices))
+            machine.agent.call("services", services=list(services), slices=list(slices), host_ports=[])
 
     def _space(self, name: str) -> str:
         netns = f"{self.prefix}-{name}"

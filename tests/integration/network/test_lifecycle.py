@@ -94,9 +94,11 @@ def test_firewall_that_comes_later(fresh: Callable[[int], NetLab]) -> None:
     offer(lab, *pods)
     for machine in lab.machines:
         machine.sh("iptables -P FORWARD DROP")
-        eventually(
-            lambda machine=machine: "MIZZEN-FORWARD" in machine.sh("iptables -S FORWARD"), "pods are let through"
-        )  # type: ignore[misc]
+
+    def all_let_through() -> bool:
+        return all("MIZZEN-FORWARD" in machine.sh("iptables -S FORWARD") for machine in lab.machines)
+
+    eventually(all_let_through, "pods are let through")
     pods_and_services_work(lab, pods)
 
 

@@ -163,6 +163,22 @@ def test_udp_flows_leave_a_gone_endpoint(lab: NetLab, pods: list[Pod]) -> None:
         assert client.recv(100).decode().startswith(pods[4].ip)
 
 
+def test_host_ports(lab: NetLab, pods: list[Pod]) -> None:
+    """A pod's port on its node, for all addresses or one, seen from outside, from pods, from itself and the node."""
+    machine = lab.machines[0]
+    everywhere = {"pod": "default/a", "protocol": "tcp", "port": 9080, "target": [pods[0].ip, 8080]}
+    one_address = {"pod": "default/b", "protocol": "tcp", "port": 9081, "target": [pods[1].ip, 8080]}
+    other = one_address | {"port": 9082, "host_ip": "192.0.2.9"}
+    ports = [everywhere, one_address | {"host_ip": machine.address}, other]
+    machine.agent.call("services", services=[], slices=[], host_ports=ports)
+    for source in (lab.outside, machine.netns, lab.machines[2].netns, *(pod.netns for pod in pods)):
+        assert ask_tcp(source, machine.address, 9080).startswith(pods[0].ip)
+        assert ask_tcp(source, machine.address, 9081).startswith(pods[1].ip)
+        with pytest.raises(ConnectionRefusedError):
+            ask_tcp(source, machine.address, 9082)
+    assert ask_tcp(lab.outside, machine.address, 9080) == f"{pods[0].ip} 10.77.0.100"
+
+
 def test_many_services_change_one(lab: NetLab, pods: list[Pod]) -> None:
     """With hundreds of services a change of one leaves the others' rules untouched."""
     offered = [service(f"s{number}", f"10.96.20.{number}", {"port": 80, "protocol": "TCP"}) for number in range(1, 201)]
