@@ -1,1 +1,35 @@
 """The controllers, each a pure reconciler."""
+
+from __future__ import annotations
+
+from controlplane.reconcilers import (
+    deployment,
+    endpointslice,
+    garbage,
+    namespace,
+    nodeipam,
+    nodelifecycle,
+    podgc,
+    replicaset,
+    tainteviction,
+)
+from mizzen.engine.controller import Controller
+
+
+def every_controller(*, node_grace_ms: int, cluster_cidr: str, node_prefix: int) -> tuple[Controller, ...]:
+    """All controllers of a control plane.
+
+    `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
+    and the length of one node's share.
+    """
+    return (
+        deployment.CONTROLLER,
+        replicaset.CONTROLLER,
+        endpointslice.CONTROLLER,
+        nodelifecycle.controller(node_grace_ms),
+        tainteviction.CONTROLLER,
+        nodeipam.controller(cluster_cidr, node_prefix),
+        podgc.CONTROLLER,
+        garbage.CONTROLLER,
+        namespace.CONTROLLER,
+    )

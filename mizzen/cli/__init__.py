@@ -1,1 +1,1 @@
-"""cli."""
+"""The `mizzen` command."""

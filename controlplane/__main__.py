@@ -1,0 +1,74 @@
+"""`mizzen server`: runs a control plane in the foreground until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+import structlog
+import uvloop
+
+from controlplane.app import Started, serve
+from controlplane.settings import ServerSettings, parse
+from controlplane.store.values import StoreError
+from mizzen.base.settings import SettingsError
+from mizzen.base.telemetry import set_up_logs
+
+_LOG = structlog.get_logger(__name__)
+
+
+async def _run(settings: ServerSettings) -> None:
+    loop, main = asyncio.get_running_loop(), asyncio.current_task()
+    assert main is not None
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, main.cancel)
+    try:
+        await serve(settings, _tell)
+    except asyncio.CancelledError:
+        _LOG.info("stopped")
+
+
+def _tell(started: Started) -> None:
+    """What an operator needs now."""
+    settings = started.settings
+    address = f"{settings.advertise_address}:{settings.https_port}"
+    sys.stdout.write(
+        f"""
+The control plane serves the Kubernetes API at https://{address}
+and gRPC at {settings.advertise_address}:{settings.grpc_port}.
+
+Use it:      export KUBECONFIG={settings.kubeconfig}
+             kubectl get nodes
+Add a node:  mizzen agent --server {address} --token {started.token}
+
+"""
+    )
+    sys.stdout.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    try:
+        settings = parse(sys.argv[1:] if argv is None else argv)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    set_up_logs(settings.log_level, "json" if settings.log_format == "json" else "text")
+    try:
+        uvloop.run(_run(settings))
+    except (StoreError, OSError) as error:
+        sys.stderr.write(f"mizzen server: {error}\n")
+        return 1
+    except BaseExceptionGroup as group:
+        mendable, rest = group.split((StoreError, OSError))
+        if rest is not None or mendable is None:
+            raise
+        sys.stderr.write(f"mizzen server: {mendable.exceptions[0]}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""The control plane put together: store, registry, servers, and the deciders while this process leads.
+
+The only module that knows every part. Everything is started in the order in which it is needed and ended in the
+reverse one; whatever part breaks ends the process with its reason, so that a supervisor starts it whole again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import prometheus_client
+import structlog
+from aiohttp import web
+from grpc_health.v1 import _async as _health
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from controlplane import bootstrap
+from controlplane.admission.effects import write_of
+from controlplane.admission.request import Settings as AdmissionSettings
+from controlplane.drive.controllers import Controllers
+from controlplane.drive.events import Recorder
+from controlplane.drive.leader import lead
+from controlplane.drive.metrics import WorkqueueCollector
+from controlplane.drive.perform import Performer
+from controlplane.drive.scheduler import SchedulerDriver
+from controlplane.reconcilers import every_controller
+from controlplane.server import pki, why
+from controlplane.server.grpc_api import ClusterService
+from controlplane.server.join_api import JoinApi
+from controlplane.server.node_gateway import ClusterFacts, NodeGateway
+from controlplane.server.node_reports import Reports
+from controlplane.server.rest_api import Deps, build_app
+from controlplane.server.rest_site import SiteInfo
+from controlplane.server.verbs import Verbs
+from controlplane.settings import ServerSettings
+from controlplane.store.compactor import run_compactor
+from controlplane.store.crypt import load_or_create
+from controlplane.store.embedded import EmbeddedEtcd
+from controlplane.store.etcd import EtcdStore
+from controlplane.store.etcd_client import TlsFiles
+from controlplane.store.registry import Registry
+from controlplane.store.values import Require
+from mizzen.base.clocks import SystemClock
+from mizzen.base.ids import RandomIds
+from mizzen.client import config as kubeconfig
+from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc, node_pb2, node_pb2_grpc
+
+_LOG = structlog.get_logger(__name__)
+
+LEADER = "controllers"
+DRAIN_S = 2.0
+"""How long calls under way may go on when the server stops, in seconds."""
+GRPC_OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
+    ("grpc.max_receive_message_length", 64 << 20),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A control plane that serves."""
+
+    settings: ServerSettings
+    token: str
+    """For nodes to join with."""
+    registry: Registry
+
+
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What the servers and the deciders share."""
+
+    store: EtcdStore
+    registry: Registry
+    verbs: Verbs
+    authority: pki.Pki
+    admission: AdmissionSettings
+    clock: SystemClock
+    ids: RandomIds
+
+
+async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> None:
+    """Runs a control plane until it breaks or is cancelled; calls `ready` once it serves.
+
+    Raises StoreError or OSError (possibly in a group) for what an operator can mend.
+    """
+    async with AsyncExitStack() as stack:
+        core = await _core(settings, stack)
+        controllers, recorder, performer = _deciders(settings, core)
+        gateway = _gateway(settings, core)
+        await stack.enter_async_context(_grpc_server(settings, core, gateway, controllers))
+        await stack.enter_async_context(_rest_server(settings, core, gateway))
+        token = await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
+        _write_kubeconfig(settings, core)
+
+        async def decide(fence: Require) -> None:
+            scheduler = SchedulerDriver(
+                core.registry, performer, partial(_write_of, core.admission), recorder.record, core.clock, core.ids
+            )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(recorder.run(fence), name="events")
+                group.create_task(controllers.run(fence), name="controllers")
+                group.create_task(scheduler.run(fence), name="scheduler")
+
+        identity = f"{settings.advertise_address}_{core.ids.uid('leader')}"
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lead(core.store, LEADER, identity, settings.leader_ttl_s, decide), name="leader")
+            group.create_task(run_compactor(core.store), name="compactor")
+            group.create_task(core.registry.ended(), name="registry")
+            ready(Started(settings, token, core.registry))
+
+
+async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clock, ids = SystemClock(), RandomIds()
+    endpoints, tls = settings.etcd, _etcd_tls(settings)
+    if not endpoints:
+        _LOG.info("starting etcd", folder=str(settings.data_dir / "etcd"))
+        etcd = await stack.enter_async_context(EmbeddedEtcd(settings.data_dir / "etcd"))
+        endpoints = etcd.endpoints
+    sealer = load_or_create(settings.data_dir / "secrets.key")
+    store = await EtcdStore.open(endpoints, tls=tls, sealer=sealer, deadline_s=30)
+    stack.push_async_callback(store.close)
+    registry = Registry(store)
+    await registry.start()
+    stack.push_async_callback(registry.close)
+    admission = AdmissionSettings(service_cidr=settings.service_cidr)
+    verbs = Verbs.over(registry, clock, ids, admission)
+    await bootstrap.ensure_basics(verbs, settings)
+    authority = pki.Pki.open(settings.data_dir / "pki", clock.now())
+    return _Core(store, registry, verbs, authority, admission, clock, ids)
+
+
+def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
+    if settings.etcd_ca is None:
+        return None
+    return TlsFiles(settings.etcd_ca, settings.etcd_certificate, settings.etcd_key)
+
+
+def _write_of(admission: AdmissionSettings, effect: Any, view: Any, now: Any, ids: Any) -> Any:
+    return write_of(effect, view, now, ids, admission)
+
+
+def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recorder, Performer]:
+    recorder = Recorder(core.registry, core.clock, core.ids)
+    performer = Performer(core.registry, partial(_write_of, core.admission), recorder.record, core.clock, core.ids)
+    collector = WorkqueueCollector(core.clock)
+    prometheus_client.REGISTRY.register(collector)
+    every = every_controller(
+        node_grace_ms=settings.node_grace_ms, cluster_cidr=settings.cluster_cidr, node_prefix=settings.node_prefix
+    )
+    controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
+    return controllers, recorder, performer
+
+
+def _gateway(settings: ServerSettings, core: _Core) -> NodeGateway:
+    facts = ClusterFacts(
+        epoch=bootstrap.epoch(core.verbs),
+        cluster_cidr=settings.cluster_cidr,
+        service_cidr=settings.service_cidr,
+        cluster_dns=settings.cluster_dns,
+        cluster_domain=settings.cluster_domain,
+        heartbeat_interval_ms=settings.heartbeat_ms,
+    )
+    reports = Reports(core.registry, core.clock, core.ids)
+    return NodeGateway(core.registry, core.authority, reports, facts, core.clock, core.ids)
+
+
+def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:
+    api = bootstrap.API_SERVICE
+    names = (
+        settings.advertise_address, "127.0.0.1", "localhost", bootstrap.api_address(settings.service_cidr),
+        api, f"{api}.default", f"{api}.default.svc", f"{api}.default.svc.{settings.cluster_domain}",
+    )  # fmt: skip
+    subject = pki.Subject("mizzen-server", names=tuple(dict.fromkeys(names)), server=True, client=False)
+    return core.authority.pair("server", subject, core.clock.now())
+
+
+@asynccontextmanager
+async def _grpc_server(
+    settings: ServerSettings, core: _Core, gateway: NodeGateway, controllers: Controllers
+) -> AsyncIterator[None]:
+    server = grpc.aio.server(options=GRPC_OPTIONS)
+    cluster = ClusterService(core.verbs, gateway.streams, None, partial(why.reasons, controllers.stories))
+    healthy = _health.HealthServicer()
+    adders: Any = (cluster_pb2_grpc, node_pb2_grpc, health_pb2_grpc)  # generated without types
+    adders[0].add_ClusterServicer_to_server(cluster, server)
+    adders[1].add_NodeControlServicer_to_server(gateway, server)
+    adders[2].add_HealthServicer_to_server(healthy, server)
+    names = [
+        d.services_by_name[s].full_name
+        for d, s in ((cluster_pb2.DESCRIPTOR, "Cluster"), (node_pb2.DESCRIPTOR, "NodeControl"))
+    ]
+    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    pair = _server_pair(settings, core)
+    credentials = grpc.ssl_server_credentials(
+        [(pair.key_pem, pair.certificate_pem)], root_certificates=core.authority.ca_pem, require_client_auth=True
+    )
+    server.add_secure_port(f"{settings.bind_address}:{settings.grpc_port}", credentials)
+    await server.start()
+    for name in ("", *names):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield
+    finally:
+        await server.stop(DRAIN_S)
+
+
+@asynccontextmanager
+async def _rest_server(settings: ServerSettings, core: _Core, gateway: NodeGateway) -> AsyncIterator[None]:
+    joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
+    deps = Deps(
+        verbs=core.verbs,
+        streams=gateway.streams,
+        site=SiteInfo(address=f"{settings.advertise_address}:{settings.https_port}"),
+        metrics=prometheus_client.REGISTRY,
+        routes=joining.routes(),
+    )
+    _server_pair(settings, core)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=core.authority.ca_pem.decode())
+    # Optional: a join has a token and no certificate yet, and anybody may ask for the server's health.
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_cert_chain(core.authority.folder / "server.crt", core.authority.folder / "server.key")
+    runner = web.AppRunner(build_app(deps), access_log=None, shutdown_timeout=DRAIN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.bind_address, settings.https_port, ssl_context=context).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _write_kubeconfig(settings: ServerSettings, core: _Core) -> None:
+    subject = pki.Subject(pki.ADMIN_USER, (pki.ADMIN_GROUP,))
+    pair = core.authority.pair("admin", subject, core.clock.now())
+    config = kubeconfig.ClusterConfig(
+        server=f"https://{settings.advertise_address}:{settings.https_port}",
+        grpc=f"{settings.advertise_address}:{settings.grpc_port}",
+        ca_pem=core.authority.ca_pem,
+        certificate_pem=pair.certificate_pem,
+        key_pem=pair.key_pem,
+    )
+    _write_private(settings.kubeconfig, kubeconfig.render("mizzen", config, pki.ADMIN_USER))
+
+
+def _write_private(path: Path, text: str) -> None:
+    scratch = path.with_suffix(".new")
+    scratch.touch(mode=0o600)
+    scratch.write_text(text)
+    scratch.replace(path)

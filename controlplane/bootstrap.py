@@ -1,0 +1,97 @@
+"""What a cluster has from the first moment: namespaces, the API's own service, an identity, a join token.
+
+Every control plane makes sure of it at every start; what is there stays as it is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable
+from typing import Any
+
+from controlplane.server import join
+from controlplane.server.pki import Pki
+from controlplane.server.verbs import Verbs
+from controlplane.server.verbs_write import WriteOptions
+from controlplane.settings import ServerSettings
+from mizzen.api import errors, kinds, times
+from mizzen.api.kinds import Object
+from mizzen.api.types import core_v1, discovery_v1, meta_v1
+from mizzen.engine.values import Ids, Instant
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+SYSTEM = "kube-system"
+API_SERVICE = "kubernetes"
+
+
+async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
+    """The system namespaces and the `kubernetes` service with this control plane behind it."""
+    for name in NAMESPACES:
+        await _ensure(_create(verbs, core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name))))
+    await _ensure(_create(verbs, _api_service(settings)))
+    await _ensure(_create(verbs, _api_slice(settings)))
+
+
+def epoch(verbs: Verbs) -> str:
+    """The cluster's identity: the uid of its system namespace, the same for all control planes."""
+    namespace = verbs.registry.view.get(kinds.NAMESPACE, "", SYSTEM)
+    if namespace is None:
+        raise errors.InternalError(f"the namespace {SYSTEM} is missing; it is made at start")
+    return namespace.metadata.uid
+
+
+async def first_token(verbs: Verbs, authority: Pki, settings: ServerSettings, now: Instant, ids: Ids) -> str:
+    """The join token in the token file, if it is still good; else a new one, written there."""
+    file = settings.token_file
+    if file.exists():
+        try:
+            return str(join.check_token(file.read_text(), verbs.registry.view, now))
+        except join.TokenRefused:
+            file.unlink()
+    token = join.new_token(authority.ca_hash, ids)
+    await _create(verbs, join.token_secret(token, times.render(now + join.DEFAULT_TTL_S * 1000)))
+    file.touch(mode=0o600)
+    file.write_text(f"{token}\n")
+    return str(token)
+
+
+async def _create(verbs: Verbs, obj: Object) -> Any:
+    kind = kinds.kind_of(obj)
+    return await verbs.writes.create(kind, obj.metadata.namespace, obj, WriteOptions(internal=True))
+
+
+async def _ensure(creating: Awaitable[Any]) -> None:
+    try:
+        await creating
+    except errors.AlreadyExists:
+        return
+
+
+def _api_service(settings: ServerSettings) -> core_v1.Service:
+    port = core_v1.ServicePort(name="https", port=443, target_port=settings.https_port, protocol="TCP")
+    return core_v1.Service(
+        metadata=meta_v1.ObjectMeta(
+            name=API_SERVICE, namespace="default", labels={"component": "apiserver", "provider": "kubernetes"}
+        ),
+        spec=core_v1.ServiceSpec(cluster_ip=api_address(settings.service_cidr), ports=(port,)),
+    )
+
+
+def api_address(service_cidr: str) -> str:
+    """The first service address: where pods find the API."""
+    return str(ipaddress.IPv4Network(service_cidr)[1])
+
+
+def _api_slice(settings: ServerSettings) -> discovery_v1.EndpointSlice:
+    return discovery_v1.EndpointSlice(
+        metadata=meta_v1.ObjectMeta(
+            name=API_SERVICE, namespace="default", labels={"kubernetes.io/service-name": API_SERVICE}
+        ),
+        address_type="IPv4",
+        endpoints=(
+            discovery_v1.Endpoint(
+                addresses=(settings.advertise_address,), conditions=discovery_v1.EndpointConditions(ready=True)
+            ),
+        ),
+        ports=(discovery_v1.EndpointPort(name="https", port=settings.https_port, protocol="TCP"),),
+    )

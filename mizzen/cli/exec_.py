@@ -1,0 +1,111 @@
+"""`mizzen exec`: runs a command in a container, on a terminal where one is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import termios
+import tty as terminal
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
+
+import typer
+
+from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.client.client import Client
+from mizzen.wire.gen.mizzen.v1 import cluster_pb2 as pb
+
+INPUT_MAX = 64 * 1024
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("exec", context_settings={"ignore_unknown_options": True})(exec_)
+
+
+def exec_(
+    pod: str,
+    command: Annotated[list[str], typer.Argument(help="The program and its arguments, after --.")],
+    container: Annotated[str, typer.Option("--container", "-c", help="The container.")] = "",
+    namespace: Namespace = "",
+    stdin: Annotated[bool, typer.Option("--stdin", "-i", help="Pass input on.")] = False,
+    tty: Annotated[bool, typer.Option("--tty", "-t", help="On a terminal.")] = False,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Run a command in a container."""
+    start = pb.ExecStart(
+        namespace=namespace_of(kubeconfig, namespace),
+        pod=pod.removeprefix("pod/"),
+        container=container,
+        command=command,
+        stdin=stdin,
+        tty=tty and sys.stdin.isatty(),
+    )
+
+    async def use(client: Client) -> int:
+        with _raw_terminal(start.tty):
+            incoming = _input(start.tty) if stdin else None
+            async for answer in client.exec(start, incoming):
+                match answer.WhichOneof("body"):
+                    case "stdout":
+                        _write(sys.stdout.fileno(), answer.stdout)
+                    case "stderr":
+                        _write(sys.stderr.fileno(), answer.stderr)
+                    case "exit_code":
+                        return int(answer.exit_code)
+        return 255
+
+    raise typer.Exit(with_client(kubeconfig, use))
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+@contextlib.contextmanager
+def _raw_terminal(wanted: bool) -> Iterator[None]:
+    """Keys go through as they are pressed; the terminal is what it was afterwards."""
+    if not wanted:
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        terminal.setraw(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+async def _input(tty: bool) -> AsyncIterator[pb.ExecRequest]:
+    """Input bytes and changes of the terminal's size, as they come."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[pb.ExecRequest | None] = asyncio.Queue()
+
+    def read() -> None:
+        data = os.read(sys.stdin.fileno(), INPUT_MAX)
+        queue.put_nowait(pb.ExecRequest(stdin=data) if data else None)
+        if not data:
+            loop.remove_reader(sys.stdin.fileno())
+
+    def resized() -> None:
+        size = shutil.get_terminal_size()
+        queue.put_nowait(pb.ExecRequest(resize=pb.TerminalSize(width=size.columns, height=size.lines)))
+
+    if tty:
+        resized()
+        loop.add_signal_handler(signal.SIGWINCH, resized)
+    try:
+        loop.add_reader(sys.stdin.fileno(), read)
+    except PermissionError:
+        # Regular files can't be waited for; they can be read at once.
+        data = await asyncio.to_thread(sys.stdin.buffer.read)
+        queue.put_nowait(pb.ExecRequest(stdin=data))
+        queue.put_nowait(None)
+    while (request := await queue.get()) is not None:
+        yield request
+    yield pb.ExecRequest(stdin_end=True)

@@ -1,0 +1,41 @@
+"""The command: its verbs, and what they have in common (which cluster, how errors are told)."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mizzen.api.errors import ApiError
+from mizzen.cli import apply, daemons, delete, describe, exec_, get, logs, plan, rollout, scale, token, version
+from mizzen.cli.manifests import ManifestError
+from mizzen.cli.names import NameProblem
+from mizzen.client.config import ConfigError
+
+app = typer.Typer(
+    name="mizzen",
+    help="A container orchestrator that speaks Kubernetes and shows its plan.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (get, apply, delete, describe, logs, exec_, scale, plan, version):
+    verb.add_to(app)
+app.add_typer(rollout.app, name="rollout")
+app.add_typer(token.app, name="token")
+daemons.add_to(app)
+
+
+def main() -> None:
+    """Run the command; what the user can mend is told in one line."""
+    try:
+        app()
+    except ApiError as error:
+        reason = f" ({error.reason})" if error.reason else ""
+        sys.exit(f"Error from server{reason}: {error.message}")
+    except (ConfigError, ManifestError, NameProblem) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

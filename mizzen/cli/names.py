@@ -1,0 +1,43 @@
+"""What people call things: `po`, `deploy/web`, `services web api`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mizzen.api import kinds
+from mizzen.api.kinds import Kind
+
+
+class NameProblem(ValueError):
+    """The words do not name a resource."""
+
+
+def kind_called(word: str) -> Kind[Any]:
+    """The kind of a word: plural, singular, short name, kind, or with its group. Raises NameProblem."""
+    wanted = word.lower()
+    for kind in kinds.KINDS:
+        if wanted in (kind.plural, kind.singular, kind.resource, *kind.short_names):
+            return kind
+    known = ", ".join(sorted({kind.plural for kind in kinds.KINDS}))
+    raise NameProblem(f"the server does not have a resource type {word!r}; there are: {known}")
+
+
+def targets(words: Sequence[str]) -> list[tuple[Kind[Any], str]]:
+    """`deploy/web svc/web` or `pods a b`: every object that is named. Raises NameProblem."""
+    if not words:
+        raise NameProblem("name something, for example: pod/web-1, or: deployment web")
+    if all("/" in word for word in words):
+        return [(kind_called(kind), name) for kind, _, name in (word.partition("/") for word in words)]
+    if any("/" in word for word in words):
+        raise NameProblem("name either TYPE NAME... or TYPE/NAME TYPE/NAME..., not both")
+    kind = kind_called(words[0])
+    return [(kind, name) for name in words[1:]]
+
+
+def target(words: Sequence[str]) -> tuple[Kind[Any], str]:
+    """Exactly one object. Raises NameProblem."""
+    found = targets(words)
+    if len(found) != 1:
+        raise NameProblem("name exactly one object, for example: deployment/web")
+    return found[0]
