@@ -88,12 +88,20 @@ class Writes:
                 created = await self._commit(creation(admitted.object), admitted, expects)
             except Bounced as bounced:
                 request = await self._resolve(request, bounced, expects)
-            except errors.AlreadyExists:
+            except errors.AlreadyExists as error:
                 if request.object.metadata.name:
-                    raise
+                    raise self._in_the_way(request, error) from None
             else:
                 return Written(created, admitted.warnings)
         raise errors.ServerTimeout(kind, "create")
+
+    def _in_the_way(self, request: Request, error: errors.AlreadyExists) -> errors.ApiError:
+        """The error for a name that is taken; it says so when that is about to end."""
+        other = self._registry.cache.entry(request.kind, request.namespace, request.object.metadata.name)
+        if other is None or not other.object().metadata.deletion_timestamp:
+            return error
+        message = f"object is being deleted: {error.message}"
+        return errors.ApiError(message, error.details, code=error.code, reason=error.reason)
 
     async def update(
         self,
