@@ -1,0 +1,180 @@
+"""What the Deployment controller decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controlplane.reconcilers import rollout
+from controlplane.reconcilers.deployment import reconcile
+from controlplane.reconcilers.rollout import Generation, Limits
+from mizzen.api import times
+from mizzen.api.types import apps_v1
+from mizzen.base.ids import SeededIds
+from mizzen.engine.effects import Create, Decision, Delete, Emit, Update, UpdateStatus
+from mizzen.engine.values import Key
+from tests.fixtures.cluster_objects import NOW, at, deployment, pod, replica_set, view
+
+REVISION = "deployment.kubernetes.io/revision"
+SIZE = {"deployment.kubernetes.io/desired-replicas": "3", "deployment.kubernetes.io/max-replicas": "4"}
+
+
+def decide(*objects: Any, now: int = NOW) -> Decision:
+    return reconcile(Key("deployments.apps", "default", "web"), view(*objects), now, SeededIds(1))
+
+
+def of(decision: Decision, kind: type) -> list[Any]:
+    return [effect for effect in decision.effects if isinstance(effect, kind)]
+
+
+def sizes(decision: Decision) -> dict[str, int]:
+    changed = [e.object for e in of(decision, Update) if isinstance(e.object, apps_v1.ReplicaSet)]
+    return {rs.metadata.name: rs.spec.replicas for rs in changed}
+
+
+def generation(owner: Any, name: str, image: str, revision: int, replicas: int, available: int) -> apps_v1.ReplicaSet:
+    counts = {"replicas": replicas, "ready_replicas": available, "available_replicas": available}
+    return replica_set(
+        name, replicas, owner=owner, image=image, status=counts, annotations={REVISION: str(revision), **SIZE}
+    )
+
+
+@pytest.mark.parametrize(
+    ("surge", "unavailable", "desired", "wanted"),
+    [
+        ("25%", "25%", 3, Limits(1, 0)),
+        ("25%", "25%", 10, Limits(3, 2)),
+        (0, 0, 3, Limits(0, 1)),
+        (0, "1%", 3, Limits(0, 1)),
+        (2, 5, 3, Limits(2, 3)),
+        ("100%", 0, 4, Limits(4, 0)),
+    ],
+)
+def test_limits_round_as_kubernetes_does(surge: Any, unavailable: Any, desired: int, wanted: Limits) -> None:
+    rolling = apps_v1.RollingUpdateDeployment(max_surge=surge, max_unavailable=unavailable)
+    strategy = apps_v1.DeploymentStrategy(type="RollingUpdate", rolling_update=rolling)
+    assert rollout.limits(deployment(desired, strategy=strategy)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("active", "desired", "limit", "wanted"),
+    [
+        ([("a", 8), ("b", 2)], 20, Limits(0, 1), {"a": 16, "b": 4}),
+        ([("a", 5), ("b", 5)], 11, Limits(0, 1), {"a": 6, "b": 5}),
+        ([("a", 9), ("b", 3)], 0, Limits(3, 0), {"a": 0, "b": 0}),
+        ([("a", 4)], 4, Limits(0, 1), {}),
+    ],
+)
+def test_scaling_is_shared_in_proportion(active: Any, desired: int, limit: Limits, wanted: dict[str, int]) -> None:
+    got = rollout.proportional(desired, limit, [Generation(name, count, count) for name, count in active])
+    assert {name: got[name] for name in wanted} == wanted
+    if got:
+        assert sum(got.values()) == (desired + limit.surge if desired else 0)
+
+
+def test_the_first_replica_set_is_made_whole() -> None:
+    owner = deployment(3)
+    decision = decide(owner)
+    made = of(decision, Create)[0].object
+    assert made.spec.replicas == 3
+    assert made.metadata.annotations[REVISION] == "1"
+    tag = made.metadata.labels["pod-template-hash"]
+    assert made.metadata.name == f"web-{tag}"
+    assert made.spec.selector.match_labels["pod-template-hash"] == tag
+    assert of(decision, Emit)[0].message == f"Scaled up replica set web-{tag} from 0 to 3"
+
+
+def test_a_new_template_starts_within_the_surge() -> None:
+    owner = deployment(3, "web:v2")
+    made = of(decide(owner, generation(owner, "web-1", "web:v1", 1, 3, 3)), Create)[0].object
+    assert made.spec.replicas == 1
+    assert made.metadata.annotations[REVISION] == "2"
+
+
+def test_old_ones_shrink_when_new_ones_are_available() -> None:
+    owner = annotated(deployment(3, "web:v2"), "2")
+    old, new = generation(owner, "web-1", "web:v1", 1, 3, 3), generation(owner, "web-2", "web:v2", 2, 1, 1)
+    assert sizes(decide(owner, old, new)) == {"web-1": 2}
+
+
+def test_old_ones_stay_while_new_ones_are_not_available() -> None:
+    owner = annotated(deployment(3, "web:v2"), "2")
+    old, new = generation(owner, "web-1", "web:v1", 1, 3, 3), generation(owner, "web-2", "web:v2", 2, 1, 0)
+    assert sizes(decide(owner, old, new)) == {}
+
+
+def test_what_is_not_available_goes_first() -> None:
+    owner = annotated(deployment(3, "web:v3"), "3")
+    broken = generation(owner, "web-2", "web:v2", 2, 1, 0)
+    old, new = generation(owner, "web-1", "web:v1", 1, 3, 3), generation(owner, "web-3", "web:v3", 3, 0, 0)
+    assert sizes(decide(owner, old, broken, new)) in ({"web-2": 0}, {"web-3": 0})
+
+
+def annotated(owner: apps_v1.Deployment, revision: str) -> apps_v1.Deployment:
+    metadata = msgspec.structs.replace(owner.metadata, annotations={REVISION: revision})
+    return msgspec.structs.replace(owner, metadata=metadata)
+
+
+def test_an_undo_gives_the_old_replica_set_the_next_revision() -> None:
+    owner = annotated(deployment(3, "web:v1"), "2")
+    old, new = generation(owner, "web-2", "web:v2", 2, 3, 3), generation(owner, "web-1", "web:v1", 1, 0, 0)
+    refreshed = next(e.object for e in of(decide(owner, old, new), Update) if e.object.metadata.name == "web-1")
+    assert refreshed.metadata.annotations[REVISION] == "3"
+    assert refreshed.metadata.annotations["deployment.kubernetes.io/revision-history"] == "1"
+
+
+def test_paused_rolls_nothing_but_scales() -> None:
+    owner = deployment(5, "web:v2", paused=True)
+    old = generation(owner, "web-1", "web:v1", 1, 3, 3)
+    decision = decide(owner, old)
+    assert not of(decision, Create)
+    assert sizes(decision) == {"web-1": 5}
+
+
+def test_recreate_waits_until_the_old_pods_are_gone() -> None:
+    owner = deployment(3, "web:v2", strategy=apps_v1.DeploymentStrategy(type="Recreate"))
+    old = generation(owner, "web-1", "web:v1", 1, 3, 3)
+    assert sizes(decide(owner, old)) == {"web-1": 0}
+    empty = generation(owner, "web-1", "web:v1", 1, 0, 0)
+    assert not of(decide(owner, empty, pod("p", empty, node="n1", deletion_timestamp=at(-1))), Create)
+    assert of(decide(owner, empty), Create)[0].object.spec.replicas == 3
+
+
+def test_history_beyond_the_limit_is_forgotten() -> None:
+    owner = annotated(deployment(3, "web:v3", revision_history_limit=1), "3")
+    new = generation(owner, "web-3", "web:v3", 3, 3, 3)
+    old = [generation(owner, f"web-{n}", f"web:v{n}", n, 0, 0) for n in (1, 2)]
+    assert [e.key.name for e in of(decide(owner, *old, new), Delete)] == ["web-1"]
+
+
+def test_a_complete_rollout_says_so() -> None:
+    owner = annotated(deployment(3), "1")
+    new = generation(owner, "web-1", "web:v1", 1, 3, 3)
+    status = of(decide(owner, new), UpdateStatus)[0].object.status
+    conditions = {c.type: (c.status, c.reason) for c in status.conditions}
+    assert conditions["Available"] == ("True", "MinimumReplicasAvailable")
+    assert conditions["Progressing"] == ("True", "NewReplicaSetAvailable")
+    assert (status.replicas, status.updated_replicas, status.unavailable_replicas) == (3, 3, 0)
+
+
+def test_a_rollout_that_hangs_exceeds_its_deadline() -> None:
+    owner = annotated(deployment(3, progress_deadline_seconds=60), "1")
+    begun = apps_v1.DeploymentCondition(
+        type="Progressing",
+        status="True",
+        reason="ReplicaSetUpdated",
+        last_update_time=at(-30),
+        last_transition_time=at(-30),
+    )
+    counted = apps_v1.DeploymentStatus(
+        observed_generation=1, replicas=3, updated_replicas=3, unavailable_replicas=3, conditions=(begun,)
+    )
+    owner = msgspec.structs.replace(owner, status=counted)
+    new = generation(owner, "web-1", "web:v1", 1, 3, 0)
+    assert decide(owner, new).wake_after_ms == 30_000
+    late = of(decide(owner, new, now=NOW + 30_000), UpdateStatus)[0].object.status
+    progressing = next(c for c in late.conditions if c.type == "Progressing")
+    assert (progressing.status, progressing.reason) == ("False", "ProgressDeadlineExceeded")
+    assert times.parse(progressing.last_transition_time) == NOW + 30_000

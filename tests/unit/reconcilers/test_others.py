@@ -1,0 +1,260 @@
+"""What the smaller controllers decide."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import msgspec
+import pytest
+
+from controlplane.reconcilers import endpointslice, garbage, namespace, nodeipam, nodelifecycle, podgc, tainteviction
+from mizzen.api.types import core_v1, discovery_v1, meta_v1
+from mizzen.base.ids import SeededIds
+from mizzen.engine.effects import Create, Decision, Delete, Emit, Update, UpdateStatus
+from mizzen.engine.values import Key
+from tests.fixtures.cluster_objects import (
+    LABELS,
+    NOW,
+    at,
+    deployment,
+    lease,
+    meta,
+    node,
+    owned_by,
+    pod,
+    replica_set,
+    view,
+)
+
+GRACE_MS = 50_000
+
+
+def of(decision: Decision, kind: type) -> list[Any]:
+    return [effect for effect in decision.effects if isinstance(effect, kind)]
+
+
+def service(**spec: Any) -> core_v1.Service:
+    port = core_v1.ServicePort(name="http", port=80, target_port=spec.pop("target_port", "http"), protocol="TCP")
+    spec = {"selector": LABELS, "cluster_ip": "10.96.0.5", "ports": (port,), "ip_families": ("IPv4",), **spec}
+    return core_v1.Service(metadata=meta("web"), spec=core_v1.ServiceSpec(**spec))
+
+
+def slices(*objects: Any) -> Decision:
+    return endpointslice.reconcile(Key("services", "default", "web"), view(*objects), NOW, SeededIds(1))
+
+
+class TestEndpointSlices:
+    def test_ready_pods_are_endpoints_on_their_own_port(self) -> None:
+        made = of(slices(service(), pod("a", node="n1", ready_since=-5, ip="10.244.0.2")), Create)[0].object
+        assert made.metadata.labels["kubernetes.io/service-name"] == "web"
+        assert made.ports[0].port == 8080
+        endpoint = made.endpoints[0]
+        assert (endpoint.addresses, endpoint.node_name, endpoint.conditions.ready) == (("10.244.0.2",), "n1", True)
+
+    def test_terminating_pods_serve_but_are_not_ready(self) -> None:
+        leaving = pod("a", node="n1", ready_since=-5, ip="10.244.0.2", deletion_timestamp=at(-1))
+        conditions = of(slices(service(), leaving), Create)[0].object.endpoints[0].conditions
+        assert (conditions.ready, conditions.serving, conditions.terminating) == (False, True, True)
+
+    def test_pods_without_an_address_or_finished_are_left_out(self) -> None:
+        made = of(slices(service(), pod("a"), pod("b", ip="10.244.0.3", phase="Succeeded")), Create)[0].object
+        assert made.endpoints == ()
+
+    def test_a_change_is_one_update(self) -> None:
+        made = of(slices(service(), pod("a", node="n1", ip="10.244.0.2")), Create)[0].object
+        metadata = msgspec.structs.replace(made.metadata, resource_version="5", uid="s")
+        decision = slices(
+            service(),
+            pod("a", node="n1", ready_since=-1, ip="10.244.0.2"),
+            msgspec.structs.replace(made, metadata=metadata),
+        )
+        assert len(decision.effects) == 1
+        assert of(decision, Update)[0].object.endpoints[0].conditions.ready
+
+    def test_hundred_endpoints_a_slice(self) -> None:
+        pods = [pod(f"p{n:03}", ip=f"10.244.1.{n}", node="n1") for n in range(1, 151)]
+        assert [len(e.object.endpoints) for e in of(slices(service(), *pods), Create)] == [100, 50]
+
+    def test_slices_go_with_their_service(self) -> None:
+        made = of(slices(service(), pod("a", node="n1", ip="10.244.0.2")), Create)[0].object
+        assert len(of(slices(made), Delete)) == 1
+
+    def test_slices_of_others_are_not_touched(self) -> None:
+        foreign = discovery_v1.EndpointSlice(
+            metadata=meta("x", labels={"kubernetes.io/service-name": "web"}), address_type="IPv4"
+        )
+        assert not of(slices(service(selector={}), foreign), Delete)
+
+
+class TestNodes:
+    def decide(self, *objects: Any) -> Decision:
+        return nodelifecycle.decide(Key("nodes", "", "n1"), view(*objects), NOW, GRACE_MS)
+
+    def test_a_living_node_is_looked_at_when_its_grace_ends(self) -> None:
+        assert self.decide(node("n1"), lease("n1", -10)) == Decision(wake_after_ms=40_000)
+
+    def test_a_silent_node_becomes_unknown(self) -> None:
+        lost = of(self.decide(node("n1"), lease("n1", -51)), UpdateStatus)[0].object
+        ready = nodelifecycle.condition(lost, "Ready")
+        assert ready is not None
+        assert (ready.status, ready.reason) == ("Unknown", "NodeStatusUnknown")
+
+    def test_an_unknown_node_is_tainted_with_the_time(self) -> None:
+        changed = of(self.decide(node("n1", ready="Unknown"), lease("n1", -10)), Update)[0].object
+        assert {(t.key, t.effect, t.time_added) for t in changed.spec.taints} == {
+            ("node.kubernetes.io/unreachable", "NoSchedule", at()),
+            ("node.kubernetes.io/unreachable", "NoExecute", at()),
+        }
+
+    def test_taints_of_users_stay_and_ours_go_when_the_node_is_well(self) -> None:
+        mine = core_v1.Taint(key="dedicated", value="db", effect="NoSchedule")
+        stale = core_v1.Taint(key=nodelifecycle.NOT_READY, effect="NoSchedule")
+        changed = of(self.decide(node("n1", spec={"taints": (mine, stale)}), lease("n1", -1)), Update)[0].object
+        assert changed.spec.taints == (mine,)
+
+    def test_cordoned_nodes_are_tainted(self) -> None:
+        changed = of(self.decide(node("n1", spec={"unschedulable": True}), lease("n1", -1)), Update)[0].object
+        assert [t.key for t in changed.spec.taints] == [nodelifecycle.UNSCHEDULABLE]
+
+    def test_pods_of_a_lost_node_stop_being_ready(self) -> None:
+        taints = nodelifecycle.wanted_taints(node("n1", ready="Unknown"), NOW)
+        decision = self.decide(
+            node("n1", ready="Unknown", spec={"taints": taints}),
+            lease("n1", -99),
+            pod("a", node="n1", ready_since=-100),
+        )
+        # The other health conditions are not known yet, so those come first.
+        lost = of(decision, UpdateStatus)[0].object
+        decision = self.decide(lost, lease("n1", -99), pod("a", node="n1", ready_since=-100))
+        assert of(decision, UpdateStatus)[0].object.status.conditions[0].status == "False"
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "leaves"),
+    [
+        pytest.param((), 0, id="none"),
+        pytest.param((core_v1.Toleration(operator="Exists"),), None, id="for-ever"),
+        pytest.param(
+            (core_v1.Toleration(key="k", operator="Exists", toleration_seconds=300),), NOW + 300_000, id="a-while"
+        ),
+        pytest.param(
+            (
+                core_v1.Toleration(key="k", operator="Exists", toleration_seconds=300),
+                core_v1.Toleration(operator="Exists", toleration_seconds=10),
+            ),
+            NOW + 10_000,
+            id="the-shortest",
+        ),
+    ],
+)
+def test_pods_leave_tainted_nodes(tolerations: tuple[core_v1.Toleration, ...], leaves: int | None) -> None:
+    taint = core_v1.Taint(key="k", effect="NoExecute", time_added=at())
+    where = node("n1", spec={"taints": (taint,)})
+    there = pod("a", node="n1", spec={"tolerations": tolerations})
+    assert tainteviction.leaves_at_ms(there, (taint,)) == leaves
+    decision = tainteviction.reconcile(Key("pods", "default", "a"), view(where, there), NOW, SeededIds(1))
+    assert bool(of(decision, Delete)) == (leaves == 0)
+    if leaves:
+        assert decision.wake_after_ms == leaves - NOW
+        assert decision.waiting[0].reason == "Tolerating"
+
+
+class TestAddresses:
+    def decide(self, *objects: Any, cidr: str = "10.244.0.0/16") -> Decision:
+        return nodeipam.decide(view(*objects), ipaddress.IPv4Network(cidr), 24)
+
+    def test_each_node_gets_the_lowest_free_range(self) -> None:
+        given = [
+            e.object
+            for e in of(self.decide(node("a"), node("b", spec={"pod_cidr": "10.244.0.0/24"}), node("c")), Update)
+        ]
+        assert [(n.metadata.name, n.spec.pod_cidr, n.spec.pod_cidrs) for n in given] == [
+            ("a", "10.244.1.0/24", ("10.244.1.0/24",)),
+            ("c", "10.244.2.0/24", ("10.244.2.0/24",)),
+        ]
+
+    def test_when_none_is_left_the_node_says_so(self) -> None:
+        decision = self.decide(node("a"), node("b"), cidr="10.244.0.0/24")
+        assert [e.reason for e in of(decision, Emit)] == ["CIDRNotAvailable"]
+        assert len(of(decision, Update)) == 1
+
+
+def test_pods_of_vanished_nodes_are_removed() -> None:
+    decision = podgc.reconcile(Key("pods", "default", "a"), view(pod("a", node="gone")), NOW, SeededIds(1))
+    assert of(decision, UpdateStatus)[0].object.status.phase == "Failed"
+    assert of(decision, Delete)[0].grace_period_s == 0
+
+
+class TestGarbage:
+    def decide(self, resource: str, name: str, *objects: Any) -> Decision:
+        return garbage.reconcile(Key(resource, "default", name), view(*objects), NOW, SeededIds(1))
+
+    def test_without_any_owner_left_it_goes(self) -> None:
+        orphan = replica_set(owner=deployment())
+        assert [e.uid for e in of(self.decide("replicasets.apps", "web-1", orphan), Delete)] == ["uid-web-1"]
+
+    def test_an_owner_of_another_uid_is_not_the_owner(self) -> None:
+        owner = deployment()
+        again = msgspec.structs.replace(owner, metadata=msgspec.structs.replace(owner.metadata, uid="other"))
+        assert of(self.decide("replicasets.apps", "web-1", replica_set(owner=owner), again), Delete)
+
+    def test_with_its_owner_it_stays(self) -> None:
+        owner = deployment()
+        assert self.decide("replicasets.apps", "web-1", replica_set(owner=owner), owner) == Decision()
+
+    def test_an_owner_of_an_unknown_kind_counts_as_there(self) -> None:
+        reference = meta_v1.OwnerReference(api_version="example.com/v1", kind="Thing", name="x", uid="u")
+        held = core_v1.ConfigMap(metadata=meta("c", owner_references=(reference,)))
+        assert self.decide("configmaps", "c", held) == Decision()
+
+    def test_foreground_waits_for_blocking_dependents(self) -> None:
+        owner = deployment()
+        leaving = msgspec.structs.replace(
+            owner,
+            metadata=msgspec.structs.replace(
+                owner.metadata, deletion_timestamp=at(), finalizers=("foregroundDeletion",)
+            ),
+        )
+        held = replica_set(owner=owner)
+        assert [e.key.name for e in of(self.decide("deployments.apps", "web", leaving, held), Delete)] == ["web-1"]
+        assert of(self.decide("deployments.apps", "web", leaving), Update)[0].object.metadata.finalizers == ()
+
+    def test_orphaning_lets_dependents_go(self) -> None:
+        owner = deployment()
+        leaving = msgspec.structs.replace(
+            owner, metadata=msgspec.structs.replace(owner.metadata, deletion_timestamp=at(), finalizers=("orphan",))
+        )
+        freed = of(self.decide("deployments.apps", "web", leaving, replica_set(owner=owner)), Update)[0].object
+        assert freed.metadata.name == "web-1"
+        assert freed.metadata.owner_references == ()
+
+
+class TestNamespaces:
+    def decide(self, *objects: Any) -> Decision:
+        return namespace.reconcile(Key("namespaces", "", "default"), view(*objects), NOW, SeededIds(1))
+
+    def leaving(self) -> core_v1.Namespace:
+        return core_v1.Namespace(
+            metadata=meta("default", "", deletion_timestamp=at()),
+            spec=core_v1.NamespaceSpec(finalizers=("kubernetes",)),
+        )
+
+    def test_pods_go_before_the_rest(self) -> None:
+        held = core_v1.ConfigMap(metadata=meta("c"))
+        decision = self.decide(self.leaving(), pod("a"), held)
+        assert [e.key.resource for e in of(decision, Delete)] == ["pods"]
+        conditions = {c.type: c for c in of(decision, UpdateStatus)[0].object.status.conditions}
+        assert "pods has 1 resource instances" in conditions["NamespaceContentRemaining"].message
+        assert [e.key.name for e in of(self.decide(self.leaving(), held), Delete)] == ["c"]
+
+    def test_an_empty_namespace_is_let_go(self) -> None:
+        told = of(self.decide(self.leaving()), UpdateStatus)[0].object
+        assert of(self.decide(told), Update)[0].object.spec.finalizers == ()
+
+    def test_a_living_namespace_is_left_alone(self) -> None:
+        assert self.decide(core_v1.Namespace(metadata=meta("default", "")), pod("a")) == Decision()
+
+
+def test_references_name_the_owner() -> None:
+    assert owned_by(deployment())[0].api_version == "apps/v1"

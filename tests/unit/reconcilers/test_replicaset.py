@@ -1,0 +1,102 @@
+"""What the ReplicaSet controller decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controlplane.reconcilers.replicaset import reconcile
+from mizzen.base.ids import SeededIds
+from mizzen.engine.effects import Create, Decision, Delete, Update, UpdateStatus
+from mizzen.engine.values import Key
+from tests.fixtures.cluster_objects import NOW, at, pod, replica_set, view
+
+
+def decide(*objects: Any, name: str = "web-1") -> Decision:
+    return reconcile(Key("replicasets.apps", "default", name), view(*objects), NOW, SeededIds(1))
+
+
+def of(decision: Decision, kind: type) -> list[Any]:
+    return [effect for effect in decision.effects if isinstance(effect, kind)]
+
+
+def test_missing_pods_are_created_from_the_template() -> None:
+    owner = replica_set(replicas=2)
+    created = of(decide(owner), Create)
+    assert len(created) == 2
+    first = created[0].object
+    assert first.metadata.name.startswith("web-1-")
+    assert first.metadata.labels == owner.spec.template.metadata.labels
+    assert first.metadata.owner_references[0].uid == "uid-web-1"
+    assert created[0].object.metadata.name != created[1].object.metadata.name
+
+
+def test_pods_on_their_way_out_do_not_count() -> None:
+    owner = replica_set(replicas=1)
+    leaving = pod("a", owner, node="n1", ready_since=-5, deletion_timestamp=at(-1))
+    failed = pod("b", owner, node="n1", phase="Failed")
+    assert len(of(decide(owner, leaving, failed), Create)) == 1
+
+
+@pytest.mark.parametrize(
+    ("keep", "give_up"),
+    [
+        pytest.param({"node": "n1", "ready_since": -9.0}, {}, id="not-bound-first"),
+        pytest.param({"node": "n1", "ready_since": -9.0}, {"node": "n1"}, id="not-ready-before-ready"),
+        pytest.param(
+            {"node": "n1", "ready_since": -9.0}, {"node": "n1", "ready_since": -5.0}, id="younger-ready-first"
+        ),
+        pytest.param(
+            {"node": "n1", "ready_since": -5.0},
+            {"node": "n1", "ready_since": -9.0, "annotations": {"controller.kubernetes.io/pod-deletion-cost": "-1"}},
+            id="cheaper-first",
+        ),
+    ],
+)
+def test_scale_down_takes_the_least_valuable(keep: dict[str, Any], give_up: dict[str, Any]) -> None:
+    owner = replica_set(replicas=1)
+    deleted = of(decide(owner, pod("a-keep", owner, **keep), pod("b-give-up", owner, **give_up)), Delete)
+    assert [effect.key.name for effect in deleted] == ["b-give-up"]
+    assert deleted[0].uid == "uid-b-give-up"
+
+
+def test_scale_down_evens_out_the_nodes() -> None:
+    owner = replica_set(replicas=2)
+    pods = [pod(name, owner, node=where, ready_since=-9) for name, where in (("a", "n1"), ("b", "n1"), ("c", "n2"))]
+    assert [effect.key.name for effect in of(decide(owner, *pods), Delete)] == ["a"]
+
+
+def test_a_matching_pod_without_a_controller_is_adopted_first() -> None:
+    owner = replica_set(replicas=1)
+    orphan = msgspec.structs.replace(
+        pod("x", owner), metadata=msgspec.structs.replace(pod("x", owner).metadata, owner_references=())
+    )
+    decision = decide(owner, orphan)
+    assert not of(decision, Create)
+    adopted = of(decision, Update)[0].object
+    assert adopted.metadata.owner_references[0].uid == "uid-web-1"
+
+
+def test_a_pod_that_no_longer_matches_is_released() -> None:
+    owner = replica_set(replicas=1)
+    released = of(decide(owner, pod("x", owner, labels={"app": "other"})), Update)[0].object
+    assert released.metadata.owner_references == ()
+
+
+def test_status_counts_and_waits_for_min_ready_seconds() -> None:
+    owner = replica_set(replicas=2)
+    owner = msgspec.structs.replace(owner, spec=msgspec.structs.replace(owner.spec, min_ready_seconds=10))
+    old, young = pod("a", owner, node="n1", ready_since=-30), pod("b", owner, node="n1", ready_since=-4)
+    decision = decide(owner, old, young)
+    status = of(decision, UpdateStatus)[0].object.status
+    assert (status.replicas, status.ready_replicas, status.available_replicas) == (2, 2, 1)
+    assert decision.wake_after_ms == 6000
+
+
+def test_nothing_to_do_is_no_effect() -> None:
+    owner = replica_set(
+        replicas=1, status={"replicas": 1, "fully_labeled_replicas": 1, "ready_replicas": 1, "available_replicas": 1}
+    )
+    assert decide(owner, pod("a", owner, node="n1", ready_since=-9)) == Decision()
