@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ from deploy.lab import Lab, LabError
 from deploy.lab.lab import require_root_and_tools
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Say that there is no event loop outside async tests: asking for one would make one that nobody closes."""
+    asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
