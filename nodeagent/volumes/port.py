@@ -34,8 +34,7 @@ class Volumes(Protocol):
     async def mounts(self, pod: core.Pod, container: core.Container, variables: Mapping[str, str]) -> tuple[Mount, ...]:
         """The container's mounts of volumes that are set up, with `subPath` resolved safely.
 
-        `variables` is the container's environment, for `subPathExpr`. Raises VolumeFailure, and ConfigError for a
-        variable that is not there.
+        `variables` is the container's environment, for `subPathExpr`. Raises ConfigError when one of them cannot be.
         """
         ...
 

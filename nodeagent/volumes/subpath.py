@@ -1,0 +1,64 @@
+"""Shows a part of a volume at a place of the agent's own, for a container's `subPath`. Blocking, needs root.
+
+Why not just mount the joined path: a container that writes to the volume could put a symbolic link there and be given
+any file of the node. So the path is walked by the kernel in one call that never leaves the volume, and what was found
+is bound by its handle, not by its name.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nodeagent.volumes import mounts
+
+
+def show(volume: str, sub_path: str, target: Path, *, may_make: bool) -> None:
+    """Bind the part to the target, in place of what is bound there. Raises OSError.
+
+    A part that is missing becomes an empty folder where that may be made.
+    """
+    with _opened(os.open(volume, os.O_PATH | os.O_CLOEXEC)) as folder:
+        if may_make:
+            _make(folder, sub_path)
+        with _opened(mounts.open_beneath(folder, sub_path)) as part:
+            while str(target) in mounts.mounted_under(str(target)):
+                mounts.unmount(str(target))
+            _prepare(target, folder=stat.S_ISDIR(os.fstat(part).st_mode))
+            mounts.bind(f"/proc/self/fd/{part}", str(target))
+
+
+def _make(folder: int, sub_path: str) -> None:
+    """Make the folders of the path that are missing, each inside a parent that was walked to safely."""
+    mode = stat.S_IMODE(os.fstat(folder).st_mode)
+    parts = [part for part in sub_path.split("/") if part not in ("", ".")]
+    for depth in range(len(parts)):
+        try:
+            os.close(mounts.open_beneath(folder, "/".join(parts[: depth + 1])))
+        except FileNotFoundError:
+            with _opened(mounts.open_beneath(folder, "/".join(parts[:depth]) or ".")) as parent:
+                os.mkdir(parts[depth], dir_fd=parent)
+            with _opened(mounts.open_beneath(folder, "/".join(parts[: depth + 1]))) as made:
+                Path(f"/proc/self/fd/{made}").chmod(mode)
+
+
+def _prepare(target: Path, *, folder: bool) -> None:
+    """Something of the right kind to bind to."""
+    if target.exists() and target.is_dir() != folder:
+        target.rmdir() if target.is_dir() else target.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if folder:
+        target.mkdir(exist_ok=True)
+    else:
+        target.touch()
+
+
+@contextmanager
+def _opened(handle: int) -> Iterator[int]:
+    try:
+        yield handle
+    finally:
+        os.close(handle)

@@ -1,0 +1,29 @@
+"""A container's `volumeMounts` in the words of the runtime. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mizzen.api.types import core_v1 as core
+from nodeagent.runtime.values import Mount
+
+_PROPAGATION: dict[str, Literal["private", "rslave", "rshared"]] = {
+    "HostToContainer": "rslave",
+    "Bidirectional": "rshared",
+}
+
+
+def is_read_only(volume: core.Volume) -> bool:
+    """Whether the volume's files are made by the agent: containers never write to those."""
+    return volume.empty_dir is None and volume.host_path is None
+
+
+def mount_of(wanted: core.VolumeMount, volume: core.Volume, path: str) -> Mount:
+    """The mount of a volume, or of the part of it that lies at the path."""
+    target = wanted.mount_path
+    return Mount(
+        host_path=path,
+        container_path=target if target.startswith("/") else f"/{target}",
+        read_only=wanted.read_only or is_read_only(volume),
+        propagation=_PROPAGATION.get(wanted.mount_propagation or "", "private"),
+    )
