@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Sequence
 
 from nodeagent.network.port import NetworkError
@@ -13,21 +14,24 @@ _TIMEOUT_S = 15
 async def run(command: Sequence[str], text: str = "") -> tuple[int, str]:
     """Give the command this input and return its exit code with all it printed; FileNotFoundError when missing.
 
-    NetworkError when it has not ended after 15 s.
+    NetworkError when it has not ended after 15 s. It runs from a thread, which copes with a tool that ends before it
+    has read its input.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
+    return await asyncio.to_thread(_run, command, text)
+
+
+def _run(command: Sequence[str], text: str) -> tuple[int, str]:
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            printed, _ = await process.communicate(text.encode())
-    except TimeoutError as error:
+        done = subprocess.run(
+            command,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
         raise NetworkError(f"{command[0]} did not end within {_TIMEOUT_S} s") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, printed.decode(errors="replace")
+    return done.returncode, done.stdout

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import structlog
 
 from nodeagent.network.commands import run
+from nodeagent.network.port import NetworkError
 
 _NOTHING_DELETED = "0 flow entries"
 _log = structlog.get_logger(__name__)
@@ -24,5 +25,8 @@ async def forget_udp(backends: Iterable[str]) -> None:
         except FileNotFoundError:
             _log.warning("conntrack_missing", hint="install conntrack: UDP clients may stick to a backend that is gone")
             return
+        except NetworkError as error:
+            _log.warning("conntrack_failed", backend=address, error=str(error))
+            continue
         if code and _NOTHING_DELETED not in printed:
-            _log.warning("conntrack_failed", backend=address, printed=printed.strip())
+            _log.warning("conntrack_failed", backend=address, error=printed.strip())

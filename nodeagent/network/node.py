@@ -123,8 +123,8 @@ class NodeNetwork:
                 await self._blocking(lambda: _prepare_host(running.config))
                 await firewall.let_through(running.config)
                 await self._route(running)
-            except NetworkError as error:
-                _log.error("network_check_failed", error=str(error))
+            except Exception:  # Whatever it was: the next check may succeed, and none at all helps nobody.
+                _log.exception("network_check_failed")
 
     async def _route(self, running: _Running) -> None:
         nodes, config = running.nodes, running.config

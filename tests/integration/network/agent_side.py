@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import structlog
+import uvloop
 
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
@@ -85,4 +86,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

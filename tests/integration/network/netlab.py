@@ -86,6 +86,11 @@ def ask_udp(netns: str, address: str, port: int, data: bytes = b"?", timeout: fl
         return client.recv(65535)
 
 
+def entering(netns: str) -> list[str]:
+    """The start of a command line that is to run in the namespace."""
+    return ["nsenter", f"--net=/run/netns/{netns}"]
+
+
 class Servers:
     """Answers on sockets in other namespaces with `name client-address`, all from one thread."""
 
@@ -134,13 +139,9 @@ class Servers:
 class AgentSide:
     """The process that runs the node's network in a machine."""
 
-    def __init__(self, netns: str) -> None:
-        command = [
-            "nsenter",
-            f"--net=/run/netns/{netns}",
-            sys.executable,
-            str(Path(__file__).with_name("agent_side.py")),
-        ]
+    def __init__(self, enter: Sequence[str]) -> None:
+        """Start it by a command line that goes to the machine."""
+        command = [*enter, sys.executable, str(Path(__file__).with_name("agent_side.py"))]
         environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT, env=environment
@@ -199,11 +200,11 @@ class Machine:
     def crash(self) -> None:
         """Kill the agent's side and put a new one in its place, not started."""
         self.agent.kill()
-        self.agent = AgentSide(self.netns)
+        self.agent = AgentSide(entering(self.netns))
 
     def sh(self, command: str) -> str:
         """Run a command there."""
-        return run(["nsenter", f"--net=/run/netns/{self.netns}", "sh", "-c", command])
+        return run([*entering(self.netns), "sh", "-c", command])
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,9 @@ class NetLab:
             netns = self._space(f"node{number}")
             address = f"10.7{8 if number == 3 else 7}.0.{number}"
             self._plug(netns, address, number)
-            self.machines.append(Machine(f"node{number}", netns, address, f"10.244.{number}.0/24", AgentSide(netns)))
+            self.machines.append(
+                Machine(f"node{number}", netns, address, f"10.244.{number}.0/24", AgentSide(entering(netns)))
+            )
 
     def down(self) -> None:
         """Remove everything."""
