@@ -53,9 +53,10 @@ class ClusterFacts:
 class _Session:
     """One node's connection."""
 
-    def __init__(self, node: str, feed: NodeFeed) -> None:
+    def __init__(self, node: str, feed: NodeFeed, *, resumed: bool) -> None:
         self.node = node
         self.feed = feed
+        self.resumed = resumed
         self.wake = asyncio.Event()
         self.answers: list[node_pb2.ServerMessage] = []
         self.replaced = False
@@ -111,7 +112,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         session = self._begin(node, first.hello.position)
         _LOG.info("node connected", node=node, agent_version=first.hello.agent_version)
         try:
-            await context.write(node_pb2.ServerMessage(welcome=self._welcome(registered)))
+            await context.write(node_pb2.ServerMessage(welcome=self._welcome(registered, session)))
             await self._run(session, request_iterator, context)
         finally:
             if self._sessions.get(node) is session:
@@ -124,10 +125,11 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         """Opens the session with the node's first deltas; from here on it follows every change."""
         feed = NodeFeed(node, self._registry)
         known = position.epoch == self._facts.epoch and position.version > 0
-        if not (known and feed.resume(position.version)):
+        resumed = known and feed.resume(position.version)
+        if not resumed:
             feed = NodeFeed(node, self._registry)
             feed.begin()
-        session = _Session(node, feed)
+        session = _Session(node, feed, resumed=resumed)
         older = self._sessions.get(node)
         if older is not None:
             older.replaced = True
@@ -136,7 +138,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         session.wake.set()
         return session
 
-    def _welcome(self, node: core_v1.Node) -> node_pb2.Welcome:
+    def _welcome(self, node: core_v1.Node, session: _Session) -> node_pb2.Welcome:
         facts = self._facts
         return node_pb2.Welcome(
             node=node.metadata.name,
@@ -147,6 +149,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
             cluster_domain=facts.cluster_domain,
             heartbeat_interval_ms=facts.heartbeat_interval_ms,
             epoch=facts.epoch,
+            resumed=session.resumed,
         )
 
     async def _run(self, session: _Session, incoming: AsyncIterator[node_pb2.AgentMessage], context: Context) -> None:

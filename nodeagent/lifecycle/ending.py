@@ -25,6 +25,9 @@ def is_deleted(turn: Turn) -> bool:
     meta = turn.pod.metadata
     wanted = turn.seen.wanted
     if wanted and meta.deletion_timestamp is None:
+        if turn.memory.ending is not None:
+            # The control plane had lost the pod for a moment and has it again.
+            turn.change(ending=None, cleaning=False, gone=False, admitted=True)
         return False
     grace = meta.deletion_grace_period_seconds
     seconds = grace_s(turn.spec) if grace is None else max(grace, FORCED_GRACE_S)

@@ -1,0 +1,185 @@
+"""What the agent measures, under the names that kubelet's dashboards and alerts know, and the page that shows it.
+
+One registry per agent, so that several can live in one process. The page is the node's only open port.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from mizzen.base.telemetry import exponential
+from nodeagent.runtime.errors import RuntimeFailure
+
+_SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_POD_START = (
+    0.5,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    8,
+    10,
+    20,
+    30,
+    45,
+    60,
+    120,
+    180,
+    240,
+    300,
+    360,
+    480,
+    600,
+    900,
+    1200,
+    1800,
+    2700,
+    3600,
+)
+
+
+class Metrics:
+    """The agent's instruments."""
+
+    def __init__(self, node: str) -> None:
+        """All of them, at zero."""
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        name = Gauge("kubelet_node_name", "The node's name", ["node"], registry=registry)
+        name.labels(node).set(1)
+        self.running_pods = Gauge("kubelet_running_pods", "Pods that have a running sandbox", registry=registry)
+        self.running_containers = Gauge(
+            "kubelet_running_containers", "Containers by state", ["container_state"], registry=registry
+        )
+        self._operations = Counter(
+            "kubelet_runtime_operations", "Calls to the engine", ["operation_type"], registry=registry
+        )
+        self._operation_errors = Counter(
+            "kubelet_runtime_operations_errors", "Failed calls to the engine", ["operation_type"], registry=registry
+        )
+        self._operation_s = Histogram(
+            "kubelet_runtime_operations_duration_seconds",
+            "Seconds a call to the engine took",
+            ["operation_type"],
+            buckets=exponential(0.005, 2.5, 14),
+            registry=registry,
+        )
+        self.pod_start_s = Histogram(
+            "kubelet_pod_start_duration_seconds",
+            "Seconds from the agent seeing a pod for the first time to its containers running",
+            buckets=_POD_START,
+            registry=registry,
+        )
+        self.step_s = Histogram(
+            "kubelet_pod_worker_duration_seconds",
+            "Seconds one step of a pod's life cycle took to decide",
+            ["operation_type"],
+            buckets=_SHORT,
+            registry=registry,
+        )
+        self._relist_s = Histogram(
+            "kubelet_pleg_relist_duration_seconds",
+            "Seconds it took to ask the engine for everything",
+            buckets=_SHORT,
+            registry=registry,
+        )
+        self._relist_interval_s = Histogram(
+            "kubelet_pleg_relist_interval_seconds",
+            "Seconds between two such questions",
+            buckets=_SHORT,
+            registry=registry,
+        )
+        self.probes = Counter(
+            "prober_probe",
+            "Probes by result",
+            ["probe_type", "result", "container", "pod", "namespace", "pod_uid"],
+            registry=registry,
+        )
+        self.certificate_ttl_s = Gauge(
+            "kubelet_certificate_manager_client_ttl_seconds",
+            "Seconds until the node's certificate runs out",
+            registry=registry,
+        )
+        self.renew_errors = Counter(
+            "kubelet_certificate_manager_client_expiration_renew_errors",
+            "Failed attempts to renew the node's certificate",
+            registry=registry,
+        )
+        self.session_connected = Gauge(
+            "mizzen_agent_session_connected", "1 while the control plane is connected", registry=registry
+        )
+        self.events_dropped = Gauge(
+            "mizzen_agent_events_dropped", "Events given up because too many waited", registry=registry
+        )
+        self.illegal_steps = Counter(
+            "mizzen_agent_illegal_transitions", "Mistakes in a pod's life cycle, see the log", registry=registry
+        )
+        self._last_relist = 0.0
+
+    @contextmanager
+    def operation(self, kind: str) -> Iterator[None]:
+        """Measure one call to the engine."""
+        began = time.perf_counter()
+        try:
+            yield
+        except RuntimeFailure:
+            self._operation_errors.labels(kind).inc()
+            raise
+        finally:
+            self._operations.labels(kind).inc()
+            self._operation_s.labels(kind).observe(time.perf_counter() - began)
+
+    def relisted(self, took_s: float) -> None:
+        """The engine was asked for everything."""
+        now = time.monotonic()
+        self._relist_s.observe(took_s)
+        if self._last_relist:
+            self._relist_interval_s.observe(now - self._last_relist)
+        self._last_relist = now
+
+    def page(self) -> bytes:
+        """All instruments in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class MetricsPage:
+    """The HTTP server for `/metrics` and `/healthz`."""
+
+    def __init__(self, metrics: Metrics, health: Callable[[], str], before: Callable[[], None]) -> None:
+        """`health` says what is wrong (empty: nothing); `before` sets gauges that are only known when asked."""
+        self._metrics = metrics
+        self._health = health
+        self._before = before
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        app = web.Application()
+        app.add_routes([web.get("/metrics", self._answer), web.get("/healthz", self._healthz)])
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, reuse_address=True)
+        await site.start()
+        self.port = next(iter(self._runner.addresses))[1]
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, _: web.Request) -> web.Response:
+        self._before()
+        return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        problem = self._health()
+        return web.Response(text=problem or "ok", status=503 if problem else 200)

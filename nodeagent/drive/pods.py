@@ -1,0 +1,334 @@
+"""Drives pods: whoever's turn it is gets one `step`, and what it asks for is begun.
+
+One loop steps one pod at a time, which costs a tenth of a millisecond; operations run beside it as tasks of one
+group. A pod's turn comes when its object, its part of the machine, a probe's verdict or an operation's result is news,
+and when it asked to be woken. Between its turns a pod costs nothing.
+
+A *slot* is what the agent holds for one pod; it is there from the first sight of the pod (its object, or something of
+it running) until nothing is left and the control plane has been told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from mizzen.api.references import configs_of
+from mizzen.api.types import core_v1 as core
+from mizzen.api.types import meta_v1 as meta
+from mizzen.engine.values import Clock, Key
+from nodeagent.drive.addresses import Addresses
+from nodeagent.drive.context import NodeContext
+from nodeagent.drive.last_words import LastWords
+from nodeagent.drive.metrics import Metrics
+from nodeagent.drive.observe import Seen, Watcher
+from nodeagent.drive.outbox import Outbox
+from nodeagent.drive.perform import Performer
+from nodeagent.drive.prober import Prober
+from nodeagent.lifecycle import actions as act
+from nodeagent.lifecycle.admit import admit
+from nodeagent.lifecycle.ending import TERMINAL
+from nodeagent.lifecycle.memory import PodMemory, durable
+from nodeagent.lifecycle.observation import Observation, Rejection, Result
+from nodeagent.lifecycle.pod import step
+from nodeagent.lifecycle.probes import jobs
+from nodeagent.lifecycle.turn import IllegalTransition
+from nodeagent.runtime.values import PodRef, Status
+
+TURNS_AT_ONCE = 16
+"""Turns taken before other tasks of the process get theirs."""
+WAKE_MAX_S = 60.0
+"""A wish to be woken is looked at again after this long, so that a wall clock set back delays nothing for ever."""
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Slot:
+    """One pod and all that belongs to it here."""
+
+    pod: core.Pod
+    memory: PodMemory
+    wanted: bool
+    since_ms: int
+    """On the monotonic clock: when the pod was seen first."""
+    named: frozenset[Key] = frozenset()
+    """The config maps and secrets that it refers to."""
+    objects: int = 0
+    results: list[Result] = field(default_factory=list)
+    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = None
+    probed: bool = False
+    started: bool = False
+
+
+class Pods:
+    """All slots and the loop over them."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeContext,
+        watcher: Watcher,
+        performer: Performer,
+        prober: Prober,
+        addresses: Addresses,
+        last_words: LastWords,
+        outbox: Outbox,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._node = node
+        self._watcher = watcher
+        self._performer = performer
+        self._prober = prober
+        self._addresses = addresses
+        self._last_words = last_words
+        self._outbox = outbox
+        self._clock = clock
+        self._metrics = metrics
+        self._slots: dict[str, Slot] = {}
+        self._uids: dict[tuple[str, str], str] = {}
+        self._turns: deque[str] = deque()
+        self._queued: set[str] = set()
+        self._wake = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._changes = 0
+        self.dirty = False
+        """Something worth a checkpoint has changed since this was set to False."""
+        watcher.changed = self._machine_changed
+        prober.changed = self.poke
+        last_words.changed = self.poke
+
+    # what there is
+
+    def slot(self, uid: str) -> Slot | None:
+        """The slot of a pod."""
+        return self._slots.get(uid)
+
+    def slots(self) -> Iterable[Slot]:
+        """All slots."""
+        return self._slots.values()
+
+    def memories(self) -> Mapping[str, PodMemory]:
+        """What is worth keeping of each pod."""
+        return {uid: durable(slot.memory) for uid, slot in self._slots.items()}
+
+    # news
+
+    def update(self, pod: core.Pod, memory: PodMemory | None = None) -> None:
+        """The control plane has this pod, or the checkpoint had it, with what was remembered."""
+        metadata = pod.metadata
+        name = (metadata.namespace, metadata.name)
+        before = self._uids.get(name)
+        if before is not None and before != metadata.uid:
+            self._unwanted(before)
+        self._uids[name] = metadata.uid
+        slot = self._slots.get(metadata.uid)
+        if slot is None:
+            slot = self._slots[metadata.uid] = self._new_slot(pod, memory or PodMemory(), wanted=True)
+        slot.pod, slot.wanted = pod, True
+        slot.named = frozenset(Key(*key) for key in configs_of(pod))
+        self.poke(metadata.uid)
+
+    def remove(self, namespace: str, name: str) -> None:
+        """The control plane no longer has the pod of this name."""
+        uid = self._uids.pop((namespace, name), None)
+        if uid is not None:
+            self._unwanted(uid)
+
+    def configs_changed(self, keys: Iterable[Key]) -> None:
+        """Config maps or secrets have changed: whoever refers to them looks again."""
+        changed = frozenset(keys)
+        for uid, slot in self._slots.items():
+            if not changed.isdisjoint(slot.named):
+                self._changes += 1
+                slot.objects = self._changes
+                self.poke(uid)
+
+    def adopt_orphans(self) -> None:
+        """End everything that runs here for no pod; only right once the control plane has told everything."""
+        for uid in self._watcher.uids():
+            if uid not in self._slots:
+                seen = self._watcher.of(uid)
+                ref = seen.states()[0].pod
+                _LOG.warning("orphan_found", pod=f"{ref.namespace}/{ref.name}", uid=uid)
+                self._slots[uid] = self._new_slot(_stand_in(ref), PodMemory(), wanted=False)
+                self.poke(uid)
+
+    def poke(self, uid: str) -> None:
+        """Give a pod a turn soon."""
+        if uid in self._slots and uid not in self._queued:
+            self._queued.add(uid)
+            self._turns.append(uid)
+            self._wake.set()
+
+    def _new_slot(self, pod: core.Pod, memory: PodMemory, *, wanted: bool) -> Slot:
+        self.dirty = True
+        return Slot(pod, memory, wanted, self._clock.monotonic_ms())
+
+    def _unwanted(self, uid: str) -> None:
+        slot = self._slots.get(uid)
+        if slot is None:
+            return
+        self._outbox.forget(uid)
+        slot.wanted = False
+        if slot.memory.gone:
+            self._drop(uid)
+        else:
+            self.poke(uid)
+
+    def _machine_changed(self, uid: str) -> None:
+        self.poke(uid)
+
+    def _drop(self, uid: str) -> None:
+        slot = self._slots.pop(uid)
+        if slot.timer is not None:
+            slot.timer.cancel()
+        self._prober.forget(uid)
+        self._last_words.forget(uid)
+        self.dirty = True
+
+    # turns
+
+    async def run(self) -> None:
+        """Take turns until cancelled; operations in flight are cancelled with it, containers are left as they are."""
+        await self._watcher.ready.wait()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    while self._turns:
+                        for _ in range(min(len(self._turns), TURNS_AT_ONCE)):
+                            uid = self._turns.popleft()
+                            self._queued.discard(uid)
+                            self._turn(uid)
+                        await asyncio.sleep(0)
+            finally:
+                self._group = None
+                for slot in self._slots.values():
+                    for task in slot.tasks.values():
+                        task.cancel()
+
+    def _turn(self, uid: str) -> None:
+        slot = self._slots.get(uid)
+        if slot is None:
+            return
+        seen = self._watcher.of(uid)
+        if not self._last_words.known(slot.pod, seen.containers):
+            return  # another turn follows as soon as they have been read
+        began = time.perf_counter()
+        results, slot.results = tuple(slot.results), []
+        now = self._clock.now()
+        try:
+            memory, actions = step(slot.pod, self._observation(slot, seen, results), slot.memory, now)
+        except IllegalTransition as error:
+            self._metrics.illegal_steps.inc()
+            _LOG.error("illegal_transition", error=str(error))
+            memory, actions = PodMemory(admitted=True, start_ms=slot.memory.start_ms), ()
+        self.dirty = self.dirty or memory is not slot.memory
+        slot.memory = memory
+        self._metrics.step_s.labels("sync").observe(time.perf_counter() - began)
+        self._cancel_abandoned(slot)
+        self._perform(slot, actions, now)
+        if uid in self._slots:
+            self._set_timer(slot, now)
+            self._sync_probes(slot, seen, now)
+
+    def _observation(self, slot: Slot, seen: Seen, results: tuple[Result, ...]) -> Observation:
+        uid = slot.pod.metadata.uid
+        return Observation(
+            sandboxes=seen.sandboxes,
+            containers=seen.containers,
+            results=results,
+            probes=self._prober.verdicts(uid),
+            messages=self._last_words.of(uid),
+            ip=self._addresses.of(uid),
+            host_ip=self._node.ip,
+            objects=slot.objects,
+            rejection=self._rejection(slot),
+            wanted=slot.wanted,
+        )
+
+    def _rejection(self, slot: Slot) -> Rejection | None:
+        if slot.memory.admitted or not self._node.allocatable:
+            return None
+        others = [other.pod for other in self._slots.values() if other is not slot and _takes_room(other)]
+        return admit(slot.pod, others, self._node.allocatable_amounts())
+
+    def _cancel_abandoned(self, slot: Slot) -> None:
+        in_flight = {pending.op for pending in slot.memory.pending}
+        for op in [op for op in slot.tasks if op not in in_flight]:
+            slot.tasks.pop(op).cancel()
+
+    def _perform(self, slot: Slot, actions: tuple[act.Action, ...], now: int) -> None:
+        for action in actions:
+            if isinstance(action, act.Report):
+                self._report(slot, action.status)
+            elif isinstance(action, act.Record):
+                self._outbox.event(slot.pod, action, now)
+            elif isinstance(action, act.Gone):
+                self._gone(slot)
+            else:
+                assert self._group is not None, "turns are only taken while the loop runs"
+                slot.tasks[action.op] = self._group.create_task(self._operate(slot, action, self._group))
+
+    async def _operate(self, slot: Slot, operation: act.AnyOperation, group: asyncio.TaskGroup) -> None:
+        result = await self._performer.perform(slot.pod, operation, group)
+        slot.tasks.pop(operation.op, None)
+        slot.results.append(result)
+        self.poke(slot.pod.metadata.uid)
+
+    def _report(self, slot: Slot, status: core.PodStatus) -> None:
+        if not slot.wanted:
+            return
+        self._outbox.status(slot.pod, status)
+        if status.phase == "Running" and not slot.started:
+            slot.started = True
+            if slot.pod.status.phase == "Pending":
+                self._metrics.pod_start_s.observe((self._clock.monotonic_ms() - slot.since_ms) / 1000)
+
+    def _gone(self, slot: Slot) -> None:
+        uid = slot.pod.metadata.uid
+        self._prober.forget(uid)
+        if slot.wanted:
+            self._outbox.gone(slot.pod)
+        else:
+            self._drop(uid)
+
+    def _set_timer(self, slot: Slot, now: int) -> None:
+        if slot.timer is not None:
+            slot.timer.cancel()
+            slot.timer = None
+        wake_at_ms = slot.memory.wake_at_ms
+        if wake_at_ms is not None:
+            delay_s = min(max(wake_at_ms - now, 1) / 1000, WAKE_MAX_S)
+            loop = asyncio.get_running_loop()
+            slot.timer = loop.call_later(delay_s, self.poke, slot.pod.metadata.uid)
+
+    def _sync_probes(self, slot: Slot, seen: Seen, now: int) -> None:
+        wanted = () if slot.memory.gone else jobs(slot.pod, slot.memory)
+        if not wanted and not slot.probed:
+            return
+        slot.probed = bool(wanted)
+        ages = {state.id: now - state.started_at_ms for state in seen.containers if state.status is Status.RUNNING}
+        ip = self._node.ip if slot.pod.spec.host_network else self._addresses.of(slot.pod.metadata.uid)
+        self._prober.sync(slot.pod, ip, wanted, ages)
+
+
+def _takes_room(slot: Slot) -> bool:
+    status = slot.memory.reported or slot.pod.status
+    return slot.memory.admitted and status.phase not in TERMINAL and not slot.memory.gone
+
+
+def _stand_in(ref: PodRef) -> core.Pod:
+    """A pod of which only the name is known: enough to end what is left of it."""
+    metadata = meta.ObjectMeta(name=ref.name, namespace=ref.namespace, uid=ref.uid)
+    return core.Pod(metadata=metadata, spec=core.PodSpec(restart_policy="Never"))

@@ -1,0 +1,182 @@
+"""A pod's sandbox and containers in the runtime's words: security, resources and names resolved. Pure.
+
+Environment, mounts and image come in as arguments, because they are made elsewhere (`env`, `nodeagent.volumes`).
+What a pod asks for and this node does not have is refused with a ConfigError, never passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mizzen.api import resources
+from mizzen.api.types import core_v1 as core
+from nodeagent.lifecycle.containers import spec_hash
+from nodeagent.lifecycle.downward import ConfigError
+from nodeagent.lifecycle.env import expand
+from nodeagent.runtime.values import ContainerSpec, Limits, Mount, PodRef, SandboxSpec
+
+HOSTNAME_MAX = 63
+CPU_PERIOD_US = 100_000
+CPU_QUOTA_MIN_US = 1_000
+SHARES_PER_CPU = 1024
+SHARES_MIN = 2
+
+_GUARANTEED_OOM, _BEST_EFFORT_OOM = -997, 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What one instance of a container is made from beside its spec."""
+
+    attempt: int
+    sandbox_id: str
+    image: str
+    image_user: str = ""
+    """Whom the image runs as when the pod does not say."""
+    env: Mapping[str, str]
+    mounts: Sequence[Mount] = ()
+    memory_bytes: int = 0
+    """Of the machine, for the order in which the kernel kills when memory runs out."""
+
+
+def pod_ref(pod: core.Pod) -> PodRef:
+    """The pod's identity."""
+    meta = pod.metadata
+    return PodRef(uid=meta.uid, namespace=meta.namespace, name=meta.name)
+
+
+def hostname(pod: core.Pod, domain: str) -> str:
+    """What `hostname` prints inside the pod."""
+    spec = pod.spec
+    if spec.hostname_override:
+        return spec.hostname_override
+    short = (spec.hostname or pod.metadata.name)[:HOSTNAME_MAX].rstrip("-.")
+    if spec.set_hostname_as_fqdn and spec.subdomain:
+        return f"{short}.{spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
+    return short
+
+
+def sandbox_spec(pod: core.Pod, attempt: int, domain: str) -> SandboxSpec:
+    """The sandbox of a pod."""
+    spec = pod.spec
+    security = spec.security_context
+    sysctls = {item.name: item.value for item in security.sysctls} if security is not None else {}
+    return SandboxSpec(
+        pod=pod_ref(pod),
+        attempt=attempt,
+        hostname="" if spec.host_network else hostname(pod, domain),
+        network="host" if spec.host_network else "none",
+        sysctls=sysctls,
+        host_ipc=spec.host_ipc,
+        host_pid=spec.host_pid,
+    )
+
+
+def container_spec(pod: core.Pod, container: core.Container, made: Made) -> ContainerSpec:
+    """One instance of a container. Raises ConfigError."""
+    security = container.security_context or core.SecurityContext()
+    shared = pod.spec.security_context or core.PodSecurityContext()
+    capabilities = security.capabilities or core.Capabilities()
+    lifecycle = container.lifecycle
+    return ContainerSpec(
+        pod=pod_ref(pod),
+        name=container.name,
+        attempt=made.attempt,
+        sandbox_id=made.sandbox_id,
+        image=made.image,
+        spec_hash=spec_hash(container),
+        command=tuple(expand(text, made.env) for text in container.command),
+        args=tuple(expand(text, made.env) for text in container.args),
+        env=tuple(made.env.items()),
+        working_dir=container.working_dir,
+        mounts=tuple(made.mounts),
+        limits=limits(container.resources),
+        oom_score_adj=oom_score_adj(pod, container, made.memory_bytes),
+        share_pid=bool(pod.spec.share_process_namespace),
+        host_pid=pod.spec.host_pid,
+        host_ipc=pod.spec.host_ipc,
+        user=_user(pod, container, security, shared, made.image_user),
+        supplemental_groups=_groups(shared),
+        privileged=bool(security.privileged),
+        cap_add=capabilities.add,
+        cap_drop=capabilities.drop,
+        no_new_privileges=security.allow_privilege_escalation is False,
+        read_only_root=bool(security.read_only_root_filesystem),
+        seccomp=_seccomp(container.name, security.seccomp_profile or shared.seccomp_profile),
+        tty=container.tty,
+        stdin=container.stdin,
+        stdin_once=container.stdin_once,
+        stop_signal=(lifecycle.stop_signal or "") if lifecycle is not None else "",
+    )
+
+
+def limits(wanted: core.ResourceRequirements) -> Limits:
+    """Resource bounds: shares from the CPU request (or limit), quota and memory from the limits."""
+    most = resources.amounts(wanted.limits)
+    least = resources.amounts(wanted.requests)
+    cpu = least.get(resources.CPU, most.get(resources.CPU, 0))
+    ceiling = most.get(resources.CPU, 0)
+    return Limits(
+        cpu_shares=max(cpu * SHARES_PER_CPU // 1000, SHARES_MIN),
+        cpu_quota_us=max(ceiling * CPU_PERIOD_US // 1000, CPU_QUOTA_MIN_US) if ceiling else 0,
+        cpu_period_us=CPU_PERIOD_US if ceiling else 0,
+        memory_bytes=most.get(resources.MEMORY, 0),
+    )
+
+
+def oom_score_adj(pod: core.Pod, container: core.Container, memory_bytes: int) -> int:
+    """Who is killed first when memory runs out: those who asked for the least of it."""
+    match pod.status.qos_class or resources.qos_class(pod.spec):
+        case resources.GUARANTEED:
+            return _GUARANTEED_OOM
+        case resources.BEST_EFFORT:
+            return _BEST_EFFORT_OOM
+        case _:
+            asked = resources.amounts(container.resources.requests).get(resources.MEMORY, 0)
+            score = 1000 - 1000 * asked // memory_bytes if memory_bytes else 999
+            return min(max(score, 1000 + _GUARANTEED_OOM), _BEST_EFFORT_OOM - 1)
+
+
+def _groups(shared: core.PodSecurityContext) -> tuple[int, ...]:
+    extra = () if shared.fs_group is None else (shared.fs_group,)
+    return tuple(dict.fromkeys((*shared.supplemental_groups, *extra)))
+
+
+def _user(
+    pod: core.Pod,
+    container: core.Container,
+    security: core.SecurityContext,
+    shared: core.PodSecurityContext,
+    image_user: str,
+) -> str:
+    user = security.run_as_user if security.run_as_user is not None else shared.run_as_user
+    group = security.run_as_group if security.run_as_group is not None else shared.run_as_group
+    non_root = security.run_as_non_root if security.run_as_non_root is not None else shared.run_as_non_root
+    if non_root:
+        _check_non_root(pod, container, user, image_user)
+    if group is None:
+        return "" if user is None else str(user)
+    return f"{image_user.partition(':')[0] or '0' if user is None else user}:{group}"
+
+
+def _check_non_root(pod: core.Pod, container: core.Container, user: int | None, image_user: str) -> None:
+    meta = pod.metadata
+    where = f'(pod: "{meta.name}_{meta.namespace}({meta.uid})", container: {container.name})'
+    if user is not None:
+        if user == 0:
+            raise ConfigError(f"container's runAsUser breaks non-root policy {where}")
+        return
+    name = image_user.partition(":")[0]
+    if name in ("", "0"):
+        raise ConfigError(f"container has runAsNonRoot and image will run as root {where}")
+    if not name.isdigit():
+        text = f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root"
+        raise ConfigError(f"{text} {where}")
+
+
+def _seccomp(name: str, profile: core.SeccompProfile | None) -> str:
+    kind = profile.type if profile is not None else "Unconfined"
+    if kind not in ("Unconfined", "RuntimeDefault"):
+        raise ConfigError(f"container {name}: seccomp profile {kind} is not supported by this node")
+    return kind
