@@ -15,13 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grpc
 import prometheus_client
 import structlog
 from aiohttp import web
-from grpc_health.v1 import _async as _health
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from controlplane import bootstrap
 from controlplane.admission.effects import write_of
@@ -35,6 +31,7 @@ from controlplane.drive.scheduler import SchedulerDriver
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
 from controlplane.server.grpc_api import ClusterService
+from controlplane.server.grpc_server import grpc_server
 from controlplane.server.join_api import JoinApi
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
@@ -52,21 +49,12 @@ from controlplane.store.values import Require
 from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
 from mizzen.client import config as kubeconfig
-from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc, node_pb2, node_pb2_grpc
 
 _LOG = structlog.get_logger(__name__)
 
 LEADER = "controllers"
 DRAIN_S = 2.0
 """How long calls under way may go on when the server stops, in seconds."""
-GRPC_OPTIONS = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
-    ("grpc.max_receive_message_length", 64 << 20),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +89,9 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
         core = await _core(settings, stack)
         controllers, recorder, performer = _deciders(settings, core)
         gateway = _gateway(settings, core)
-        await stack.enter_async_context(_grpc_server(settings, core, gateway, controllers))
+        cluster = ClusterService(core.verbs, gateway.streams, None, partial(why.reasons, controllers.stories))
+        address, pair = f"{settings.bind_address}:{settings.grpc_port}", _server_pair(settings, core)
+        await stack.enter_async_context(grpc_server(address, pair, core.authority.ca_pem, cluster, gateway))
         await stack.enter_async_context(_rest_server(settings, core, gateway))
         token = await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
         _write_kubeconfig(settings, core)
@@ -187,36 +177,6 @@ def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:
     )  # fmt: skip
     subject = pki.Subject("mizzen-server", names=tuple(dict.fromkeys(names)), server=True, client=False)
     return core.authority.pair("server", subject, core.clock.now())
-
-
-@asynccontextmanager
-async def _grpc_server(
-    settings: ServerSettings, core: _Core, gateway: NodeGateway, controllers: Controllers
-) -> AsyncIterator[None]:
-    server = grpc.aio.server(options=GRPC_OPTIONS)
-    cluster = ClusterService(core.verbs, gateway.streams, None, partial(why.reasons, controllers.stories))
-    healthy = _health.HealthServicer()
-    adders: Any = (cluster_pb2_grpc, node_pb2_grpc, health_pb2_grpc)  # generated without types
-    adders[0].add_ClusterServicer_to_server(cluster, server)
-    adders[1].add_NodeControlServicer_to_server(gateway, server)
-    adders[2].add_HealthServicer_to_server(healthy, server)
-    names = [
-        d.services_by_name[s].full_name
-        for d, s in ((cluster_pb2.DESCRIPTOR, "Cluster"), (node_pb2.DESCRIPTOR, "NodeControl"))
-    ]
-    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    pair = _server_pair(settings, core)
-    credentials = grpc.ssl_server_credentials(
-        [(pair.key_pem, pair.certificate_pem)], root_certificates=core.authority.ca_pem, require_client_auth=True
-    )
-    server.add_secure_port(f"{settings.bind_address}:{settings.grpc_port}", credentials)
-    await server.start()
-    for name in ("", *names):
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
-    try:
-        yield
-    finally:
-        await server.stop(DRAIN_S)
 
 
 @asynccontextmanager

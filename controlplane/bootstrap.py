@@ -29,7 +29,9 @@ async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
     for name in NAMESPACES:
         await _ensure(_create(verbs, core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name))))
     await _ensure(_create(verbs, _api_service(settings)))
-    await _ensure(_create(verbs, _api_slice(settings)))
+    if not ipaddress.ip_address(settings.advertise_address).is_loopback:
+        # Pods have a loopback of their own: behind this address they would find themselves.
+        await _ensure(_create(verbs, _api_slice(settings)))
 
 
 def epoch(verbs: Verbs) -> str:

@@ -62,7 +62,7 @@ def _update(request: Request, old: Any, view: View, settings: Settings) -> Admit
 def _status(request: Request, old: Any) -> Any:
     obj = strategy.prepare_update(request, metadata.for_update(request, old), old)
     if obj != old:
-        _refuse(request, obj, validate.validate_status(obj, old))
+        _refuse(request, obj, validate.validate_status_update(obj, old))
     return obj
 
 

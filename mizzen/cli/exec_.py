@@ -17,7 +17,7 @@ import typer
 
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
 from mizzen.client.client import Client
-from mizzen.wire.gen.mizzen.v1 import cluster_pb2 as pb
+from mizzen.client.values import Command, EndOfInput, Exit, Input, Resize, Stderr, Stdin, Stdout
 
 INPUT_MAX = 64 * 1024
 
@@ -37,11 +37,11 @@ def exec_(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Run a command in a container."""
-    start = pb.ExecStart(
+    start = Command(
         namespace=namespace_of(kubeconfig, namespace),
         pod=pod.removeprefix("pod/"),
         container=container,
-        command=command,
+        command=tuple(command),
         stdin=stdin,
         tty=tty and sys.stdin.isatty(),
     )
@@ -50,13 +50,13 @@ def exec_(
         with _raw_terminal(start.tty):
             incoming = _input(start.tty) if stdin else None
             async for answer in client.exec(start, incoming):
-                match answer.WhichOneof("body"):
-                    case "stdout":
-                        _write(sys.stdout.fileno(), answer.stdout)
-                    case "stderr":
-                        _write(sys.stderr.fileno(), answer.stderr)
-                    case "exit_code":
-                        return int(answer.exit_code)
+                match answer:
+                    case Stdout():
+                        _write(sys.stdout.fileno(), answer.data)
+                    case Stderr():
+                        _write(sys.stderr.fileno(), answer.data)
+                    case Exit():
+                        return answer.code
         return 255
 
     raise typer.Exit(with_client(kubeconfig, use))
@@ -81,20 +81,20 @@ def _raw_terminal(wanted: bool) -> Iterator[None]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-async def _input(tty: bool) -> AsyncIterator[pb.ExecRequest]:
+async def _input(tty: bool) -> AsyncIterator[Input]:
     """Input bytes and changes of the terminal's size, as they come."""
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[pb.ExecRequest | None] = asyncio.Queue()
+    queue: asyncio.Queue[Input | None] = asyncio.Queue()
 
     def read() -> None:
         data = os.read(sys.stdin.fileno(), INPUT_MAX)
-        queue.put_nowait(pb.ExecRequest(stdin=data) if data else None)
+        queue.put_nowait(Stdin(data) if data else None)
         if not data:
             loop.remove_reader(sys.stdin.fileno())
 
     def resized() -> None:
         size = shutil.get_terminal_size()
-        queue.put_nowait(pb.ExecRequest(resize=pb.TerminalSize(width=size.columns, height=size.lines)))
+        queue.put_nowait(Resize(size.columns, size.lines))
 
     if tty:
         resized()
@@ -104,8 +104,8 @@ async def _input(tty: bool) -> AsyncIterator[pb.ExecRequest]:
     except PermissionError:
         # Regular files can't be waited for; they can be read at once.
         data = await asyncio.to_thread(sys.stdin.buffer.read)
-        queue.put_nowait(pb.ExecRequest(stdin=data))
+        queue.put_nowait(Stdin(data))
         queue.put_nowait(None)
     while (request := await queue.get()) is not None:
         yield request
-    yield pb.ExecRequest(stdin_end=True)
+    yield EndOfInput()

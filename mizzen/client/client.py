@@ -20,6 +20,20 @@ from google.protobuf.message import DecodeError
 from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind, Object
 from mizzen.client.config import ClusterConfig
+from mizzen.client.values import (
+    Command,
+    EndOfInput,
+    Exit,
+    Input,
+    Output,
+    Plan,
+    PlanStep,
+    Reason,
+    Resize,
+    Stderr,
+    Stdin,
+    Stdout,
+)
 from mizzen.wire import convert
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2 as pb
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2_grpc
@@ -191,36 +205,48 @@ class Client:
         async for answer in self._stream("Logs", request):
             yield answer.data
 
-    async def exec(
-        self,
-        start: pb.ExecStart,
-        incoming: AsyncIterator[pb.ExecRequest] | None = None,
-    ) -> AsyncIterator[pb.ExecResponse]:
-        """Runs a command in a container; the last answer holds its exit code."""
+    async def exec(self, command: Command, incoming: AsyncIterator[Input] | None = None) -> AsyncIterator[Output]:
+        """Runs a command in a container; the last output is its `Exit`."""
 
         async def requests() -> AsyncIterator[pb.ExecRequest]:
+            start = pb.ExecStart(
+                namespace=command.namespace,
+                pod=command.pod,
+                container=command.container,
+                command=command.command,
+                stdin=command.stdin,
+                tty=command.tty,
+            )
             yield pb.ExecRequest(start=start)
             if incoming is not None:
-                async for request in incoming:
-                    yield request
+                async for value in incoming:
+                    yield _request(value)
 
         async for answer in self._stream("Exec", requests()):
-            yield answer
+            match answer.WhichOneof("body"):
+                case "stdout":
+                    yield Stdout(answer.stdout)
+                case "stderr":
+                    yield Stderr(answer.stderr)
+                case "exit_code":
+                    yield Exit(answer.exit_code)
 
-    async def plan(
-        self, apply: Iterable[Object] = (), *, lose_nodes: Iterable[str] = (), horizon_s: int = 0
-    ) -> pb.PlanResponse:
+    async def plan(self, apply: Iterable[Object] = (), *, lose_nodes: Iterable[str] = (), horizon_s: int = 0) -> Plan:
         """What a change, or the loss of nodes, would do."""
         request = pb.PlanRequest(
             apply=[convert.to_any(obj) for obj in apply], lose_nodes=list(lose_nodes), horizon_s=horizon_s
         )
-        answer: pb.PlanResponse = await self._call("Plan", request)
-        return answer
+        answer = await self._call("Plan", request)
+        steps = tuple(
+            PlanStep(s.at_ms, s.action, s.object.resource, s.object.namespace, s.object.name, s.message)
+            for s in answer.steps
+        )
+        return Plan(steps, tuple(answer.problems), answer.resource_version)
 
-    async def why(self, kind: Kind[Any], namespace: str, name: str) -> tuple[pb.Reason, ...]:
+    async def why(self, kind: Kind[Any], namespace: str, name: str) -> tuple[Reason, ...]:
         """Why an object is as it is."""
         answer = await self._call("Why", pb.WhyRequest(ref=_ref(kind, namespace, name)))
-        return tuple(answer.reasons)
+        return tuple(Reason(r.reason, r.message, r.since) for r in answer.reasons)
 
     async def _call(self, method: str, request: Any) -> Any:
         try:
@@ -252,6 +278,16 @@ def api_error(error: grpc.aio.AioRpcError, target: str) -> errors.ApiError:
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.Timeout(f"{target} did not answer in time")
     return errors.ServiceUnavailable(f"can't reach the cluster at {target}: {error.details()}")
+
+
+def _request(value: Input) -> pb.ExecRequest:
+    match value:
+        case Stdin():
+            return pb.ExecRequest(stdin=value.data)
+        case EndOfInput():
+            return pb.ExecRequest(stdin_end=True)
+        case Resize():
+            return pb.ExecRequest(resize=pb.TerminalSize(width=value.width, height=value.height))
 
 
 def _ref(kind: Kind[Any], namespace: str, name: str) -> pb.ObjectRef:

@@ -1,0 +1,60 @@
+"""The gRPC server: both services, health and reflection, behind TLS that demands a client certificate."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from grpc_health.v1 import _async as async_health
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from controlplane.server.grpc_api import ClusterService
+from controlplane.server.node_gateway import NodeGateway
+from controlplane.server.pki import KeyPair
+from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc, node_pb2, node_pb2_grpc
+
+DRAIN_S = 2.0
+"""How long calls under way may go on when the server stops, in seconds."""
+OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # Without this a stopped peer is noticed after a minute instead of seconds.
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
+    ("grpc.max_receive_message_length", 64 << 20),
+)
+
+
+@asynccontextmanager
+async def grpc_server(
+    address: str, pair: KeyPair, ca_pem: bytes, cluster: ClusterService, gateway: NodeGateway
+) -> AsyncIterator[int]:
+    """Serves at `address` (`host:port`) while the context is open; gives the port. Raises OSError when it is taken."""
+    server = grpc.aio.server(options=OPTIONS)
+    add: Any = (cluster_pb2_grpc, node_pb2_grpc, health_pb2_grpc)  # generated without types
+    add[0].add_ClusterServicer_to_server(cluster, server)
+    add[1].add_NodeControlServicer_to_server(gateway, server)
+    healthy = async_health.HealthServicer()
+    add[2].add_HealthServicer_to_server(healthy, server)
+    names = [
+        cluster_pb2.DESCRIPTOR.services_by_name["Cluster"].full_name,
+        node_pb2.DESCRIPTOR.services_by_name["NodeControl"].full_name,
+    ]
+    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    credentials = grpc.ssl_server_credentials(
+        [(pair.key_pem, pair.certificate_pem)], root_certificates=ca_pem, require_client_auth=True
+    )
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise OSError(f"can't listen for gRPC at {address}; is another control plane running?") from error
+    await server.start()
+    for name in ("", *names):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield port
+    finally:
+        await server.stop(DRAIN_S)

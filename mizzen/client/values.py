@@ -1,0 +1,99 @@
+"""What the client takes and gives beside the API's objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run in which container."""
+
+    namespace: str
+    pod: str
+    command: tuple[str, ...]
+    container: str = ""
+    stdin: bool = False
+    tty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stdin:
+    """Input for the command."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfInput:
+    """There is no more input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """The terminal has another size, in characters."""
+
+    width: int
+    height: int
+
+
+Input: TypeAlias = Stdin | EndOfInput | Resize
+
+
+@dataclass(frozen=True, slots=True)
+class Stdout:
+    """Output of the command."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stderr:
+    """Error output of the command."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The command has ended."""
+
+    code: int
+
+
+Output: TypeAlias = Stdout | Stderr | Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason why an object is as it is."""
+
+    reason: str
+    message: str
+    since: str
+    """RFC 3339; empty where not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStep:
+    """One thing that would happen."""
+
+    at_ms: int
+    """Milliseconds after the change."""
+    action: str
+    resource: str
+    namespace: str
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would happen."""
+
+    steps: tuple[PlanStep, ...]
+    problems: tuple[str, ...]
+    """What is not well at the end."""
+    resource_version: str
+    """The cluster's version that was planned on."""
