@@ -15,6 +15,7 @@ from typing import Any
 from deploy.shell import CommandFailed, TimedOut, sh, tail, wait_for
 
 API_PORT = 6443
+DOCKER_SOCKET = "/var/run/docker.sock"
 KUBECONFIG_FILE = "admin.kubeconfig"
 TOKEN_FILE = "join-token"
 START_TIMEOUT_S = 60
@@ -34,14 +35,18 @@ def server_command(data: str | Path, address: str) -> list[str]:
     return [program(), "server", "--data-dir", str(data), "--advertise-address", address]
 
 
-def agent_command(data: str | Path, server: str, token: str) -> list[str]:
+def agent_command(data: str | Path, server: str, token: str, docker: str | Path = DOCKER_SOCKET) -> list[str]:
     """The command line of a node agent that joins the control plane at the address `server`."""
-    return [program(), "agent", "--data-dir", str(data), "--server", f"{server}:{API_PORT}", "--token", token]
+    return [*_agent(data, docker), "--server", f"{server}:{API_PORT}", "--token", token]
 
 
-def reset_command(data: str | Path) -> list[str]:
+def reset_command(data: str | Path, docker: str | Path = DOCKER_SOCKET) -> list[str]:
     """The command line that removes all that an agent made on its machine: pods, rules, routes, links, its data."""
-    return [program(), "agent", "--data-dir", str(data), "--reset"]
+    return [*_agent(data, docker), "--reset"]
+
+
+def _agent(data: str | Path, docker: str | Path) -> list[str]:
+    return [program(), "agent", "--data-dir", str(data), "--docker-socket", str(docker)]
 
 
 def wait_until_written(path: Callable[[], Path], alive: Callable[[], bool], log: Path) -> bytes:
@@ -76,10 +81,12 @@ def get(kubeconfig: Path, *argv: str) -> dict[str, Any]:
     return answer
 
 
-def wait_for_nodes(kubeconfig: Path, count: int, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Return when `count` nodes are Ready; raises TimedOut."""
+def wait_for_nodes(kubeconfig: Path, count: int, alive: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:
+    """Return when `count` nodes are Ready; raises TimedOut, or DaemonFailed as soon as `alive` says that it is vain."""
 
     def ready() -> bool:
+        if not alive():
+            raise DaemonFailed("a node agent ended before its node was Ready")
         try:
             return sum(map(_is_ready, get(kubeconfig, "nodes")["items"])) >= count
         except CommandFailed:

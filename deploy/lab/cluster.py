@@ -33,7 +33,7 @@ def start(lab: Lab, timeout_s: float = commands.START_TIMEOUT_S) -> Path:
     kubeconfig = start_server(lab)
     for node in lab.nodes:
         join_agent(lab, node.name)
-    commands.wait_for_nodes(kubeconfig, len(lab.nodes), timeout_s)
+    commands.wait_for_nodes(kubeconfig, len(lab.nodes), lambda: all(node.pid(AGENT) for node in lab.nodes), timeout_s)
     return kubeconfig
 
 

@@ -114,11 +114,11 @@ def _start_agent(run: Run) -> str:
     known = run.alive(AGENT)
     if not known:
         token = _written_by_server(run, commands.TOKEN_FILE).decode().strip()
-        command = commands.agent_command(run.data(AGENT), _own_address(), token)
-        _spawn(run, AGENT, command, {"DOCKER_HOST": f"unix://{run.state.docker_socket}"})
+        docker = run.state.docker_socket
+        _spawn(run, AGENT, commands.agent_command(run.data(AGENT), _own_address(), token, docker))
     try:
-        commands.wait_for_nodes(run.kubeconfig, 1)
-    except TimeoutError as error:
+        commands.wait_for_nodes(run.kubeconfig, 1, lambda: run.alive(AGENT))
+    except (TimeoutError, commands.DaemonFailed) as error:
         raise UpError(f"the node is not Ready; {run.log(AGENT)} ends with:\n{tail(run.log(AGENT))}") from error
     return f"{socket.gethostname()} is Ready{', running already' if known else ''}"
 
@@ -152,9 +152,9 @@ def _service_ip(run: Run) -> str:
     return str(commands.get(run.kubeconfig, "service", "demo")["spec"]["clusterIP"])
 
 
-def _spawn(run: Run, name: str, command: list[str], env: dict[str, str] | None = None) -> None:
+def _spawn(run: Run, name: str, command: list[str]) -> None:
     with uninterrupted():
-        run.state.processes[name] = spawn(command, run.log(name), env=env)
+        run.state.processes[name] = spawn(command, run.log(name))
         run.save()
 
 
@@ -170,8 +170,7 @@ def _stop(run: Run, name: str) -> None:
 def _reset_node(run: Run) -> None:
     """The agent knows what it made on this machine; it removes that without the control plane's help."""
     if run.data(AGENT).exists():
-        env = {"DOCKER_HOST": f"unix://{run.state.docker_socket}"}
-        sh(*commands.reset_command(run.data(AGENT)), env=env, timeout_s=120)
+        sh(*commands.reset_command(run.data(AGENT), run.state.docker_socket), timeout_s=120)
 
 
 def _restore_forwarding(run: Run) -> None:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from deploy import docker_engine
 from deploy.cgroups import Cgroup
+from deploy.commands import DOCKER_SOCKET
 from deploy.processes import spawn
 from deploy.shell import TimedOut, sh, tail, wait_for
 from deploy.up.state import Run, UpError, uninterrupted
 
 NAME = "dockerd"
-SYSTEM_SOCKET = Path("/var/run/docker.sock")
+SYSTEM_SOCKET = Path(DOCKER_SOCKET)
 ENGINE_KEY = Path("/etc/docker/key.json")
 """Docker writes an identity here at its first start, wherever its data lies."""
 START_TIMEOUT_S = 60

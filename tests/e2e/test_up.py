@@ -53,11 +53,11 @@ def test_up_twice_and_down(machine: Machine) -> None:
     assert "answers 'demo v1 on demo-" in first, first
     nodes = machine.run("kubectl", "--kubeconfig", f"{RUN}/kubeconfig", "get", "nodes")
     assert " Ready " in nodes
-    started = machine.run("pgrep", "-f", "mizzen (server|agent)")
+    started = machine.run("pgrep", "-f", "--", "-m (controlplane|nodeagent)")
 
     again = machine.run(*UP, "up", timeout_s=100)
     assert again.count("running already") == 3, again
-    assert machine.run("pgrep", "-f", "mizzen (server|agent)") == started
+    assert machine.run("pgrep", "-f", "--", "-m (controlplane|nodeagent)") == started
 
     machine.run(*UP, "down", timeout_s=100)
     wait_for("nothing to be left", lambda: traces(machine) == before, 10)
