@@ -1,4 +1,5 @@
 """What becomes of an object before it is stored: filled in, checked against the cluster, or refused."""
+
 from __future__ import annotations
 
 from controlplane.admission.chain import admit

@@ -45,7 +45,7 @@ def for_create(request: Request, now: Instant, ids: Ids) -> Any:
 
 
 def for_update(request: Request, old: Any) -> Any:
-    """The object with the identity of the stored one. Raises BadRequest, Conflict or Invalid."""
+    """The object with the identity of the stored one. Raises BadRequest or Conflict."""
     given: meta.ObjectMeta = request.object.metadata
     stored: meta.ObjectMeta = old.metadata
     if given.name != stored.name:
@@ -57,7 +57,6 @@ def for_update(request: Request, old: Any) -> Any:
         why = f"Precondition failed: UID in precondition: {given.uid}, UID in object meta: {stored.uid}"
         raise Conflict(request.kind, stored.name, why)
     _namespace(request)
-    _check_finalizers(request, given, stored)
     metadata = replace(
         given,
         namespace=stored.namespace,
@@ -81,15 +80,3 @@ def _namespace(request: Request) -> str:
     if given and given != request.namespace:
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
     return request.namespace
-
-
-def _check_finalizers(request: Request, given: meta.ObjectMeta, stored: meta.ObjectMeta) -> None:
-    if not stored.deletion_timestamp:
-        return
-    added = [f'"{name}"' for name in given.finalizers if name not in stored.finalizers]
-    if added:
-        why = (
-            "no new finalizers can be added if the object is being deleted, found new finalizers "
-            f"[]string{{{', '.join(added)}}}"
-        )
-        raise Invalid(request.kind, stored.name, [FieldError.forbidden("metadata.finalizers", why)])

@@ -14,6 +14,7 @@ from controlplane.admission.request import Request, Settings, unique
 from mizzen.api import kinds
 from mizzen.api.errors import FieldError, InternalError, Invalid
 from mizzen.api.types import core_v1 as core
+from mizzen.api.validate_service import is_outside, needs_health_check
 from mizzen.engine.view import View
 
 HEADLESS = "None"
@@ -22,7 +23,12 @@ HEADLESS = "None"
 def claims_of(service: core.Service) -> tuple[str, ...]:
     """What a service holds."""
     ips = [ip_claim(ip) for ip in service.spec.cluster_ips if ip != HEADLESS]
-    return unique([*ips, *(port_claim(port.node_port) for port in service.spec.ports if port.node_port)])
+    return unique([*ips, *(port_claim(port) for port in _node_ports(service.spec))])
+
+
+def _node_ports(spec: core.ServiceSpec) -> tuple[int, ...]:
+    numbers = (*(port.node_port for port in spec.ports), spec.health_check_node_port)
+    return tuple(number for number in numbers if number)
 
 
 def _needs_ip(spec: core.ServiceSpec) -> bool:
@@ -60,7 +66,24 @@ def carry_over(service: core.Service, old: core.Service) -> core.Service:
         spec = replace(spec, ports=_with_ports_of(spec.ports, before.ports))
     elif _needs_ports(before):
         spec = replace(spec, ports=_without_ports_of(spec.ports, before.ports))
-    return normalise(replace(service, spec=spec))
+    return normalise(replace(service, spec=_without_leftovers(spec, before)))
+
+
+def _without_leftovers(spec: core.ServiceSpec, before: core.ServiceSpec) -> core.ServiceSpec:
+    """The spec without unchanged values that belong to the type that it had."""
+    if is_outside(before) and not is_outside(spec) and spec.external_traffic_policy == before.external_traffic_policy:
+        spec = replace(spec, external_traffic_policy="")
+    if needs_health_check(before) and not needs_health_check(spec):
+        if spec.health_check_node_port == before.health_check_node_port:
+            spec = replace(spec, health_check_node_port=0)
+    elif needs_health_check(spec) and not spec.health_check_node_port:
+        spec = replace(spec, health_check_node_port=before.health_check_node_port)
+    if before.type == "LoadBalancer" != spec.type:
+        if spec.load_balancer_class == before.load_balancer_class:
+            spec = replace(spec, load_balancer_class=None)
+        if spec.allocate_load_balancer_node_ports == before.allocate_load_balancer_node_ports:
+            spec = replace(spec, allocate_load_balancer_node_ports=None)
+    return spec
 
 
 def _with_ports_of(
@@ -124,28 +147,41 @@ def _with_node_ports(
     request: Request, service: core.Service, settings: Settings, taken: frozenset[str], held: frozenset[str]
 ) -> core.Service:
     spec = service.spec
-    chosen = {port.node_port for port in spec.ports if port.node_port}
-    for place, port in enumerate(spec.ports):
-        problem = _port_problem(port.node_port, settings, taken, held) if port.node_port else ""
+    named = [(f"spec.ports[{place}].nodePort", port.node_port) for place, port in enumerate(spec.ports)]
+    for field, number in (*named, ("spec.healthCheckNodePort", spec.health_check_node_port)):
+        problem = _port_problem(number, settings, taken, held) if number else ""
         if problem:
-            error = FieldError.invalid(f"spec.ports[{place}].nodePort", port.node_port, problem)
-            raise Invalid(request.kind, service.metadata.name, [error])
-    if not _needs_ports(spec):
-        return service
+            raise Invalid(request.kind, service.metadata.name, [FieldError.invalid(field, number, problem)])
+    busy = set(_node_ports(spec))
+    if _needs_ports(spec):
+        spec = replace(spec, ports=_numbered(service, settings, taken, busy))
+    if needs_health_check(spec) and not spec.health_check_node_port:
+        seed = f"{service.metadata.uid}/health"
+        spec = replace(spec, health_check_node_port=_free_port(settings, seed, taken, busy))
+    return replace(service, spec=spec)
+
+
+def _numbered(
+    service: core.Service, settings: Settings, taken: frozenset[str], busy: set[int]
+) -> tuple[core.ServicePort, ...]:
+    """The service's ports, each with a node port; the same port for another protocol has the same one."""
     ports: list[core.ServicePort] = []
     by_port: dict[int, int] = {}
-    for place, port in enumerate(spec.ports):
+    for place, port in enumerate(service.spec.ports):
         number = port.node_port or by_port.get(port.port, 0)
-        if not number:
-            seed = f"{service.metadata.uid}/{place}"
-            busy = taken.union(port_claim(other) for other in chosen)
-            number = allocation.pick_port(settings.node_port_first, settings.node_port_last, seed, busy) or 0
-            if not number:
-                raise InternalError("failed to allocate a nodePort: range is full")
-            chosen.add(number)
+        number = number or _free_port(settings, f"{service.metadata.uid}/{place}", taken, busy)
         by_port[port.port] = number
         ports.append(replace(port, node_port=number))
-    return replace(service, spec=replace(spec, ports=tuple(ports)))
+    return tuple(ports)
+
+
+def _free_port(settings: Settings, seed: str, taken: frozenset[str], busy: set[int]) -> int:
+    others = taken.union(port_claim(number) for number in busy)
+    number = allocation.pick_port(settings.node_port_first, settings.node_port_last, seed, others)
+    if number is None:
+        raise InternalError("failed to allocate a nodePort: range is full")
+    busy.add(number)
+    return number
 
 
 def _port_problem(port: int, settings: Settings, taken: frozenset[str], held: frozenset[str]) -> str:

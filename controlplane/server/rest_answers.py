@@ -24,7 +24,7 @@ from mizzen.engine.values import Instant
 
 COMPRESS_FROM_BYTES = 128 * 1024
 """Smaller answers are not worth compressing."""
-_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private", "Server": "mizzen"}
 _UNQUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": " ", "\r": " "})
 
 

@@ -31,7 +31,7 @@ from mizzen.engine.values import Instant
 WRITE_S = 60.0
 """How long a client may not read before its watch ends, in seconds."""
 _INITIAL_END = "k8s.io/initial-events-end"
-_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private", "Server": "mizzen"}
 
 Lines = Callable[[Batch], bytes]
 
