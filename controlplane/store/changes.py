@@ -81,10 +81,12 @@ def _version(change: Change) -> int:
     return change.version
 
 
-async def raw_changes(client: EtcdClient, seen: int, *, previous: bool) -> AsyncGenerator[list[Change], None]:
-    """Yield the changes after version `seen`, whole revisions at a time, until the connection breaks (`NoAnswer`).
+async def raw_changes(
+    client: EtcdClient, seen: int, *, previous: bool
+) -> AsyncGenerator[tuple[list[Change], int], None]:
+    """Yield the changes after version `seen` and the version reached, until the connection breaks (`NoAnswer`).
 
-    Raises `Compacted` when they are gone.
+    What comes together are whole revisions. Raises `Compacted` when the changes are gone.
     """
     create = rpc_pb2.WatchCreateRequest(
         key=ROOT.encode(), range_end=prefix_end(ROOT), start_revision=watch_start(seen), prev_kv=previous, fragment=True
@@ -99,10 +101,11 @@ async def raw_changes(client: EtcdClient, seen: int, *, previous: bool) -> Async
             if answer.fragment:  # the last revision may continue in the next part
                 cut = _last_revision_start(events)
                 events, rest = events[:cut], list(events[cut:])
-            changes = [change for change in read_changes(events) if change.version > seen]
-            if changes:
-                seen = changes[-1].version
-                yield changes
+            changes = read_changes(events)
+            reached = end_of(changes[-1].version) if changes else 0
+            if reached > seen:
+                yield [change for change in changes if change.version > seen], reached
+                seen = reached
 
 
 async def follow(
@@ -116,10 +119,10 @@ async def follow(
     while True:
         try:
             async with aclosing(raw_changes(client, progress.version, previous=previous)) as batches:
-                async for changes in batches:
+                async for changes, reached in batches:
                     pause_s = _PAUSE_S
-                    progress.version = end_of(changes[-1].version)
-                    yield WatchBatch(_events(changes, prefix, sealer), progress.version)
+                    progress.version = reached
+                    yield WatchBatch(_events(changes, prefix, sealer), reached)
         except NoAnswer:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)

@@ -100,8 +100,7 @@ class EtcdStore:
         answer = await self._client.range(pb.RangeRequest(key=TICK.encode(), keys_only=True), DEADLINE_S)
         version = version_at(answer.header.revision, LAST_POSITION)
         self._asked = max(self._asked, version)
-        if any(watch.version < version for watch in self._watches):
-            self._lagging.set()
+        self._lagging.set()
         return version
 
     async def watch(
@@ -110,6 +109,7 @@ class EtcdStore:
         """See `port.Store.watch`."""
         progress = Progress(from_version)
         self._watches.append(progress)
+        self._lagging.set()
         try:
             async with aclosing(follow(self._client, prefix, progress, self._sealer, previous=previous)) as batches:
                 async for batch in batches:

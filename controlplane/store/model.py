@@ -27,7 +27,7 @@ from controlplane.store.values import (
     WatchEvent,
     check,
 )
-from controlplane.store.versions import LAST_POSITION, first_safe, number, revision_of, version_at
+from controlplane.store.versions import LAST_POSITION, expected_revision, first_safe, number, revision_of, version_at
 
 _Change = tuple[int, Record | None]
 _by_revision = itemgetter(0)
@@ -122,7 +122,7 @@ class Model:
     def _conflict(self, ops: tuple[Op, ...]) -> Conflict | None:
         for op in ops:
             record = self._live.get(op.key)
-            if revision_of(record.version if record else 0) != revision_of(op.expect):
+            if revision_of(record.version if record else 0) != expected_revision(op.expect):
                 return Conflict(op.key, record)
         return None
 

@@ -19,7 +19,7 @@ from controlplane.store.changes import Change, raw_changes
 from controlplane.store.etcd_client import ATTEMPT_S, EtcdClient, NoAnswer
 from controlplane.store.txn import Pending
 from controlplane.store.values import Committed, Compacted, Op, Put, Remove, Require, Unavailable, UnknownOutcome
-from controlplane.store.versions import first_safe, revision_of
+from controlplane.store.versions import expected_revision, first_safe, revision_of
 
 _PAUSE_S = 0.05
 
@@ -56,16 +56,16 @@ async def _look(client: EtcdClient, pending: Pending, witness: Op) -> Committed 
 def _untouched(answer: Any, witness: Op, tried_from: int) -> bool:
     """Tell whether a key was certainly not changed by an attempt made after revision `tried_from`."""
     found = answer.kvs[0].mod_revision if answer.kvs else 0
-    return found == revision_of(witness.expect) or 0 < found <= tried_from
+    return found == expected_revision(witness.expect) or 0 < found <= tried_from
 
 
 async def _search(client: EtcdClient, pending: Pending, witness: Op) -> Committed | None:
     """Look for the first change of the witness after the version that the commit expected."""
     key = witness.key.encode()
     async with aclosing(raw_changes(client, first_safe(pending.tried_from), previous=True)) as batches:
-        async for changes in batches:
+        async for changes, _ in batches:
             for change in changes:
-                if change.event.kv.key == key and revision_of(change.version) > revision_of(witness.expect):
+                if change.event.kv.key == key and revision_of(change.version) > expected_revision(witness.expect):
                     return _versions(pending, changes, change) if _ours(change, witness, pending.mark) else None
     raise NoAnswer("the history ended early")
 
@@ -74,7 +74,7 @@ def _ours(change: Change, witness: Op, mark: bytes) -> bool:
     if type(witness) is Put:
         return change.stored.mark == mark
     removed = change.event.prev_kv.mod_revision
-    return not change.stored.mark and bool(removed == revision_of(witness.expect))
+    return not change.stored.mark and bool(removed == expected_revision(witness.expect))
 
 
 def _versions(pending: Pending, changes: list[Change], change: Change) -> Committed:

@@ -16,7 +16,7 @@ from typing import Any
 
 from controlplane.store.crypt import Sealer
 from controlplane.store.values import Committed, Conflict, Op, Put, Record, Refused, Remove
-from controlplane.store.versions import number, pack, revision_of, unpack, version_at
+from controlplane.store.versions import expected_revision, number, pack, unpack, version_at
 
 _OVERHEAD = 96
 _ROUND = 16384
@@ -56,7 +56,7 @@ def encode(group: Sequence[Pending], sealer: Sealer | None) -> bytes:
         for op in pending.ops:
             raw = op.key.encode()
             key = b"\x0a" + _size(len(raw)) + raw  # field 1: the key of PutRequest, RangeRequest, DeleteRangeRequest
-            compare = b"\x10\x02\x1a%b\x30%b" % (key[1:], _size(revision_of(op.expect)))  # target MOD equals
+            compare = b"\x10\x02\x1a%b\x30%b" % (key[1:], _size(expected_revision(op.expect)))  # target MOD equals
             compares += b"\x0a%b%b" % (_size(len(compare)), compare)
             reads += b"\x1a%b\x0a%b%b" % (_size(len(key) + 1 + len(_size(len(key)))), _size(len(key)), key)
             if type(op) is Put:
@@ -95,7 +95,7 @@ def record(item: Any, sealer: Sealer | None) -> Record:
 def _conflict(ops: tuple[Op, ...], txn: Any, sealer: Sealer | None) -> Conflict | Refused:
     for op, response in zip(ops, txn.responses, strict=True):
         found = response.response_range.kvs
-        if (found[0].mod_revision if found else 0) != revision_of(op.expect):
+        if (found[0].mod_revision if found else 0) != expected_revision(op.expect):
             try:
                 return Conflict(op.key, record(found[0], sealer) if found else None)
             except Refused as error:

@@ -44,6 +44,14 @@ def revision_of(version: int) -> int:
     return version // POSITIONS
 
 
+def expected_revision(expect: int) -> int:
+    """Return the revision that a key must be at for an operation that expects version `expect`; 0: must not exist.
+
+    A version that nothing can have must not be taken for absence: it becomes revision 1, at which etcd begins empty.
+    """
+    return max(1, revision_of(expect)) if expect else 0
+
+
 def pack(value: bytes, position: int, mark: bytes) -> bytes:
     """Return `value` as it is stored."""
     return b"%b\n@%d %b" % (value, position, mark)

@@ -51,6 +51,8 @@ async def test_a_wrong_expectation_is_a_conflict_that_shows_what_is_there(store:
     key = space + "a"
     assert await store.commit((Put(key, b"x", 12345),)) == Conflict(key, None)
     assert await store.commit((Remove(key, 12345),)) == Conflict(key, None)
+    assert await store.commit((Put(key, b"x", 1),)) == Conflict(key, None)
+    assert await store.commit((Remove(key, 1),)) == Conflict(key, None)
 
     first = await put(store, key, b"one")
     assert await store.commit((Put(key, b"x", 0),)) == Conflict(key, Record(key, b"one", first))
