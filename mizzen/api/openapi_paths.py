@@ -1,0 +1,204 @@
+"""The requests that the API takes, as OpenAPI describes them: paths, verbs, parameters.
+
+An `Operation` is said once here and written by each version of OpenAPI in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mizzen.api.kinds import Kind
+from mizzen.api.patch import MEDIA_TYPES
+
+APPLY = "application/apply-patch+yaml"
+JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+PATCH_TYPES = (*MEDIA_TYPES, APPLY)
+
+Parameter = tuple[str, str, str]
+"""Name, type (`string`, `integer`, `boolean`) and description of a query parameter."""
+
+_WRITE: tuple[Parameter, ...] = (
+    ("dryRun", "string", "`All`: go all the way but do not store anything."),
+    ("fieldManager", "string", "Who is said to have set the fields that change."),
+    ("fieldValidation", "string", "What unknown and duplicate fields lead to: `Ignore`, `Warn` or `Strict`."),
+)
+_FORCE: Parameter = ("force", "boolean", "Take over fields that others have set; for apply only.")
+_LIST: tuple[Parameter, ...] = (
+    ("allowWatchBookmarks", "boolean", "A watch may also tell how far it is when nothing changes."),
+    ("continue", "string", "Where the list went on; from the last answer."),
+    ("fieldSelector", "string", "Only objects with these fields."),
+    ("labelSelector", "string", "Only objects with these labels."),
+    ("limit", "integer", "At most so many objects in one answer."),
+    ("resourceVersion", "string", "The version to list or to watch from."),
+    ("resourceVersionMatch", "string", "`Exact` or `NotOlderThan`."),
+    ("sendInitialEvents", "boolean", "A watch begins with what is there."),
+    ("timeoutSeconds", "integer", "How long a list or a watch may take."),
+    ("watch", "boolean", "Stream the changes."),
+)
+_DELETE: tuple[Parameter, ...] = (
+    _WRITE[0],
+    ("gracePeriodSeconds", "integer", "Seconds until it has to be gone; 0: at once."),
+    ("orphanDependents", "boolean", "Old form of `propagationPolicy`."),
+    ("propagationPolicy", "string", "What becomes of dependents: `Orphan`, `Background` or `Foreground`."),
+)
+_NAMES = {"namespace": "The namespace.", "name": "The object's name."}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One verb on one path."""
+
+    method: str
+    """`get`, `put`, `post`, `patch` or `delete`."""
+    action: str
+    """Kubernetes' word for it: `list`, `post`, `deletecollection`, ..."""
+    id: str
+    kind: Kind[Any]
+    gvk: tuple[str, str, str]
+    """Group, version and kind of what is sent and answered."""
+    parameters: tuple[Parameter, ...]
+    body: str = ""
+    """The message that is sent."""
+    answer: str = ""
+    """The message that is answered."""
+    created: bool = False
+
+    @property
+    def consumes(self) -> tuple[str, ...]:
+        """The media types of the body."""
+        return PATCH_TYPES if self.method == "patch" else JSON_TYPES
+
+    @property
+    def tag(self) -> str:
+        """The group and version as operations name them: `core_v1`, `apps_v1`."""
+        return f"{_group_word(self.kind)}_{self.kind.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class PathItem:
+    """What can be asked of one path."""
+
+    path: str
+    names: tuple[tuple[str, str], ...]
+    """The parameters in the path, with what they mean."""
+    operations: tuple[Operation, ...]
+
+
+def paths(kind: Kind[Any]) -> Iterator[PathItem]:
+    """All paths of a kind."""
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    collection = f"{root}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{root}/{kind.plural}"
+    make = _Maker(kind)
+    yield _item(collection, make.list(), make.create(), make.delete_collection())
+    if kind.namespaced:
+        yield _item(f"{root}/{kind.plural}", make.list(everywhere=True))
+    yield _item(f"{collection}/{{name}}", make.read(), make.replace(), make.patch(), make.delete())
+    for name in kind.subresources:
+        if name == "status":
+            yield _item(f"{collection}/{{name}}/status", make.read(name), make.replace(name), make.patch(name))
+        elif name in _SUBRESOURCES:
+            message, gvk = _SUBRESOURCES[name]
+            yield _item(f"{collection}/{{name}}/{name}", *make.through(name, message, gvk))
+
+
+_SUBRESOURCES: dict[str, tuple[str, tuple[str, str, str]]] = {
+    "scale": ("autoscaling_v1.Scale", ("autoscaling", "v1", "Scale")),
+    "binding": ("core_v1.Binding", ("", "v1", "Binding")),
+}
+
+
+class _Maker:
+    """Makes the operations of one kind."""
+
+    def __init__(self, kind: Kind[Any]) -> None:
+        self.kind = kind
+        self.message = f"{kind.type.__module__.rpartition('.')[2]}.{kind.type.__name__}"
+        self.gvk = (kind.group, kind.version, kind.kind)
+        self.scope = "Namespaced" if kind.namespaced else ""
+        self.prefix = _group_word(kind).title().replace("_", "") + kind.version.title()
+
+    def list(self, *, everywhere: bool = False) -> Operation:
+        """List or watch, in one namespace or in all."""
+        name = f"{self.kind.kind}ForAllNamespaces" if everywhere else self.scope + self.kind.kind
+        return self._make("get", "list", f"list{self.prefix}{name}", _LIST, answer=f"{self.message}List")
+
+    def create(self) -> Operation:
+        """Create one."""
+        name = f"create{self.prefix}{self.scope}{self.kind.kind}"
+        return self._make("post", "post", name, _WRITE, body=self.message, answer=self.message, created=True)
+
+    def delete_collection(self) -> Operation:
+        """Delete many."""
+        name = f"delete{self.prefix}Collection{self.scope}{self.kind.kind}"
+        parameters = tuple(dict.fromkeys((*_LIST[1:9], *_DELETE)))
+        return self._make(
+            "delete", "deletecollection", name, parameters, body="meta_v1.DeleteOptions", answer="meta_v1.Status"
+        )
+
+    def read(self, sub: str = "") -> Operation:
+        """Get one."""
+        return self._make("get", "get", self._one("read", sub), (), answer=self.message)
+
+    def replace(self, sub: str = "") -> Operation:
+        """Replace one."""
+        return self._make(
+            "put", "put", self._one("replace", sub), _WRITE, body=self.message, answer=self.message, created=True
+        )
+
+    def patch(self, sub: str = "") -> Operation:
+        """Change one."""
+        return self._make(
+            "patch",
+            "patch",
+            self._one("patch", sub),
+            (*_WRITE, _FORCE),
+            body="Patch",
+            answer=self.message,
+            created=True,
+        )
+
+    def delete(self) -> Operation:
+        """Delete one."""
+        return self._make(
+            "delete", "delete", self._one("delete", ""), _DELETE, body="meta_v1.DeleteOptions", answer="meta_v1.Status"
+        )
+
+    def through(self, sub: str, message: str, gvk: tuple[str, str, str]) -> Iterator[Operation]:
+        """The operations of a subresource that has a type of its own."""
+        if sub == "scale":
+            yield self._make("get", "get", self._one("read", sub), (), answer=message, gvk=gvk)
+            yield self._make("put", "put", self._one("replace", sub), _WRITE, body=message, answer=message, gvk=gvk)
+            yield self._make(
+                "patch", "patch", self._one("patch", sub), (*_WRITE, _FORCE), body="Patch", answer=message, gvk=gvk
+            )
+        else:
+            name = self._one("create", sub)
+            yield self._make("post", "post", name, _WRITE, body=message, answer="meta_v1.Status", created=True, gvk=gvk)
+
+    def _one(self, verb: str, sub: str) -> str:
+        return f"{verb}{self.prefix}{self.scope}{self.kind.kind}{sub.title()}"
+
+    def _make(
+        self,
+        method: str,
+        action: str,
+        name: str,
+        parameters: tuple[Parameter, ...],
+        *,
+        body: str = "",
+        answer: str = "",
+        created: bool = False,
+        gvk: tuple[str, str, str] | None = None,
+    ) -> Operation:
+        return Operation(method, action, name, self.kind, gvk or self.gvk, parameters, body, answer, created)
+
+
+def _group_word(kind: Kind[Any]) -> str:
+    return kind.group.partition(".")[0] or "core"
+
+
+def _item(path: str, *operations: Operation) -> PathItem:
+    names = tuple((name, text) for name, text in _NAMES.items() if f"{{{name}}}" in path)
+    return PathItem(path, names, operations)
