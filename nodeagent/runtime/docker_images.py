@@ -96,7 +96,7 @@ class DockerImages:
             ) as response:
                 await _watch(response, ref, progress)
         except EngineError as error:
-            raise _pull_failure(ref, error.message, error.status) from error
+            raise pull_failure(ref, error.message, error.status) from error
         image = await self.status(ref)
         if image is None:
             raise ImageNotFound(f'Failed to pull image "{ref}": it is not on the node after the pull')
@@ -161,7 +161,7 @@ async def _watch(response: ClientResponse, ref: str, progress: Callable[[PullPro
     layers: dict[str, _Detail] = {}
     async for line in _lines(response):
         if line.error:
-            raise _pull_failure(ref, line.error, 0)
+            raise pull_failure(ref, line.error, 0)
         if line.status == "Downloading" and line.progress_detail.total:
             layers[line.id] = line.progress_detail
         elif line.status in ("Download complete", "Pull complete") and line.id in layers:
@@ -173,7 +173,8 @@ async def _watch(response: ClientResponse, ref: str, progress: Callable[[PullPro
             progress(PullProgress(status=line.status, done_bytes=done, total_bytes=total))
 
 
-def _pull_failure(ref: str, message: str, status: int) -> ImageFailure:
+def pull_failure(ref: str, message: str, status: int) -> ImageFailure:
+    """What the words of a failed pull mean; the status is 0 for one that failed while it was under way."""
     text = f'Failed to pull image "{ref}": {message}'
     if status == 404:
         return ImageNotFound(text)
