@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from controlplane.admission.reports import FINISHED, merged_node_status, merged_pod_status, new_node
 from controlplane.store.registry import Registry
 from mizzen.api import errors, kinds, times
 from mizzen.api.types import coordination_v1, core_v1, meta_v1
@@ -23,7 +24,6 @@ LEASE_NAMESPACE = "kube-node-lease"
 LEASE_DURATION_S = 40
 ATTEMPTS = 8
 """Others write to pods and nodes too; each conflict means that somebody got on, so a few rounds suffice."""
-FINISHED = ("Succeeded", "Failed")
 
 _LOG = structlog.get_logger(__name__)
 
@@ -119,7 +119,7 @@ class Reports:
         for _ in range(ATTEMPTS):
             node = self._registry.view.get(kinds.NODE, "", name)
             if node is None:
-                made = self._new_node(name, wanted)
+                made = new_node(name, wanted, self._clock.now(), self._ids)
                 try:
                     return await self._registry.create(made)
                 except errors.AlreadyExists:
@@ -134,20 +134,6 @@ class Reports:
             if changed == node or await self._replaced(changed):
                 return changed
         raise errors.Conflict(kinds.NODE, name)
-
-    def _new_node(self, name: str, wanted: core_v1.Node) -> core_v1.Node:
-        now = self._clock.now()
-        metadata = meta_v1.ObjectMeta(
-            name=name,
-            uid=self._ids.uid("node"),
-            creation_timestamp=times.render(now),
-            labels=wanted.metadata.labels,
-            annotations=wanted.metadata.annotations,
-        )
-        # Not schedulable before the first health report: the taint goes when the node is Ready.
-        taint = core_v1.Taint(key="node.kubernetes.io/not-ready", effect="NoSchedule", time_added=times.render(now))
-        spec = msgspec.structs.replace(wanted.spec, taints=(*wanted.spec.taints, taint))
-        return core_v1.Node(metadata=metadata, spec=spec, status=wanted.status)
 
     async def heartbeat(self, name: str) -> None:
         """Renews the node's lease with the control plane's own time."""
@@ -191,30 +177,3 @@ class Reports:
 def version_of(obj: Any) -> int:
     """The resource version as a number."""
     return int(obj.metadata.resource_version)
-
-
-def merged_pod_status(have: core_v1.PodStatus, reported: core_v1.PodStatus) -> core_v1.PodStatus:
-    """What the node reports, with the conditions that others set kept."""
-    own = {c.type for c in reported.conditions}
-    others = tuple(c for c in have.conditions if c.type not in own)
-    return msgspec.structs.replace(
-        reported,
-        conditions=(*reported.conditions, *others),
-        nominated_node_name=have.nominated_node_name,
-        qos_class=reported.qos_class or have.qos_class,
-    )
-
-
-def merged_node_status(have: core_v1.NodeStatus, reported: core_v1.NodeStatus) -> core_v1.NodeStatus:
-    """What the node reports, with the conditions that others set kept, and transition times while a status stays."""
-    before = {c.type: c for c in have.conditions}
-    own = [_transition(before.get(c.type), c) for c in reported.conditions]
-    types = {c.type for c in own}
-    others = [c for c in have.conditions if c.type not in types]
-    return msgspec.structs.replace(reported, conditions=(*own, *others))
-
-
-def _transition(before: core_v1.NodeCondition | None, reported: core_v1.NodeCondition) -> core_v1.NodeCondition:
-    if before is None or before.status != reported.status:
-        return reported
-    return msgspec.structs.replace(reported, last_transition_time=before.last_transition_time)

@@ -124,6 +124,8 @@ class PodMemory(msgspec.Struct, frozen=True):
     """All has ended and the last status was told; what remains is to take things away."""
     gone: bool = False
     reported: core.PodStatus | None = None
+    compared: str = ""
+    """The pod's version whose status was last compared with what was reported."""
     wake_at_ms: int | None = None
     """When the next step is due even if nothing happens."""
     story: tuple[str, ...] = ()

@@ -11,6 +11,8 @@ seen, decide whether the pod is to live or to end, begin the next operations, an
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Instant
 from nodeagent.lifecycle.actions import Action, Report
@@ -78,10 +80,30 @@ def _rejected(turn: Turn) -> core.PodStatus:
 
 def _report(turn: Turn, status: core.PodStatus) -> None:
     before = turn.memory.reported or turn.pod.status
-    if status == before:
+    overwritten = _overwritten(turn, status)
+    if status == before and not overwritten:
         if turn.memory.reported is None:
             turn.change(reported=before)
         return
     turn.change(reported=status)
     # Before everything else: what follows may take away what the status speaks of.
     turn.actions.insert(0, Report(status))
+
+
+def _overwritten(turn: Turn, status: core.PodStatus) -> bool:
+    """Whether a newer version of the pod does not show what was reported: somebody declared it not ready meanwhile.
+
+    Looked at once a version. A version that is only older than our last report costs one report that changes nothing.
+    """
+    version = turn.pod.metadata.resource_version
+    if turn.memory.reported is None or version == turn.memory.compared:
+        return False
+    turn.change(compared=version)
+    own = {condition.type for condition in status.conditions}
+    shown = replace(
+        turn.pod.status,
+        conditions=tuple(condition for condition in turn.pod.status.conditions if condition.type in own),
+        nominated_node_name=status.nominated_node_name,
+        qos_class=status.qos_class,
+    )
+    return shown != status

@@ -1,0 +1,1 @@
+"""The simulator: the real deciders over a modelled world."""
