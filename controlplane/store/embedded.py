@@ -74,8 +74,8 @@ class EmbeddedEtcd:
             raise Refused(
                 f"no {self._binary!r} on this machine: apt-get install etcd-server, or name a cluster (--etcd)"
             )
-        self._prepare()
         try:
+            self._prepare()
             await self._answering(self._spawn())
         except BaseException:
             await self._stop()
