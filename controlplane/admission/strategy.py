@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from controlplane.admission.request import Operation, Request
@@ -26,7 +25,7 @@ _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 def has_status(type_: type[Any]) -> bool:
     """Whether objects of this type have a status."""
-    return any(field.name == "status" for field in msgspec.structs.fields(type_))
+    return "status" in type_.__struct_fields__
 
 
 def prepare_create(request: Request, obj: Any) -> Any:

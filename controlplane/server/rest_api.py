@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import structlog
@@ -37,6 +36,10 @@ from mizzen.api.errors import ApiError
 
 _LOG = structlog.get_logger(__name__)
 
+IN_FLIGHT_MAX = 800
+"""Short requests that are served at the same time; who comes on top is asked to come again."""
+REQUEST_S = 60.0
+"""How long a short request may take, in seconds."""
 _LONG = ("exec", "attach", "portforward", "log")
 _CANCELLED = 499
 """What a request is counted as whose client left before the answer."""
@@ -68,6 +71,7 @@ class RestApi:
         self._streams = StreamHandlers(deps.verbs, deps.streams)
         self._site = Site(deps.site, deps.verbs.registry, deps.metrics)
         self.watches = Watches(deps.verbs)
+        self._in_flight = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever goes wrong becomes a Status."""
@@ -77,8 +81,11 @@ class RestApi:
         what, long = self._measured(request, place, query)
         code = 500
         try:
-            with self._counted(what, long):
-                answer = await self._answered(request, place, query)
+            if long:
+                with self._metrics.long_running(what):
+                    answer = await self._answered(request, place, query)
+            else:
+                answer = await self._short(request, place, query, what)
             code = answer.status
             return answer
         except asyncio.CancelledError:
@@ -87,15 +94,32 @@ class RestApi:
         finally:
             self._metrics.served(what, code, None if long else time.perf_counter() - begun)
 
+    async def _short(
+        self, request: web.Request, place: Place | None, query: MultiMapping[str], what: Measured
+    ) -> web.StreamResponse:
+        """Answer a request that must not take long, unless there are too many of them."""
+        if self._in_flight >= IN_FLIGHT_MAX:
+            error = errors.TooManyRequests("too many requests are being served, please try again later")
+            self._metrics.terminated(what, error.code)
+            return error_answer(error)
+        self._in_flight += 1
+        try:
+            with self._metrics.in_flight(what):
+                async with asyncio.timeout(REQUEST_S):
+                    return await self._answered(request, place, query)
+        except TimeoutError:
+            late = errors.Timeout(f"request did not complete within {REQUEST_S:.0f} s")
+            self._metrics.terminated(what, late.code)
+            return error_answer(late)
+        finally:
+            self._in_flight -= 1
+
     def _measured(self, request: web.Request, place: Place | None, query: MultiMapping[str]) -> tuple[Measured, bool]:
         if place is None:
             return measured(request.method.lower() if request.method == "GET" else "other", None, dry_run=False), False
         watching = query.get("watch", "") not in ("", "0", "false") and not place.subresource
         verb = paths.verb(request.method, place, watching) or "other"
         return measured(verb, place, dry_run="dryRun" in query), verb == "watch" or place.subresource in _LONG
-
-    def _counted(self, what: Measured, long: bool) -> AbstractContextManager[None]:
-        return self._metrics.long_running(what) if long else self._metrics.in_flight(what)
 
     async def _answered(
         self, request: web.Request, place: Place | None, query: MultiMapping[str]
@@ -118,7 +142,11 @@ class RestApi:
     def _authenticated(self, request: web.Request) -> UserInfo:
         connection = request.transport.get_extra_info("ssl_object") if request.transport else None
         certificate = connection.getpeercert(binary_form=True) if connection is not None else None
-        return authn.authenticate(certificate, request.headers.get("Authorization", ""), self._verify_token)
+        user = authn.authenticate(certificate, request.headers.get("Authorization", ""), self._verify_token)
+        if "Impersonate-User" in request.headers:
+            # To ignore it would be to act with more rights than the caller wanted.
+            raise errors.BadRequest("impersonation (kubectl --as) is not supported by this server")
+        return user
 
     async def _place(
         self, request: web.Request, place: Place, query: MultiMapping[str], user: UserInfo

@@ -51,7 +51,7 @@ class Site:
         self._info = info
         self._registry = registry
         self._metrics = metrics
-        self._openapi = OpenApi()
+        self._openapi = OpenApi(info.git_version)
         self._version = _version(info.git_version)
         self._checks: dict[str, Check] = {"etcd": self._store_answers, **info.checks}
 
@@ -68,7 +68,7 @@ class Site:
         if path == "/metrics":
             return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
         if first == "openapi":
-            return await compressed(request, self._openapi.answer(request, path))
+            return await compressed(request, await self._openapi.answer(request, path))
         return await compressed(request, self._discover(request, path))
 
     def _discover(self, request: web.Request, path: str) -> web.Response:
