@@ -71,13 +71,15 @@ def decode_dict(
     value: dict[str, Any], target: Kind[Any] | type[Any], *, validation: FieldValidation = "Strict"
 ) -> tuple[Any, tuple[str, ...]]:
     """The object that a JSON value means; as `decode_json`, but duplicates cannot be seen any more."""
-    return _decode(value, None, target, validation)
+    try:
+        return _decode(value, None, target, validation)
+    except RecursionError as error:
+        raise BadRequest(f"the object is nested too deeply: {error}") from error
 
 
 def from_dict(value: dict[str, Any], type_: type[T]) -> T:
     """The object that a JSON value means, unknown fields left out. Raises BadRequest."""
-    obj: T = _decode(value, None, type_, "Ignore")[0]
-    return obj
+    return decode_dict(value, type_, validation="Ignore")[0]
 
 
 def to_dict(obj: Any) -> dict[str, Any]:
