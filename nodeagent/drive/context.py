@@ -11,7 +11,9 @@ from mizzen.api.types import core_v1 as core
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.objects import Objects
 from nodeagent.lifecycle.downward import Sources
-from nodeagent.lifecycle.files import NamesOfNode
+from nodeagent.lifecycle.specs import names_of
+from nodeagent.network.hosts import pod_hosts, shared_hosts
+from nodeagent.network.resolv import Resolver, pod_resolver, render
 
 
 @dataclass(slots=True)
@@ -24,21 +26,28 @@ class NodeContext:
     facts: ClusterFacts = field(default_factory=ClusterFacts)
     memory_bytes: int = 0
     allocatable: Mapping[str, str] = field(default_factory=dict)
-    resolv_conf: str = ""
+    resolver: Resolver = field(default_factory=Resolver)
+    """What the machine itself asks for names."""
     hosts: str = ""
+    """The machine's own `/etc/hosts`, which pods on its network share."""
+    network_ready: bool = False
 
     def allocatable_amounts(self) -> resources.Amounts:
         """What pods may take, as numbers."""
         return resources.amounts(self.allocatable)
 
-    def names(self) -> NamesOfNode:
-        """What the node knows about names."""
-        return NamesOfNode(
-            cluster_dns=self.facts.cluster_dns,
-            domain=self.facts.cluster_domain,
-            resolv_conf=self.resolv_conf,
-            hosts=self.hosts,
-        )
+    def hosts_file(self, pod: core.Pod, ip: str) -> str:
+        """A pod's `/etc/hosts`."""
+        if pod.spec.host_network:
+            return shared_hosts(self.hosts, pod.spec.host_aliases)
+        short, full = names_of(pod, self.facts.cluster_domain)
+        return pod_hosts(ip, short, full, pod.spec.host_aliases)
+
+    def resolv_conf(self, pod: core.Pod) -> str:
+        """A pod's `/etc/resolv.conf`."""
+        facts = self.facts
+        namespace = pod.metadata.namespace
+        return render(pod_resolver(pod.spec, namespace, facts.cluster_dns, facts.cluster_domain, self.resolver))
 
     def sources(self, pod: core.Pod, ip: str) -> Sources:
         """Everything outside a pod that its environment and files may be made from."""

@@ -14,12 +14,12 @@ import structlog
 from mizzen.api.types import core_v1 as core
 from nodeagent.drive.perform import termination_file
 from nodeagent.lifecycle.containers import find
-from nodeagent.lifecycle.files import TERMINATION_MAX_BYTES
 from nodeagent.runtime.errors import RuntimeFailure
 from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import ContainerState, LogQuery, Status
 from nodeagent.volumes.port import VolumeFailure, Volumes
 
+TERMINATION_MAX_BYTES = 4096
 LOG_LINES = 80
 LOG_MAX_BYTES = 2048
 DEADLINE_S = 5.0

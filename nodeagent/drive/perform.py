@@ -26,7 +26,6 @@ from nodeagent.lifecycle.containers import find, spec_hash
 from nodeagent.lifecycle.credentials import credentials
 from nodeagent.lifecycle.downward import ConfigError
 from nodeagent.lifecycle.env import environment
-from nodeagent.lifecycle.files import TERMINATION_LOG, hosts_file, resolv_conf
 from nodeagent.lifecycle.observation import Failure, Result
 from nodeagent.lifecycle.specs import Made, container_spec, sandbox_spec
 from nodeagent.network.ipam import AddressesExhausted
@@ -37,6 +36,7 @@ from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import ContainerSpec, ContainerState, Mount, RegistryAuth, Status
 from nodeagent.volumes.port import VolumeFailure, Volumes
 
+TERMINATION_LOG = "/dev/termination-log"
 LOOK_DEADLINE_S = 60.0
 """How long a stop waits to see with its own eyes that the container has ended."""
 
@@ -162,6 +162,8 @@ class Performer:
             if pod.spec.host_network:
                 self._watcher.put(state)
                 return Result(op=operation.op)
+            if not self._node.network_ready:
+                raise NetworkError("the node's network is not ready: it has no pod CIDR yet")
             before = self._addresses.attachment(uid)
             if before is not None and before.sandbox_id != state.id:
                 # The network of a dead sandbox: nothing may count it as this one's, not even for a moment.
@@ -234,10 +236,10 @@ class Performer:
         """The volumes that the container mounts, and the agent's own files where it has not mounted its own."""
         mounts = await self._volumes.mounts(pod, container, env) if container.volume_mounts else ()
         taken = {mount.container_path for mount in mounts}
-        uid, names = pod.metadata.uid, self._node.names()
+        uid, node = pod.metadata.uid, self._node
         files = {
-            "/etc/hosts": ("hosts", hosts_file(pod, self._ip_of(pod), names)),
-            "/etc/resolv.conf": ("resolv.conf", resolv_conf(pod, names)),
+            "/etc/hosts": ("hosts", node.hosts_file(pod, self._ip_of(pod))),
+            "/etc/resolv.conf": ("resolv.conf", node.resolv_conf(pod)),
             container.termination_message_path or TERMINATION_LOG: (termination_file(container.name, attempt), ""),
         }
         own = []

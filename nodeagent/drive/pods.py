@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -65,6 +65,8 @@ class Slot:
     timer: asyncio.TimerHandle | None = None
     probed: bool = False
     started: bool = False
+    placed_at: str = ""
+    """The address that was last told to `placed`."""
 
 
 class Pods:
@@ -101,6 +103,8 @@ class Pods:
         self._changes = 0
         self.dirty = False
         """Something worth a checkpoint has changed since this was set to False."""
+        self.placed: Callable[[], None] = lambda: None
+        """Called when a pod got or lost its address."""
         watcher.changed = self._machine_changed
         prober.changed = self.poke
         last_words.changed = self.poke
@@ -238,9 +242,16 @@ class Pods:
         self._metrics.step_s.labels("sync").observe(time.perf_counter() - began)
         self._cancel_abandoned(slot)
         self._perform(slot, actions, now)
+        self._tell_place(slot)
         if uid in self._slots:
             self._set_timer(slot, now)
             self._sync_probes(slot, seen, now)
+
+    def _tell_place(self, slot: Slot) -> None:
+        address = self._addresses.of(slot.pod.metadata.uid)
+        if address != slot.placed_at:
+            slot.placed_at = address
+            self.placed()
 
     def _observation(self, slot: Slot, seen: Seen, results: tuple[Result, ...]) -> Observation:
         uid = slot.pod.metadata.uid
@@ -273,7 +284,8 @@ class Pods:
             if isinstance(action, act.Report):
                 self._report(slot, action.status)
             elif isinstance(action, act.Record):
-                self._outbox.event(slot.pod, action, now)
+                if slot.wanted:
+                    self._outbox.event(slot.pod, action, now)
             elif isinstance(action, act.Gone):
                 self._gone(slot)
             else:

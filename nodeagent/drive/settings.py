@@ -1,13 +1,21 @@
-"""What an agent is told when it is started. Times are in milliseconds or seconds as their names say."""
+"""What an agent is told when it is started: parsed once, checked together, frozen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import ipaddress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-DATA_DIR = Path("/var/lib/mizzen")
+from mizzen.api import formats
+from mizzen.base.settings import Problems, address
+from mizzen.base.telemetry import LEVELS
+from nodeagent.drive import machine
+
+DATA_DIR = Path("/var/lib/mizzen/agent")
+API_PORT = 6443
 METRICS_PORT = 10255
 PODS_MAX = 110
 
@@ -22,8 +30,7 @@ class AgentSettings:
     """`host:6443` of the control plane's HTTPS port; kept after the first join."""
     token: str = ""
     """The join token; only needed while there is no certificate."""
-    node_name: str = ""
-    """Empty takes the machine's host name, in lower case."""
+    node_name: str
     node_ip: str = ""
     """Empty takes the address from which the server is reached."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -33,6 +40,10 @@ class AgentSettings:
     metrics_host: str = "0.0.0.0"
     metrics_port: int = METRICS_PORT
     """0 chooses a free one, -1 opens none."""
+    reset: bool = False
+    """Do not serve: remove everything that an agent made on this machine, and end."""
+    log_level: str = "info"
+    log_format: str = "text"
     pods_max: int = PODS_MAX
     reserved_cpu_milli: int = 100
     """Kept for the system and not offered to pods."""
@@ -40,9 +51,85 @@ class AgentSettings:
     overlay: Literal["auto", "always", "never"] = "auto"
     starts_at_once: int = 4
     """Sandboxes and containers being made at the same time; more only make each other slower."""
-    stops_at_once: int = 32
+    stops_at_once: int = 256
+    """Containers being asked to end; each only waits."""
     pulls_at_once: int = 3
     relist_s: float = 10.0
     """How often the engine is asked for everything, whatever its events say."""
     status_s: float = 10.0
     """How often the node's condition is looked at."""
+
+
+def parse(argv: Sequence[str]) -> AgentSettings:
+    """The settings in a command line. Raises SettingsError with all problems; exits for --help."""
+    args = _parser().parse_args(argv)
+    problems = Problems()
+    server = problems.read("--server", args.server, lambda text: str(address(text, API_PORT)), "")
+    name = args.node_name or machine.hostname()
+    for problem in formats.dns_subdomain(name):
+        problems.add("--node-name", f"{name!r}: {problem}")
+    node_ip = problems.read("--node-ip", args.node_ip, lambda text: str(ipaddress.IPv4Address(text)), "")
+    labels = problems.read("--labels", args.labels, _labels)
+    taints = problems.read("--taints", args.taints, _taints)
+    if args.token and not server:
+        problems.add("--server", "is needed with --token: the address of the control plane, like 10.0.0.1:6443")
+    problems.check()
+    return AgentSettings(
+        data_dir=args.data_dir.absolute(),
+        server=server or "",
+        token=args.token,
+        node_name=name,
+        node_ip=node_ip or "",
+        labels=labels or {},
+        taints=taints or (),
+        docker_socket=args.docker_socket,
+        metrics_host=args.metrics_host,
+        metrics_port=args.metrics_port,
+        pods_max=args.max_pods,
+        overlay=args.overlay,
+        reset=args.reset,
+        log_level=args.log_level,
+        log_format=args.log_format,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mizzen agent", description="Run this machine as a node.")
+    add = parser.add_argument
+    add("--server", default="", help="address of the control plane, like 10.0.0.1:6443; needed to join")
+    add("--token", default="", help="join token; only needed while the node has no certificate")
+    add("--data-dir", type=Path, default=DATA_DIR, help="certificate, checkpoint and volumes of this agent")
+    add("--node-name", default="", help="name of the node (default: this machine's host name)")
+    add("--node-ip", default="", help="address of the node (default: the one that leads to the server)")
+    add("--labels", default="", help="labels of the node, like zone=a,disk=ssd")
+    add("--taints", default="", help="taints that the node is registered with, like gpu=yes:NoSchedule")
+    add("--docker-socket", default="/var/run/docker.sock", help="where Docker Engine is reached")
+    add("--metrics-host", default="0.0.0.0", help="where to serve metrics")
+    add("--metrics-port", type=int, default=METRICS_PORT, help="port of the metrics; 0: a free one, -1: none")
+    add("--max-pods", type=int, default=PODS_MAX, help="how many pods the node takes")
+    add("--overlay", choices=("auto", "always", "never"), default="auto", help="whether to tunnel to other nodes")
+    add("--reset", action="store_true", help="remove all pods, rules, routes and data of this agent, and end")
+    add("--log-level", choices=sorted(LEVELS), default="info", help="what is logged")
+    add("--log-format", choices=("text", "json"), default="text", help="how it is logged")
+    return parser
+
+
+def _labels(text: str) -> dict[str, str]:
+    found = {}
+    for part in text.split(","):
+        key, separator, value = part.partition("=")
+        if not separator or not key:
+            raise ValueError(f"{part!r} is not a label; write them like zone=a,disk=ssd")
+        found[key] = value
+    return found
+
+
+def _taints(text: str) -> tuple[tuple[str, str, str], ...]:
+    found = []
+    for part in text.split(","):
+        head, _, effect = part.rpartition(":")
+        key, _, value = head.partition("=")
+        if not key or effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute"):
+            raise ValueError(f"{part!r} is not a taint; write them like key=value:NoSchedule")
+        found.append((key, value, effect))
+    return tuple(found)

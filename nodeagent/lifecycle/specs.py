@@ -46,26 +46,24 @@ def pod_ref(pod: core.Pod) -> PodRef:
     return PodRef(uid=meta.uid, namespace=meta.namespace, name=meta.name)
 
 
-def hostname(pod: core.Pod, domain: str) -> str:
-    """What `hostname` prints inside the pod."""
+def names_of(pod: core.Pod, domain: str) -> tuple[str, str]:
+    """The pod's short host name, and its full name in the cluster's DNS, empty when it has none."""
     spec = pod.spec
-    if spec.hostname_override:
-        return spec.hostname_override
-    short = (spec.hostname or pod.metadata.name)[:HOSTNAME_MAX].rstrip("-.")
-    if spec.set_hostname_as_fqdn and spec.subdomain:
-        return f"{short}.{spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
-    return short
+    short = spec.hostname_override or (spec.hostname or pod.metadata.name)[:HOSTNAME_MAX].rstrip("-.")
+    full = f"{short}.{spec.subdomain}.{pod.metadata.namespace}.svc.{domain}" if spec.subdomain else ""
+    return short, full
 
 
 def sandbox_spec(pod: core.Pod, attempt: int, domain: str) -> SandboxSpec:
     """The sandbox of a pod."""
     spec = pod.spec
     security = spec.security_context
+    short, full = names_of(pod, domain)
     sysctls = {item.name: item.value for item in security.sysctls} if security is not None else {}
     return SandboxSpec(
         pod=pod_ref(pod),
         attempt=attempt,
-        hostname="" if spec.host_network else hostname(pod, domain),
+        hostname="" if spec.host_network else full if spec.set_hostname_as_fqdn and full else short,
         network="host" if spec.host_network else "none",
         sysctls=sysctls,
         host_ipc=spec.host_ipc,

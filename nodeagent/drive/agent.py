@@ -1,0 +1,364 @@
+"""The agent, put together: who tells whom, in which order things begin, and what outlives what.
+
+    session --objects--> pods, services           pods --status, events--> outbox --> session
+    watcher, prober, results --> pods --step--> performer --> runtime, network, volumes
+
+Everything runs in one task group: the end of one task is the end of all, and containers outlive them. The agent
+begins with its checkpoint and does not wait for the control plane; it removes nothing that it does not know before
+the control plane has told everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from random import Random
+
+import structlog
+
+from mizzen.api import kinds
+from mizzen.api.types import core_v1 as core
+from mizzen.engine.values import Clock, Key
+from nodeagent.drive import machine
+from nodeagent.drive.addresses import Addresses
+from nodeagent.drive.checkpoint import Checkpoint, CheckpointFile, ClusterFacts
+from nodeagent.drive.context import NodeContext
+from nodeagent.drive.credentials import Credentials, CredentialsStore
+from nodeagent.drive.hooks import Hooks
+from nodeagent.drive.images import Images
+from nodeagent.drive.keeper import Keeper
+from nodeagent.drive.last_words import LastWords
+from nodeagent.drive.metrics import Metrics, MetricsPage
+from nodeagent.drive.node_status import NodeStatus
+from nodeagent.drive.objects import Objects, Told
+from nodeagent.drive.observe import Watcher
+from nodeagent.drive.outbox import Outbox
+from nodeagent.drive.perform import Performer, Slots
+from nodeagent.drive.pods import Pods
+from nodeagent.drive.prober import Prober
+from nodeagent.drive.renew import Renewer
+from nodeagent.drive.services import ServiceSync
+from nodeagent.drive.session import Place, Session
+from nodeagent.drive.settings import AgentSettings
+from nodeagent.drive.streams import Streams
+from nodeagent.network.port import Network, NetworkConfig, NetworkError
+from nodeagent.network.resolv import parse as parse_resolv
+from nodeagent.runtime.errors import RuntimeFailure
+from nodeagent.runtime.port import Runtime
+from nodeagent.runtime.values import RuntimeInfo, Status
+from nodeagent.volumes.port import VolumeFailure, Volumes
+
+NETWORK_RETRY_S = 2.0
+ENGINE_RETRY_S = 1.0
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the agent works with; exchanged in tests."""
+
+    runtime: Runtime
+    network: Network
+    volumes: Volumes
+    clock: Clock
+    rng: Random
+
+
+class Agent:
+    """One node's agent."""
+
+    def __init__(self, settings: AgentSettings, parts: Parts, credentials: Credentials, info: RuntimeInfo) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._network_config: NetworkConfig | None = None
+        self._network_wanted = asyncio.Event()
+        self._round_done = asyncio.Event()
+        runtime, clock = parts.runtime, parts.clock
+        self.metrics = Metrics(credentials.node)
+        self.objects = Objects()
+        self.node = NodeContext(name=credentials.node, ip=settings.node_ip, objects=self.objects)
+        self.node.resolver = parse_resolv(machine.text("/etc/resolv.conf"))
+        self.node.hosts = machine.text("/etc/hosts")
+        self.outbox = Outbox(credentials.node)
+        self.watcher = Watcher(runtime, clock, self.metrics, settings.relist_s)
+        self._addresses = Addresses()
+        self._prober = Prober(runtime, clock, parts.rng, self.metrics)
+        self._last_words = LastWords(runtime, parts.volumes)
+        performer = Performer(
+            runtime=runtime,
+            network=parts.network,
+            volumes=parts.volumes,
+            watcher=self.watcher,
+            images=Images(runtime, clock, self.metrics, settings.pulls_at_once),
+            addresses=self._addresses,
+            hooks=Hooks(runtime, self.metrics),
+            node=self.node,
+            clock=clock,
+            metrics=self.metrics,
+            slots=Slots(asyncio.Semaphore(settings.starts_at_once), asyncio.Semaphore(settings.stops_at_once)),
+        )
+        self.pods = Pods(
+            node=self.node,
+            watcher=self.watcher,
+            performer=performer,
+            prober=self._prober,
+            addresses=self._addresses,
+            last_words=self._last_words,
+            outbox=self.outbox,
+            clock=clock,
+            metrics=self.metrics,
+        )
+        self._services = ServiceSync(parts.network, self.node, self._addresses)
+        self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
+        self._status = NodeStatus(
+            settings=settings,
+            node=self.node,
+            runtime=runtime,
+            info=info,
+            outbox=self.outbox,
+            clock=clock,
+            problems=self._problems,
+        )
+        self._streams = Streams(runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock)
+        self._keeper = Keeper(CheckpointFile(settings.data_dir / "checkpoint.json"), self._checkpoint, self._is_dirty)
+        self.session = Session(
+            credentials=lambda: self._renewer.credentials,
+            receiver=self,
+            outbox=self.outbox,
+            open_stream=self._streams.open,
+            clock=clock,
+            rng=parts.rng,
+            metrics=self.metrics,
+            agent_version=_version(),
+            boot_id=machine.boot_id(),
+        )
+        store = CredentialsStore(settings.data_dir)
+        self._renewer = Renewer(credentials, store, clock, parts.rng, self.metrics, self.session.reconnect)
+        self.page = MetricsPage(self.metrics, lambda: ", ".join(self._problems()), self._measure)
+        self._objects_dirty = False
+
+    # ------------------------------------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Serve the node until cancelled; containers, addresses and rules stay as they are then."""
+        await self.prepare()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self.begin(group)
+                group.create_task(self.session.run(), name="session")
+                group.create_task(self._renewer.run(), name="renew")
+        finally:
+            await self._end()
+
+    async def prepare(self) -> None:
+        """Take over what is there: the checkpoint, attached pods; open the metrics' port. Raises OSError."""
+        self._restore(await asyncio.to_thread(self._keeper.file.load))
+        self._addresses.adopt(await self._parts.network.adopt())
+        if self._settings.metrics_port >= 0:
+            await self.page.start(self._settings.metrics_host, self._settings.metrics_port)
+
+    def begin(self, group: asyncio.TaskGroup) -> None:
+        """Begin everything that goes on without the control plane."""
+        self._prober.group = self._last_words.group = self._streams.group = group
+        for name, body in (
+            ("watcher", self.watcher.run()),
+            ("network", self._keep_network()),
+            ("pods", self.pods.run()),
+            ("services", self._services.run()),
+            ("node-status", self._status.run()),
+            ("sweep", self._sweep()),
+            ("checkpoint", self._keeper.run()),
+        ):
+            group.create_task(body, name=name)
+
+    async def _end(self) -> None:
+        await self._keeper.save()
+        await self.page.stop()
+        await self._parts.network.stop(remove=False)
+
+    def _restore(self, kept: Checkpoint) -> None:
+        """Go on where the last agent on this machine ended."""
+        told = [Told(Key(o.resource, o.namespace, o.name), o.version, bytes(o.raw)) for o in kept.objects]
+        self.objects.restore(kept.epoch, kept.position, told)
+        self.node.facts = kept.facts
+        for pod in self.objects.pods():
+            self.pods.update(pod, kept.pods.get(pod.metadata.uid))
+        self._services.restart()
+        self._network_wanted.set()
+        _LOG.info("restored", objects=len(told), pods=len(kept.pods))
+
+    def _problems(self) -> tuple[str, ...]:
+        """Why the node can't run pods now."""
+        found = []
+        if self.watcher.failure:
+            found.append(f"container runtime is down: {self.watcher.failure}")
+        if not self.node.network_ready:
+            found.append("container runtime network not ready: the node has no pod CIDR yet")
+        return tuple(found)
+
+    # -------------------------------------------------------------------------------------- told by the session
+
+    def hello(self) -> tuple[core.Node, Place]:
+        """See `session.Receiver`."""
+        return self._status.object(), Place(self.objects.epoch, self.objects.version)
+
+    def welcomed(self, facts: ClusterFacts, epoch: str, *, resumed: bool) -> None:
+        """See `session.Receiver`."""
+        self.objects.begin_round(epoch, resumed=resumed)
+        self._take_facts(facts)
+        self._status.tell(always=True)
+
+    def told(self, items: list[Told], version: int, *, synced: bool) -> None:
+        """See `session.Receiver`."""
+        changed = self.objects.apply(items, version, synced=synced)
+        self._objects_dirty = True
+        configs = [key for key in changed if key.resource in ("configmaps", "secrets")]
+        if configs:
+            self.pods.configs_changed(configs)
+        for key in changed:
+            if key.resource == kinds.POD.resource:
+                self._pod_changed(key)
+            elif key.resource == kinds.NODE.resource and key.name == self.node.name:
+                self._take_facts(self.node.facts)
+        self._services.changed(changed)
+        if synced:
+            self._round_done.set()
+
+    def _pod_changed(self, key: Key) -> None:
+        pod = self.objects.cache.get(kinds.POD, key.namespace, key.name)
+        if pod is None:
+            self.pods.remove(key.namespace, key.name)
+        else:
+            self.pods.update(pod)
+
+    def _take_facts(self, facts: ClusterFacts) -> None:
+        """The cluster's facts; the node's own share of addresses may come later than the rest, with its object."""
+        own = self.objects.cache.get(kinds.NODE, "", self.node.name)
+        cidr = facts.pod_cidr or (own.spec.pod_cidr if own is not None else "")
+        self.node.facts = ClusterFacts(
+            pod_cidr=cidr or self.node.facts.pod_cidr,
+            cluster_cidr=facts.cluster_cidr,
+            service_cidr=facts.service_cidr,
+            cluster_dns=facts.cluster_dns,
+            cluster_domain=facts.cluster_domain,
+        )
+        self._network_wanted.set()
+
+    # ------------------------------------------------------------------------------------------------- network
+
+    async def _keep_network(self) -> None:
+        """Start the network as soon as its facts are known, and again when they change."""
+        while True:
+            await self._network_wanted.wait()
+            self._network_wanted.clear()
+            config = self._config()
+            if config is None or config == self._network_config:
+                continue
+            try:
+                if self._network_config is not None:
+                    await self._parts.network.stop(remove=False)
+                await self._parts.network.start(config)
+            except NetworkError as error:
+                _LOG.error("network_not_started", error=str(error), retry_s=NETWORK_RETRY_S)
+                await asyncio.sleep(NETWORK_RETRY_S)
+                self._network_wanted.set()
+                continue
+            _LOG.info("network_started", pod_cidr=config.pod_cidr)
+            self._network_config = config
+            self.node.network_ready = True
+            self._services.restart()
+            self._status.tell()
+            for slot in self.pods.slots():
+                self.pods.poke(slot.pod.metadata.uid)
+
+    def _config(self) -> NetworkConfig | None:
+        facts = self.node.facts
+        if not facts.pod_cidr or not facts.service_cidr:
+            return None
+        resolver = self.node.resolver
+        return NetworkConfig(
+            node_ip=self.node.ip,
+            pod_cidr=facts.pod_cidr,
+            cluster_cidr=facts.cluster_cidr,
+            service_cidr=facts.service_cidr,
+            cluster_dns=facts.cluster_dns,
+            cluster_domain=facts.cluster_domain,
+            overlay=self._settings.overlay,
+            upstreams=tuple(server for server in resolver.nameservers if server != facts.cluster_dns),
+        )
+
+    # ------------------------------------------------------------------------------------------------- orphans
+
+    async def _sweep(self) -> None:
+        """After every complete round, take away what belongs to no pod that the control plane knows of."""
+        await self.watcher.ready.wait()
+        while True:
+            await self._round_done.wait()
+            self._round_done.clear()
+            # A look after the round: what was made a moment ago for a pod that has just gone is seen, too.
+            await self.watcher.refresh()
+            self.pods.adopt_orphans()
+            known = {slot.pod.metadata.uid for slot in self.pods.slots()}
+            await self._sweep_network(known)
+            await self._sweep_volumes(known)
+
+    async def _sweep_network(self, known: Iterable[str]) -> None:
+        for uid in self._addresses.uids():
+            if uid not in known:
+                try:
+                    await self._parts.network.detach(uid)
+                except NetworkError as error:
+                    _LOG.warning("orphan_not_detached", uid=uid, error=str(error))
+                else:
+                    self._addresses.release(uid)
+
+    async def _sweep_volumes(self, known: Iterable[str]) -> None:
+        for uid in await self._parts.volumes.orphans(known):
+            try:
+                await self._parts.volumes.teardown(uid)
+            except VolumeFailure as error:
+                _LOG.warning("orphan_volumes_not_removed", uid=uid, error=str(error))
+
+    # ---------------------------------------------------------------------------------------- checkpoint, metrics
+
+    def _is_dirty(self) -> bool:
+        dirty = self.pods.dirty or self._objects_dirty
+        self.pods.dirty = self._objects_dirty = False
+        return dirty
+
+    def _checkpoint(self) -> Checkpoint:
+        return self._keeper.checkpoint(self.objects, self.node.facts, self.pods.memories())
+
+    def _measure(self) -> None:
+        """What is only counted when somebody asks."""
+        states = [state for seen in self.watcher.everything() for state in seen.containers]
+        for status in Status:
+            count = sum(1 for state in states if state.status is status)
+            self.metrics.running_containers.labels(str(status)).set(count)
+        sandboxes = (sandbox for seen in self.watcher.everything() for sandbox in seen.sandboxes)
+        self.metrics.running_pods.set(len({s.pod.uid for s in sandboxes if s.status is Status.RUNNING}))
+        self.metrics.events_dropped.set(self.outbox.dropped)
+
+
+async def engine_info(runtime: Runtime) -> RuntimeInfo:
+    """What the engine is, as soon as it answers; without it there is no node."""
+    told = False
+    while True:
+        try:
+            return await runtime.version()
+        except RuntimeFailure as error:
+            if not told:
+                _LOG.error("engine_unreachable", error=str(error), hint="is Docker Engine running?")
+                told = True
+            await asyncio.sleep(ENGINE_RETRY_S)
+
+
+def _version() -> str:
+    try:
+        return installed("mizzen")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,154 @@
+"""Brings Services, their endpoints, other nodes and host ports to the node's network, whenever they change.
+
+Changes are collected while the last ones are being brought there, so a burst costs one round; what did not change
+keeps its value, which makes comparing cheap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from mizzen.api import kinds
+from mizzen.api.types import core_v1 as core
+from mizzen.engine.values import Key
+from nodeagent.drive.addresses import Addresses
+from nodeagent.drive.context import NodeContext
+from nodeagent.drive.objects import SLICES_OF_SERVICE
+from nodeagent.lifecycle.containers import every
+from nodeagent.network.port import Network, NetworkError, NodeRoute
+from nodeagent.network.services import SERVICE_NAME_LABEL, Backend, HostPort, ServiceRule, ServiceTable, service_rule
+from nodeagent.network.zone import DnsZone, ServiceNames, service_names
+
+PAUSE_S = 0.02
+"""Between two rounds: endpoints of a rollout change in bursts."""
+RETRY_S = 2.0
+
+_LOG = structlog.get_logger(__name__)
+
+
+class ServiceSync:
+    """What the network was told last, and what has changed since."""
+
+    def __init__(self, network: Network, node: NodeContext, addresses: Addresses) -> None:
+        self._network = network
+        self._node = node
+        self._addresses = addresses
+        self._rules: dict[str, ServiceRule] = {}
+        self._names: dict[str, ServiceNames] = {}
+        self._host_ports: tuple[HostPort, ...] = ()
+        self._owners: dict[tuple[str, str], str] = {}
+        """The service of each slice, which a slice that is gone can't tell any more."""
+        self._dirty: set[str] = set()
+        self._routes_dirty = True
+        self._services_dirty = True
+        self._wake = asyncio.Event()
+
+    def changed(self, keys: Iterable[Key]) -> None:
+        """Objects have changed; those of other kinds are passed over."""
+        for key in keys:
+            if key.resource == kinds.SERVICE.resource:
+                self._dirty.add(f"{key.namespace}/{key.name}")
+            elif key.resource == kinds.ENDPOINT_SLICE.resource:
+                self._slice_changed(key)
+            elif key.resource == kinds.NODE.resource:
+                self._routes_dirty = True
+            else:
+                continue
+            self._wake.set()
+
+    def pods_changed(self, pods: Iterable[core.Pod]) -> None:
+        """Pods of this node came, went or got an address."""
+        found = tuple(sorted(self._ports_of(pods), key=lambda port: (port.protocol, port.port, port.pod)))
+        if found != self._host_ports:
+            self._host_ports = found
+            self._services_dirty = True
+            self._wake.set()
+
+    def restart(self) -> None:
+        """The network has been started anew: tell it everything."""
+        cache = self._node.objects.cache
+        self._rules, self._names = {}, {}
+        self._dirty = {f"{entry.namespace}/{entry.name}" for entry in cache.entries(kinds.SERVICE)}
+        for entry in cache.entries(kinds.ENDPOINT_SLICE):
+            self._slice_changed(entry.key)
+        self._routes_dirty = self._services_dirty = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Bring changes to the network until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._node.network_ready:
+                await self._round()
+            await asyncio.sleep(PAUSE_S)
+
+    async def _round(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        self._compute(dirty)
+        routes, services = self._routes_dirty, self._services_dirty or bool(dirty)
+        self._routes_dirty = self._services_dirty = False
+        try:
+            if routes:
+                await self._network.sync_routes(self._routes())
+            if services:
+                await self._network.sync_services(ServiceTable(dict(self._rules), self._host_ports))
+            if dirty or services:
+                await self._network.sync_dns(DnsZone(dict(self._names)))
+        except NetworkError as error:
+            _LOG.error("network_sync_failed", error=str(error), retry_s=RETRY_S)
+            self._routes_dirty = self._services_dirty = True
+            await asyncio.sleep(RETRY_S)
+            self._wake.set()
+
+    def _compute(self, keys: Iterable[str]) -> None:
+        cache, node = self._node.objects.cache, self._node.name
+        for key in sorted(keys):
+            namespace, _, name = key.partition("/")
+            service = cache.get(kinds.SERVICE, namespace, name)
+            if service is None:
+                self._rules.pop(key, None)
+                self._names.pop(key, None)
+                continue
+            slices = [item for item in cache.select(SLICES_OF_SERVICE, key) if item.address_type == "IPv4"]
+            rule = service_rule(service, slices, node)
+            if rule is None:
+                self._rules.pop(key, None)
+            elif self._rules.get(key) != rule:
+                self._rules[key] = rule
+            names = service_names(service, slices)
+            if self._names.get(key) != names:
+                self._names[key] = names
+
+    def _slice_changed(self, key: Key) -> None:
+        place = (key.namespace, key.name)
+        item = self._node.objects.cache.get(kinds.ENDPOINT_SLICE, key.namespace, key.name)
+        before = self._owners.pop(place, "")
+        owner = item.metadata.labels.get(SERVICE_NAME_LABEL, "") if item is not None else ""
+        if owner:
+            self._owners[place] = owner
+        self._dirty.update(f"{key.namespace}/{name}" for name in (before, owner) if name)
+
+    def _routes(self) -> Sequence[NodeRoute]:
+        found = []
+        for node in self._node.objects.cache.list(kinds.NODE):
+            address = next((item.address for item in node.status.addresses if item.type == "InternalIP"), "")
+            if address and node.spec.pod_cidr:
+                found.append(NodeRoute(node.metadata.name, address, node.spec.pod_cidr))
+        return found
+
+    def _ports_of(self, pods: Iterable[core.Pod]) -> Iterable[HostPort]:
+        for pod in pods:
+            ip = self._addresses.of(pod.metadata.uid)
+            if not ip or pod.spec.host_network:
+                continue
+            name = f"{pod.metadata.namespace}/{pod.metadata.name}"
+            for container, _ in every(pod.spec):
+                for port in container.ports:
+                    if port.host_port:
+                        target = Backend(ip, port.container_port)
+                        host_ip = "" if port.host_ip == "0.0.0.0" else port.host_ip
+                        yield HostPort(name, (port.protocol or "TCP").lower(), port.host_port, target, host_ip)
