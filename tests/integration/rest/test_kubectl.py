@@ -143,9 +143,11 @@ lastTimestamp: "2026-01-01T00:00:00Z"
     assert "needs a rest" in await kubectl("events")
     assert "needs a rest" in await kubectl("events", "--for=pod/p")
     assert "needs a rest" in await kubectl("get", "events")
-    deleting = asyncio.create_task(kubectl("delete", "pod", "p"))
-    assert "deleted" in await kubectl("delete", "pod", "p", "--grace-period=0", "--force")
-    await deleting
+    await kubectl("delete", "pod", "p", "--wait=false")
+    assert "Terminating" in await kubectl("get", "pod", "p")
+    gone = asyncio.create_task(kubectl("wait", "--for=delete", "pod/p", "--timeout=20s"))
+    await kubectl("delete", "pod", "p", "--grace-period=0", "--force")
+    await gone
     assert "NotFound" in await kubectl.fails("get", "pod", "p")
 
 
