@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ from mizzen.api.validate_volume import volumes
 MIRROR = "kubernetes.io/config.mirror"
 DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_DECODER = msgspec.json.Decoder(core.PodSpec)
 _NAMESERVERS_MAX = 3
 _SEARCHES_MAX = 32
 _SEARCH_CHARS_MAX = 2048
@@ -81,6 +84,16 @@ def template(path: str, value: core.PodTemplateSpec) -> Errors:
 
 def spec(path: str, value: core.PodSpec) -> Errors:
     """A pod's spec, in a pod or in a template."""
+    yield from _problems_of(path, _ENCODER.encode(value))
+
+
+@lru_cache(maxsize=256)
+def _problems_of(path: str, data: bytes) -> tuple[FieldError, ...]:
+    """What is wrong with an encoded spec. Kept, because the pods of a workload have one spec, by the thousands."""
+    return tuple(_spec(path, _DECODER.decode(data)))
+
+
+def _spec(path: str, value: core.PodSpec) -> Errors:
     if value.termination_grace_period_seconds is None:
         yield FieldError.required(f"{path}.terminationGracePeriodSeconds")
     pod = validate_container.PodContext.of(value)
