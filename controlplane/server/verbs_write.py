@@ -11,6 +11,7 @@ Vocabulary
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -187,27 +188,32 @@ class Writes:
         """
         fresh = False
         for _ in range(TRIES):
-            try:
-                entry = self._entry(kind, namespace, name)
-                old = entry.object()
-                admitted = decide(old)
-                if admitted.object != old:
-                    return await self._store(entry, admitted, dry_run, expects or {})
-                if fresh or dry_run:
-                    return Written(old, admitted.warnings)
-            except errors.ApiError:
-                # What was decided on an old state may be wrong; what is decided on the newest one is not.
-                if fresh:
-                    raise
+            attempt = self._decide(kind, namespace, name, decide, final=fresh)
+            if attempt is not None:
+                entry, admitted = attempt
+                if admitted.object == entry.object():
+                    if fresh or dry_run:
+                        return Written(admitted.object, admitted.warnings)
+                else:
+                    with suppress(errors.Conflict, errors.NotFound):
+                        return await self._store(entry, admitted, dry_run, expects or {})
             await self._registry.fresh()
             fresh = True
         raise errors.Conflict(kind, name)
 
-    def _entry(self, kind: Kind[Any], namespace: str, name: str) -> Entry:
-        entry = self._registry.cache.entry(kind, namespace, name)
-        if entry is None:
-            raise errors.NotFound(kind, name)
-        return entry
+    def _decide(
+        self, kind: Kind[Any], namespace: str, name: str, decide: Decide, *, final: bool
+    ) -> tuple[Entry, Admitted] | None:
+        """What is decided on the state that the cache shows; a refusal counts only when that is the newest one."""
+        try:
+            entry = self._registry.cache.entry(kind, namespace, name)
+            if entry is None:
+                raise errors.NotFound(kind, name)
+            return entry, decide(entry.object())
+        except errors.ApiError:
+            if final:
+                raise
+            return None
 
     async def _store(self, entry: Entry, admitted: Admitted, dry_run: bool, expects: Mapping[str, int]) -> Written:
         obj = admitted.object
@@ -230,8 +236,8 @@ class Writes:
     async def _admit_new(self, request: Request) -> Admitted:
         try:
             return self._admit(request)
-        except errors.NotFound:
-            # The namespace may have been made a moment ago through another server.
+        except errors.ApiError:
+            # A moment ago another server may have made the namespace, or given up the address.
             await self._registry.fresh()
             return self._admit(request)
 
