@@ -194,7 +194,8 @@ async def _rest_server(settings: ServerSettings, core: _Core, gateway: NodeGatew
     # Optional: a join has a token and no certificate yet, and anybody may ask for the server's health.
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_cert_chain(core.authority.folder / "server.crt", core.authority.folder / "server.key")
-    runner = web.AppRunner(build_app(deps), access_log=None, shutdown_timeout=DRAIN_S)
+    # Cancelling the handler is what ends the watches and logs of clients that have left.
+    runner = web.AppRunner(build_app(deps), handler_cancellation=True, access_log=None, shutdown_timeout=DRAIN_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.bind_address, settings.https_port, ssl_context=context).start()
