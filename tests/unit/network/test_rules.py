@@ -186,7 +186,7 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(RULES, max_size=3, unique_by=lambda one: one.key), min_size=1, max_size=4))
 def test_differences_lead_there(tables: list[list[ServiceRule]]) -> None:
     """From any services to any others, by steps that the kernel accepts, with exactly the wanted rules at the end."""
