@@ -83,7 +83,7 @@ def _create(owner: apps_v1.Deployment, sets: revisions.Sets) -> tuple[list[Effec
     name_hash = rollout.template_hash(owner.spec.template, collisions)
     if f"{owner.metadata.name}-{name_hash}" in taken:
         return [], status.collision(collisions + 1)
-    total = sum(map(_replicas, sets.old))
+    total = sum(map(_present, sets.old))
     rolling = owner.spec.strategy.type != "Recreate"
     replicas = rollout.new_replicas(desired, total, 0, limit, rolling=rolling)
     labels = {**owner.spec.template.metadata.labels, rollout.HASH_LABEL: name_hash}
@@ -118,7 +118,7 @@ def _grow(owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.ReplicaS
         return []
     if have > desired:
         return _scale(owner, new, desired)
-    total = have + sum(map(_replicas, sets.old))
+    total = have + sum(map(_present, sets.old))
     rolling = owner.spec.strategy.type != "Recreate"
     target = rollout.new_replicas(desired, total, have, rollout.limits(owner), rolling=rolling)
     return _scale(owner, new, target) if target != have else []
@@ -223,6 +223,11 @@ def _generation(rs: apps_v1.ReplicaSet) -> rollout.Generation:
 
 def _replicas(rs: apps_v1.ReplicaSet) -> int:
     return rs.spec.replicas if rs.spec.replicas is not None else 1
+
+
+def _present(rs: apps_v1.ReplicaSet) -> int:
+    """How many pods a ReplicaSet has or may have: one that shrinks keeps its pods until its controller has acted."""
+    return max(_replicas(rs), rs.status.replicas)
 
 
 def _desired(owner: apps_v1.Deployment) -> int:
