@@ -10,8 +10,10 @@ import asyncio
 import base64
 import io
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -87,7 +89,7 @@ class DockerImages:
     ) -> ImageInfo:
         """Fetch an image and say what came."""
         wanted = references.parse(ref)
-        found = auth or await asyncio.to_thread(_node_credentials, wanted.registry)
+        found = auth or await asyncio.to_thread(node_credentials, wanted.registry)
         headers = {"X-Registry-Auth": _encoded(found)} if found else {}
         query = {"fromImage": wanted.name, "tag": wanted.digest or wanted.tag}
         try:
@@ -191,7 +193,12 @@ def _encoded(auth: RegistryAuth) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
 
 
-def _node_credentials(registry: str) -> RegistryAuth | None:
+def node_credentials(registry: str) -> RegistryAuth | None:
+    """What `docker login` has left on this machine for the registry; None without. Blocking. Raises ImageFailure."""
+    folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
+    if not Path(folder, "config.json").exists():
+        return None  # and Docker's library, 6 MB of it, stays out of memory
+
     from docker.auth import load_config
     from docker.errors import DockerException
 

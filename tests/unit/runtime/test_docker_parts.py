@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodeagent.runtime.docker_images import pull_failure
+from nodeagent.runtime.docker_images import node_credentials, pull_failure
 from nodeagent.runtime.docker_specs import container_body, sandbox_body
 from nodeagent.runtime.docker_states import state_of
 from nodeagent.runtime.docker_streams import Frames
@@ -168,6 +170,22 @@ def test_failed_pulls(message: str, status: int, kind: type[ImageFailure]) -> No
     found = pull_failure("a:1", message, status)
     assert type(found) is kind
     assert found.message == f'Failed to pull image "a:1": {message}'
+
+
+def test_credentials_of_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert node_credentials("quay.example") is None
+    entry = base64.b64encode(b"ann:secret").decode()
+    hub = "https://index.docker.io/v1/"
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {"quay.example": {"auth": entry}, hub: {"auth": entry}}})
+    )
+    for registry in ("quay.example", "docker.io"):
+        found = node_credentials(registry)
+        assert found is not None
+        assert (found.username, found.password) == ("ann", "secret")
+        assert "secret" not in repr(found)
+    assert node_credentials("other.example") is None
 
 
 FRAME = st.tuples(st.sampled_from([1, 2]), st.binary(max_size=100))
