@@ -152,7 +152,7 @@ class Agent:
                 group.create_task(self.session.run(), name="session")
                 group.create_task(self._renewer.run(), name="renew")
         finally:
-            await self._end()
+            await self.finish()
 
     async def prepare(self) -> None:
         """Take over what is there: the checkpoint, attached pods; open the metrics' port. Raises OSError."""
@@ -175,7 +175,8 @@ class Agent:
         ):
             group.create_task(body, name=name)
 
-    async def _end(self) -> None:
+    async def finish(self) -> None:
+        """Write the last checkpoint and let go; containers, addresses and rules stay as they are."""
         await self._keeper.save()
         await self.page.stop()
         await self._parts.network.stop(remove=False)

@@ -31,6 +31,8 @@ from nodeagent.runtime.port import Runtime, Session
 from nodeagent.runtime.values import ContainerState, LogQuery, Status
 
 STREAMS_MAX = 256
+FRAMES_MAX = 32
+"""Frames of one stream that wait for their reader."""
 PIECE_MAX_BYTES = 128 * 1024
 CONNECT_DEADLINE_S = 10.0
 
@@ -86,15 +88,11 @@ class Streams:
             await wire.finish(status)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             _LOG.debug("stream_broken", stream=request.id, error=str(error))
-        except asyncio.CancelledError:
-            # grpc cancels the reader of a call that was ended from the other side; our own end must go through.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
         except Exception:
+            # One broken stream must not end the agent.
             _LOG.exception("stream_failed", stream=request.id, pod=f"{request.namespace}/{request.name}")
         finally:
-            call.cancel()
+            await wire.close()
 
     async def _run(self, request: node_pb2.OpenStream, wire: _Wire) -> meta.Status:
         if len(self._open) > STREAMS_MAX:
@@ -216,12 +214,29 @@ class Streams:
 
 
 class _Wire:
-    """One call in frames."""
+    """One call in frames.
+
+    One task reads the call from its first frame to its last: a read of grpc that is cancelled ends the whole call.
+    """
 
     def __init__(self, call: StreamCall) -> None:
         self._call = call
-        self.left = False
-        """The user is gone."""
+        self._frames: asyncio.Queue[Frame | None] = asyncio.Queue(FRAMES_MAX)
+        self._pump = asyncio.create_task(self._read_all())
+
+    async def _read_all(self) -> None:
+        try:
+            while isinstance(frame := await self._call.read(), Frame):
+                await self._frames.put(frame)
+        except grpc.aio.AioRpcError:
+            pass  # lost; for the reader that is the same as left
+        await self._frames.put(None)
+
+    async def close(self) -> None:
+        """Let go of the call."""
+        self._call.cancel()
+        self._pump.cancel()
+        await asyncio.gather(self._pump, return_exceptions=True)
 
     async def send(self, channel: node_pb2.StreamFrame.Channel, data: bytes, *, end: bool = False) -> None:
         """Send bytes, in pieces of a bounded size; waits while the other side does not read."""
@@ -232,11 +247,7 @@ class _Wire:
 
     async def read(self) -> Frame | None:
         """The next frame; None when the user has left."""
-        frame = await self._call.read()
-        if isinstance(frame, Frame):
-            return frame
-        self.left = True
-        return None
+        return await self._frames.get()
 
     async def until_left(self) -> None:
         """Return when the user has left."""

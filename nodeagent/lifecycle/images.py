@@ -128,6 +128,8 @@ def _failed(turn: Turn, container: core.Container, failure: Failure) -> None:
         pull = Backoff(INVALID_RETRY_MS, turn.now)
     else:
         message = failure.message
+        if failure.reason == "RegistryUnavailable":
+            message = f"image pull failed for {container.image} because the registry is unavailable: {message}"
         pull = doubled(memory.pull, turn.now, PULL_FIRST_MS, PULL_MAX_MS)
     turn.record("Warning", "Failed", f"Error: {failure.reason}", container.name)
     turn.note(container.name, waiting=failure.reason, message=message, pull=pull)

@@ -42,9 +42,7 @@ def pod(*containers: core.Container, **spec: Any) -> core.Pod:
 
 def deleted(spec: core.Pod, grace_s: int = 30) -> core.Pod:
     """The pod as the control plane has it once somebody has deleted it."""
-    metadata = replace(
-        spec.metadata, deletion_timestamp="2023-11-14T22:13:50Z", deletion_grace_period_seconds=grace_s
-    )
+    metadata = replace(spec.metadata, deletion_timestamp="2023-11-14T22:13:50Z", deletion_grace_period_seconds=grace_s)
     return replace(spec, metadata=metadata)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.memory import durable

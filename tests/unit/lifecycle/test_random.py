@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.memory import durable

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
-import pytest
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.containers import (
     CRASH_FIRST_MS,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.observation import Failure, Rejection, Verdict
 from nodeagent.runtime.values import Status
 from tests.unit.lifecycle.model import HOST_IP, IMAGE_ID, IP, Machine, container, instance, pod, sandbox
-
-from mizzen.api.types import core_v1 as core
 
 
 def fails(work: type[act.Operation], reason: str, message: str = "no") -> Callable[[act.Operation], Failure | None]:

@@ -1,0 +1,277 @@
+"""Agent and control plane over real gRPC with TLS: join, session, reports, streams, reconnection, renewal."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+
+from controlplane.server.streams import Channel, Piece
+from mizzen.api import kinds
+from mizzen.api.types import core_v1 as core
+from mizzen.api.types import meta_v1 as meta
+from nodeagent.drive.credentials import CredentialsStore
+from nodeagent.drive.join import JoinRefused, JoinUnreachable, join
+from tests.integration.agent.node import Machine
+from tests.integration.agent.plane import Plane, plane, pod, stored, until
+
+
+def ready(control: Plane, name: str = "web") -> bool:
+    """Whether a stored pod is Ready."""
+    found = control.pod(name)
+    return found is not None and any(c.type == "Ready" and c.status == "True" for c in found.status.conditions)
+
+
+def node_ready(control: Plane) -> bool:
+    """Whether the stored node is Ready."""
+    node = control.node()
+    return node is not None and any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+
+
+def pods_of(control: Plane) -> list[str]:
+    """The names of the stored pods."""
+    return [found.metadata.name for found in control.registry.view.list(kinds.POD)]
+
+
+async def test_a_node_joins_runs_a_pod_and_lets_it_go(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        joined = await join(control.server, await control.token(), "n1")
+        machine = Machine(tmp_path)
+        async with machine.agent(joined):
+            await until(lambda: control.node() is not None)
+            assert not node_ready(control), "no addresses for pods yet"
+            await control.give_addresses()
+            await until(lambda: node_ready(control))
+            await control.create(pod())
+            await until(lambda: ready(control))
+            found = control.pod()
+            assert found is not None
+            assert (found.status.phase, found.status.pod_ip) == ("Running", "10.1.0.1")
+            await until(lambda: len(control.registry.view.list(kinds.EVENT)) >= 3)
+            await control.change(kinds.POD, "default", "web", _deleted)
+            await until(lambda: pods_of(control) == [])
+            assert machine.network.attached == {}
+
+
+def _deleted(have: core.Pod) -> core.Pod:
+    stamp = "2023-11-14T22:13:50Z"
+    metadata = msgspec.structs.replace(have.metadata, deletion_timestamp=stamp, deletion_grace_period_seconds=2)
+    return msgspec.structs.replace(have, metadata=metadata)
+
+
+async def test_the_node_tells_what_it_is(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        joined = await join(control.server, await control.token(), "n1")
+        async with Machine(tmp_path).agent(joined) as agent:
+            await control.give_addresses()
+            await until(lambda: node_ready(control))
+            node = control.node()
+            assert node is not None
+            status = node.status
+            assert (status.capacity["cpu"], status.allocatable["cpu"], status.capacity["pods"]) == ("4", "3900m", "110")
+            assert status.node_info.container_runtime_version == "fake://1"
+            assert status.node_info.kubelet_version.startswith("v1.36")
+            assert {a.type: a.address for a in status.addresses} == {"InternalIP": "192.0.2.1", "Hostname": "n1"}
+            assert node.metadata.labels["kubernetes.io/hostname"] == "n1"
+            async with aiohttp.ClientSession() as session:
+                page = await (await session.get(f"http://127.0.0.1:{agent.page.port}/metrics")).text()
+                health = await session.get(f"http://127.0.0.1:{agent.page.port}/healthz")
+                assert (health.status, await health.text()) == (200, "ok")
+            for name in ("kubelet_running_pods", "kubelet_pleg_relist_duration_seconds_count", "kubelet_node_name"):
+                assert name in page
+
+
+async def test_the_control_plane_away_and_back(tmp_path: Path) -> None:
+    async with stored() as registry:
+        async with plane(tmp_path, registry) as control:
+            ports = {"grpc_port": control.grpc_port, "https_port": control.https_port}
+            joined = await join(control.server, await control.token(), "n1")
+            machine = Machine(tmp_path)
+            agent_context = machine.agent(joined)
+            agent = await agent_context.__aenter__()
+            await control.give_addresses()
+            await control.create(pod())
+            await until(lambda: ready(control))
+        try:
+            await until(lambda: not agent.session.connected)
+            (state,) = (await machine.runtime.list()).containers
+            await machine.runtime.kill_container(state.id)
+            async with plane(tmp_path, registry, **ports) as control:
+                await until(lambda: agent.session.connected)
+
+                def restarted() -> bool:
+                    found = control.pod()
+                    return found is not None and found.status.container_statuses[0].restart_count == 1
+
+                await until(restarted)
+                await control.create(pod("second"))
+                await until(lambda: ready(control, "second"))
+                assert len((await machine.runtime.list()).containers) == 3, "old instance, new instance, second pod"
+        finally:
+            await agent_context.__aexit__(None, None, None)
+
+
+async def test_a_new_agent_resumes(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        joined = await join(control.server, await control.token(), "n1")
+        machine = Machine(tmp_path)
+        async with machine.agent(joined):
+            await control.give_addresses()
+            await control.create(pod())
+            await until(lambda: ready(control))
+        before = [state.id for state in (await machine.runtime.list()).containers]
+        await control.create(pod("second"))
+        async with machine.agent(joined):
+            await until(lambda: ready(control, "second"))
+            states = (await machine.runtime.list()).containers
+            assert [state.id for state in states if state.pod.name == "web"] == before
+            found = control.pod()
+            assert found is not None
+            assert found.status.container_statuses[0].restart_count == 0
+
+
+async def test_two_agents_with_one_name_do_not_both_stay(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        joined = await join(control.server, await control.token(), "n1")
+        (tmp_path / "other").mkdir()
+        async with Machine(tmp_path).agent(joined) as first:
+            await until(lambda: first.session.connected)
+            async with Machine(tmp_path / "other").agent(joined) as second:
+                await until(lambda: second.session.connected)
+                await until(lambda: not first.session.connected)
+
+
+# --------------------------------------------------------------------------------------------------------- streams
+
+
+async def everything(session: object) -> tuple[bytes, bytes, meta.Status]:
+    """All output of a stream and how it ended."""
+    out, err = bytearray(), bytearray()
+    async for piece in session.pieces():  # type: ignore[attr-defined]
+        if piece.channel is Channel.STDOUT:
+            out += piece.data
+        elif piece.channel is Channel.STDERR:
+            err += piece.data
+        elif piece.channel is Channel.STATUS:
+            return bytes(out), bytes(err), msgspec.json.decode(piece.data, type=meta.Status)
+    raise AssertionError("the stream was lost")
+
+
+async def test_streams(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        joined = await join(control.server, await control.token(), "n1")
+        async with Machine(tmp_path).agent(joined):
+            await control.give_addresses()
+            await control.create(pod(command=("sh", "-c", "echo hello; echo oh >&2; sleep 100000")))
+            await until(lambda: ready(control))
+            found = control.pod()
+            assert found is not None
+            await _logs(control, found)
+            await _exec(control, found)
+            await _forward(control, found)
+
+
+async def _logs(control: Plane, found: core.Pod) -> None:
+    streams = control.gateway.streams
+    out, err, status = await everything(await streams.open_log(found, core.PodLogOptions()))
+    assert (out, err, status.status) == (b"hello\n", b"oh\n", "Success")
+    out, _, status = await everything(await streams.open_log(found, core.PodLogOptions(limit_bytes=3)))
+    assert (out, status.status) == (b"hel", "Success")
+    following = await streams.open_log(found, core.PodLogOptions(follow=True))
+    assert (await anext(following.pieces())).data
+    await following.close()
+    _, _, status = await everything(await streams.open_log(found, core.PodLogOptions(previous=True)))
+    assert (status.code, status.message) == (400, 'previous terminated container "app" in pod "web" not found')
+    _, _, status = await everything(await streams.open_log(found, core.PodLogOptions(container="nope")))
+    assert (status.code, status.message) == (400, "container nope is not valid for pod web")
+
+
+async def _exec(control: Plane, found: core.Pod) -> None:
+    streams = control.gateway.streams
+    session = await streams.open_exec(found, core.PodExecOptions(command=("cat",), stdin=True, stdout=True))
+    await session.send(Piece(Channel.STDIN, b"some text"))
+    await session.send(Piece(Channel.STDIN, b"", end=True))
+    out, _, status = await everything(session)
+    assert (out, status.status) == (b"some text", "Success")
+    session = await streams.open_exec(found, core.PodExecOptions(command=("sh", "-c", "exit 7"), stdout=True))
+    _, _, status = await everything(session)
+    assert (status.status, status.reason) == ("Failure", "NonZeroExitCode")
+    assert status.details is not None
+    assert status.details.causes[0].message == "7"
+    session = await streams.open_attach(found, core.PodAttachOptions(stdout=True))
+    await session.close()
+
+
+async def _forward(control: Plane, found: core.Pod) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.read()).upper())
+        writer.close()
+
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await control.create(pod("onhost", host_network=True))
+    await until(lambda: ready(control, "onhost"))
+    onhost = control.pod("onhost")
+    assert onhost is not None
+    async with server:
+        session = await control.gateway.streams.open_port(onhost, core.PodPortForwardOptions(ports=(port,)))
+        await session.send(Piece(Channel.STDIN, b"knock"))
+        await session.send(Piece(Channel.STDIN, b"", end=True))
+        out, _, status = await everything(session)
+        assert (out, status.status) == (b"KNOCK", "Success")
+    session = await control.gateway.streams.open_port(onhost, core.PodPortForwardOptions(ports=(port,)))
+    _, _, status = await everything(session)
+    assert (status.code, "cannot reach port" in status.message) == (500, True)
+
+
+# --------------------------------------------------------------------------------------------------------- joining
+
+
+async def test_joining_says_what_is_wrong(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        good = await control.token()
+        parts = good.split(".")
+        wrong_hash = ".".join((parts[0], "0" * 64, *parts[2:]))
+        unknown = ".".join((*parts[:3], "wrong"))
+        for token, server, words in (
+            ("nonsense", control.server, "must look like mz1"),
+            (wrong_hash, control.server, "is not the one that the token names"),
+            (unknown, control.server, "is not known to this cluster"),
+            (await control.token(lives_s=-10), control.server, "expired at"),
+            (good, "nowhere", "must be the address and port"),
+        ):
+            with pytest.raises(JoinRefused, match=words):
+                await join(server, token, "n1")
+        with pytest.raises(JoinRefused, match="node name"):
+            await join(control.server, good, "not_a_name")
+        with pytest.raises(JoinUnreachable, match="can not be reached"):
+            await join("127.0.0.1:1", good, "n1")
+
+
+async def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        joined = await join(control.server, await control.token(), "n1")
+        async with Machine(tmp_path).agent(joined) as agent:
+            await until(lambda: agent.session.connected)
+            with pytest.raises(JoinRefused, match="a node of this name is connected"):
+                await join(control.server, await control.token(), "n1")
+
+
+async def test_a_certificate_is_renewed_and_used(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        joined = await join(control.server, await control.token(), "n1")
+        store = CredentialsStore(tmp_path)
+        store.save(joined)
+        assert store.load() == joined
+        async with Machine(tmp_path).agent(joined) as agent:
+            await until(lambda: agent.session.connected)
+            await agent._renewer._renew()
+            renewed = agent._renewer.credentials
+            assert renewed.certificate.serial_number != joined.certificate.serial_number
+            assert store.load() == renewed
+            assert (tmp_path / "pki" / "node.pem").stat().st_mode & 0o777 == 0o600
+            await until(lambda: not agent.session.connected)
+            await until(lambda: agent.session.connected)
