@@ -9,10 +9,12 @@ etcd 3.4 may send an event twice after a reconnect; whatever is not newer than w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any
 
+import msgspec
 from aetcd.rpc import kv_pb2, rpc_pb2
 
 from controlplane.store.crypt import Sealer
@@ -22,7 +24,6 @@ from controlplane.store.txn import record
 from controlplane.store.values import ROOT, Compacted, EventType, Refused, WatchBatch, WatchEvent, end_of
 from controlplane.store.versions import (
     LAST_POSITION,
-    Stored,
     first_safe,
     unpack,
     version_at,
@@ -30,17 +31,16 @@ from controlplane.store.versions import (
 )
 
 _DELETE = kv_pb2.Event.EventType.DELETE
-_GONE = Stored(b"", 0, b"")
 _PAUSE_S = 0.02
 _PAUSE_MAX_S = 1.0
 
 
-class Change(NamedTuple):
-    """One event with its version; `stored` is empty for a delete."""
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One event with its version and, for a put, the value as it was given to the store."""
 
     version: int
     event: Any
-    stored: Stored
+    value: bytes
 
 
 class Progress:
@@ -56,29 +56,30 @@ class Progress:
 def read_changes(events: Iterable[Any]) -> list[Change]:
     """Return the changes of complete revisions in order of version."""
     changes: list[Change] = []
-    revision = 0
-    delete_at = LAST_POSITION
-    deletes = False
-    for event in reversed(list(events)):
-        item = event.kv
-        if item.mod_revision != revision:
-            revision = item.mod_revision
-            delete_at = LAST_POSITION
+    deletes: list[Any] = []
+    for event in events:
         if event.type == _DELETE:
-            deletes = True
-            changes.append(Change(version_at(revision, max(delete_at, 0)), event, _GONE))
-            delete_at -= 1
+            deletes.append(event)
         else:
-            stored = unpack(item.value)
-            changes.append(Change(version_at(revision, stored.position), event, stored))
-    changes.reverse()
+            item = event.kv
+            value, position = unpack(item.value)
+            changes.append(Change(version_at(item.mod_revision, position), event, value))
     if deletes:  # they were carried out among the puts, but are numbered after them
+        changes += _number_deletes(deletes)
         changes.sort(key=_version)
     return changes
 
 
-def _version(change: Change) -> int:
-    return change.version
+def _number_deletes(deletes: list[Any]) -> Iterator[Change]:
+    """Number the deletes of each revision back from the last position."""
+    revision = position = 0
+    for event in reversed(deletes):
+        position = position - 1 if event.kv.mod_revision == revision else LAST_POSITION
+        revision = event.kv.mod_revision
+        yield Change(version_at(revision, max(position, 0)), event, b"")
+
+
+_version = attrgetter("version")
 
 
 async def raw_changes(
@@ -130,16 +131,17 @@ async def follow(
 
 def _events(changes: list[Change], prefix: str, sealer: Sealer | None) -> tuple[WatchEvent, ...]:
     events: list[WatchEvent] = []
-    for version, event, stored in changes:
+    for change in changes:
+        event = change.event
         key = event.kv.key.decode()
         if not key.startswith(prefix):
             continue
         before = record(event.prev_kv, sealer) if event.HasField("prev_kv") else None
         if event.type == _DELETE:
-            events.append(WatchEvent(EventType.DELETE, key, b"", version, before))
+            events.append(WatchEvent(EventType.DELETE, key, b"", change.version, before))
         else:
-            value = stored.value if sealer is None else sealer.open(key, stored.value)
-            events.append(WatchEvent(EventType.PUT, key, value, version, before))
+            value = change.value if sealer is None else sealer.open(key, change.value)
+            events.append(WatchEvent(EventType.PUT, key, value, change.version, before))
     return tuple(events)
 
 

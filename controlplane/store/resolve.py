@@ -19,7 +19,7 @@ from controlplane.store.changes import Change, raw_changes
 from controlplane.store.etcd_client import ATTEMPT_S, EtcdClient, NoAnswer
 from controlplane.store.txn import Pending
 from controlplane.store.values import Committed, Compacted, Op, Put, Remove, Require, Unavailable, UnknownOutcome
-from controlplane.store.versions import expected_revision, first_safe, revision_of
+from controlplane.store.versions import expected_revision, first_safe, mark_of, revision_of
 
 _PAUSE_S = 0.05
 
@@ -72,9 +72,8 @@ async def _search(client: EtcdClient, pending: Pending, witness: Op) -> Committe
 
 def _ours(change: Change, witness: Op, mark: bytes) -> bool:
     if type(witness) is Put:
-        return change.stored.mark == mark
-    removed = change.event.prev_kv.mod_revision
-    return not change.stored.mark and bool(removed == expected_revision(witness.expect))
+        return mark_of(change.event.kv.value) == mark
+    return not change.event.kv.value and bool(change.event.prev_kv.mod_revision == expected_revision(witness.expect))
 
 
 def _versions(pending: Pending, changes: list[Change], change: Change) -> Committed:

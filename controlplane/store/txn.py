@@ -86,7 +86,7 @@ def outcomes(group: Sequence[Pending], answer: Any, sealer: Sealer | None) -> li
 def record(item: Any, sealer: Sealer | None) -> Record:
     """Return the record of an etcd key-value. Raises `Refused` when it cannot be decrypted."""
     key = item.key.decode()
-    value, position, _ = unpack(item.value)
+    value, position = unpack(item.value)
     if sealer is not None:
         value = sealer.open(key, value)
     return Record(key, value, version_at(item.mod_revision, position))

@@ -2,8 +2,8 @@
 
 etcd gives one revision to a whole transaction, so each change needs its place in it:
 
-- A *put* keeps its position with its value, in a last line ``@<position> <mark>``. Positions are given from 0 upwards
-  when the transaction is built, whether or not the put will happen, so gaps are normal.
+- A *put* keeps its position with its value, in a last line such as ``@005 1f2e3d4c.a7``: position and *mark*. Positions
+  are given from 0 upwards when the transaction is built, whether or not the put will happen, so gaps are normal.
 - A *delete* leaves nothing to keep a position in. The deletes that happened are numbered from 127 downwards, beginning
   with the last one of the transaction. The writer knows them from the outcomes, a watcher from the events, which etcd
   delivers in the order of execution and never splits over a revision without saying so.
@@ -18,20 +18,13 @@ transaction by hand makes deletes share position 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from controlplane.store.values import POSITIONS, Op, Put, Remove
 
 LAST_POSITION = POSITIONS - 1
 """Where the numbering of deletes begins."""
 
-
-class Stored(NamedTuple):
-    """A value as it lies in etcd, taken apart. `mark` is empty for a value that was put there by hand."""
-
-    value: bytes
-    position: int
-    mark: bytes
+_POSITIONS = {b"%03d " % position: position for position in range(POSITIONS)}
 
 
 def version_at(revision: int, position: int) -> int:
@@ -54,17 +47,20 @@ def expected_revision(expect: int) -> int:
 
 def pack(value: bytes, position: int, mark: bytes) -> bytes:
     """Return `value` as it is stored."""
-    return b"%b\n@%d %b" % (value, position, mark)
+    return b"%b\n@%03d %b" % (value, position, mark)
 
 
-def unpack(stored: bytes) -> Stored:
-    """Take a stored value apart."""
+def unpack(stored: bytes) -> tuple[bytes, int]:
+    """Return the value and the position of what lies in etcd."""
     cut = stored.rfind(b"\n@")
-    if cut >= 0:
-        position, _, mark = stored[cut + 2 :].partition(b" ")
-        if mark and position.isdigit() and int(position) < POSITIONS:
-            return Stored(stored[:cut], int(position), mark)
-    return Stored(stored, 0, b"")
+    position = _POSITIONS.get(stored[cut + 2 : cut + 6]) if cut >= 0 else None
+    return (stored, 0) if position is None else (stored[:cut], position)
+
+
+def mark_of(stored: bytes) -> bytes:
+    """Return the mark of what lies in etcd, empty for what was put there by hand."""
+    value, _ = unpack(stored)
+    return stored[len(value) + 6 :]
 
 
 def watch_start(seen: int) -> int:

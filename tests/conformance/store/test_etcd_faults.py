@@ -13,6 +13,7 @@ from controlplane.store.etcd import EtcdStore
 from controlplane.store.etcd_client import EtcdClient
 from controlplane.store.keys import object_key
 from controlplane.store.port import (
+    Closed,
     Committed,
     Conflict,
     Op,
@@ -120,6 +121,27 @@ async def test_silence_beyond_the_deadline_is_an_unknown_outcome(real_etcd: Real
     assert isinstance(await store.commit((Put(space + "b", b"x", 0),)), Committed)
 
 
+async def test_closing_leaves_nobody_waiting(real_etcd: RealEtcd, space: str) -> None:
+    store = await real_etcd.open()
+    watch = store.watch(space, await store.current())
+    real_etcd.proxy.hold()
+    waiting = [
+        asyncio.ensure_future(call)
+        for call in (
+            *(store.commit((Put(f"{space}{n}", b"x", 0),)) for n in range(300)),
+            store.get(space + "a"),
+            anext(watch),
+        )
+    ]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await store.close()
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} <= {Closed, UnknownOutcome}
+    assert [type(outcome) for outcome in outcomes[-2:]] == [Closed, Closed]
+    await watch.aclose()
+
+
 async def test_an_etcd_that_is_away_took_nothing(own_member: EtcdMember) -> None:
     store = await EtcdStore.open([own_member.endpoint])
     own_member.kill()
@@ -171,14 +193,16 @@ async def test_a_killed_etcd_loses_nothing_that_was_acknowledged(own_member: Etc
 
 
 async def leader_of(cluster: list[EtcdMember]) -> EtcdMember:
-    """Return the member that leads."""
+    """Wait until all members answer and return the one that leads."""
+    leaders: list[EtcdMember] = []
     for member in cluster:
         client = EtcdClient([member.endpoint])
+        await client.range(pb.RangeRequest(key=b"/mizzen/a"), 30)
         status = await client.status(10)
         await client.close()
         if status.leader == status.header.member_id:
-            return member
-    raise AssertionError("no member leads")
+            leaders.append(member)
+    return leaders[0]
 
 
 async def test_a_change_of_leader_loses_nothing_that_was_acknowledged(cluster: list[EtcdMember], space: str) -> None:
@@ -188,10 +212,14 @@ async def test_a_change_of_leader_loses_nothing_that_was_acknowledged(cluster: l
 
 
 async def test_a_silent_member_is_left_for_another(cluster: list[EtcdMember], space: str) -> None:
-    store = await EtcdStore.open([member.endpoint for member in cluster], deadline_s=30)
-    cluster[0].stop()
-    outcome = await store.commit((Put(space + "a", b"x", 0),))
-    assert isinstance(outcome, Committed)
+    await leader_of(cluster)
+    store = await EtcdStore.open([member.endpoint for member in cluster])  # all answer, so it stays with the first
+    async with collecting(store, space, await store.current()) as collector:
+        await create(store, space + "a")
+        await collector.received(1)
+        cluster[0].stop()
+        (version,) = await create(store, space + "b")
+        await collector.reached(version)  # the watch noticed the silence by itself
     cluster[0].resume()
     await store.close()
 

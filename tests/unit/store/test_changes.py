@@ -47,4 +47,4 @@ def test_a_value_written_by_hand_is_at_position_zero() -> None:
     event = kv_pb2.Event(kv=kv_pb2.KeyValue(key=b"/mizzen/h", value=b"{}\n", mod_revision=9))
     (change,) = read_changes([event])
     assert change.version == version_at(9, 0)
-    assert change.stored.value == b"{}\n"
+    assert change.value == b"{}\n"

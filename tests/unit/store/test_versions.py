@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from controlplane.store.values import Op, Put, Remove, Require
 from controlplane.store.versions import (
-    Stored,
     expected_revision,
     first_safe,
+    mark_of,
     number,
     pack,
     revision_of,
@@ -22,12 +22,17 @@ from controlplane.store.versions import (
 
 @given(st.binary(), st.integers(0, 127))
 def test_a_value_comes_back_with_its_position_and_mark(value: bytes, position: int) -> None:
-    assert unpack(pack(value, position, b"1f2e.a7")) == Stored(value, position, b"1f2e.a7")
+    stored = pack(value, position, b"1f2e.a7")
+    assert unpack(stored) == (value, position)
+    assert mark_of(stored) == b"1f2e.a7"
 
 
-@pytest.mark.parametrize("value", [b"", b"{}", b"{}\n", b"{}\n@", b"{}\n@5", b"{}\n@x y", b"{}\n@128 a.1", b"a\n@-1 b"])
+@pytest.mark.parametrize(
+    "value", [b"", b"{}", b"{}\n", b"{}\n@", b"{}\n@5", b"{}\n@5 x", b"{}\n@128 a.1", b"a\n@-01 b"]
+)
 def test_a_value_written_by_hand_is_left_alone(value: bytes) -> None:
-    assert unpack(value) == Stored(value, 0, b"")
+    assert unpack(value) == (value, 0)
+    assert mark_of(value) == b""
 
 
 def test_versions_are_revisions_with_positions() -> None:
