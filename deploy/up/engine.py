@@ -19,8 +19,8 @@ from deploy.up.state import Run, UpError, uninterrupted
 
 NAME = "dockerd"
 SYSTEM_SOCKET = Path(DOCKER_SOCKET)
-ENGINE_KEY = Path("/etc/docker/key.json")
-"""Docker writes an identity here at its first start, wherever its data lies."""
+FIXED_PLACES = ("/etc/docker/key.json", "/run/docker", "/run/containerd")
+"""Where Docker leaves things whatever its data folder is; those that it made for us are removed with it."""
 START_TIMEOUT_S = 60
 OUR_LABEL = "mizzen.dev/type"
 """On every container that the node agent makes."""
@@ -69,11 +69,10 @@ def stop(run: Run) -> None:
         group = Cgroup(_group_name(run))
         group.kill()
         group.remove()
-        _unmount_below(run.data("docker"), run.sockets)
-        shutil.rmtree(run.data("docker"))
-        if run.state.engine_key_made:
-            ENGINE_KEY.unlink(missing_ok=True)
-    shutil.rmtree(run.sockets, ignore_errors=True)
+        places = [run.data("docker"), run.sockets, *map(Path, run.state.made_by_engine)]
+        _unmount_below(*places)
+        for place in places:
+            place.unlink(missing_ok=True) if place.is_file() else shutil.rmtree(place, ignore_errors=True)
 
 
 def _configured_socket() -> Path:
@@ -112,7 +111,8 @@ def _start_our_own(run: Run) -> str:
         "--iptables=false",
         "--ip-forward=false",
     ]
-    run.state.engine_key_made = run.state.engine_key_made or not ENGINE_KEY.exists()
+    absent = [place for place in FIXED_PLACES if not Path(place).exists()]
+    run.state.made_by_engine = sorted({*run.state.made_by_engine, *absent})
     with uninterrupted():
         run.state.processes[NAME] = spawn(command, run.log(NAME))
         run.save()

@@ -29,7 +29,7 @@ class UpState(msgspec.Struct):
     processes: dict[str, Process] = {}
     docker_socket: str = ""
     docker_unit_started: bool = False
-    engine_key_made: bool = False
+    made_by_engine: list[str] = []
     ip_forward_before: str = ""
 
 
