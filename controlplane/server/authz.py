@@ -13,11 +13,15 @@ _OPEN = ("/healthz", "/livez", "/readyz", "/version")
 """Anybody may see that and what the server is."""
 _DISCOVERY = ("/api", "/apis", "/openapi")
 """Whoever is known may ask what there is."""
+_MEASURES = ("/metrics",)
+_MONITORING = "system:monitoring"
 
 
 def check_path(user: UserInfo, method: str, path: str) -> None:
     """Raise Forbidden unless the user may use a path that names no object."""
     if MASTERS in user.groups or _within(path, _OPEN):
+        return
+    if _MONITORING in user.groups and _within(path, _MEASURES):
         return
     if AUTHENTICATED in user.groups and (path == "/" or _within(path, _DISCOVERY)):
         return

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.fixtures.api_server import ApiServer
+from controlplane.server import rest_api
+from controlplane.store.memory import MemoryBackend, MemoryStore
+from tests.fixtures.api_server import ApiServer, api_server
 from tests.integration.rest.conftest import Client, tls_of
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -356,6 +359,49 @@ async def test_who_may_do_what(client: Client, server: ApiServer) -> None:
     assert refused == 403
     assert 'nodes \\"n1\\" is forbidden: User \\"system:node:n1\\" cannot get resource' in text
     assert "at the cluster scope" in text
+
+
+async def test_acting_as_somebody_else_is_refused(client: Client) -> None:
+    code, answer = await client.ask("GET", PODS, headers={"Impersonate-User": "nobody"})
+    assert (code, answer["reason"]) == (400, "BadRequest")
+
+
+async def test_a_scraper_may_read_the_metrics_and_nothing_else(server: ApiServer) -> None:
+    certificate = server.certificate_for("prometheus", ("system:monitoring",))
+    connector = aiohttp.TCPConnector(ssl=tls_of(server, *certificate))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        for path, code in (("/metrics", 200), (PODS, 403)):
+            async with session.get(server.url + path) as answer:
+                assert answer.status == code
+
+
+async def test_too_many_requests_are_turned_away(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest_api, "IN_FLIGHT_MAX", 0)
+    async with client.session.get(f"{client.server.url}{PODS}") as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        assert (await answer.json())["reason"] == "TooManyRequests"
+
+
+async def test_a_store_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = MemoryBackend()
+    store = MemoryStore(backend)
+    async with api_server(tmp_path, store=store) as server:
+        tls = tls_of(server, server.client_certificate, server.client_key)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+            client = Client(server, session)
+            assert (await client.ask("GET", "/readyz?verbose"))[1].splitlines()[1] == "[+]etcd ok"
+            backend.freeze()
+            code, text = await client.ask("GET", "/readyz")
+            assert (code, "[-]etcd failed" in text) == (500, True)
+            assert (await client.ask("GET", "/livez"))[0] == 200
+            assert (await client.ask("GET", f"{PODS}?resourceVersion=0"))[0] == 200, "what is known can be read"
+            with monkeypatch.context() as short:
+                short.setattr(rest_api, "REQUEST_S", 0.05)
+                code, answer = await client.ask("GET", PODS)
+                assert (code, answer["reason"]) == (504, "Timeout")
+            backend.thaw()
+            assert (await client.ask("GET", PODS))[0] == 200
+    await store.close()
 
 
 async def test_discovery_is_not_sent_twice(client: Client) -> None:
