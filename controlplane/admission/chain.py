@@ -49,6 +49,8 @@ def _update(request: Request, old: Any, view: View, settings: Settings) -> Admit
     obj = defaults.apply(metadata.for_update(request, old))
     if request.kind is kinds.SERVICE:
         obj = services.carry_over(obj, old)
+    elif request.kind is kinds.POD:
+        obj = pods.keep(obj, old)
     obj = strategy.prepare_update(request, obj, old)
     if obj == old:
         return Admitted(old)

@@ -31,6 +31,18 @@ def complete(request: Request, pod: core.Pod) -> core.Pod:
     return replace(pod, spec=spec)
 
 
+def keep(pod: core.Pod, old: core.Pod) -> core.Pod:
+    """The changed pod with what new pods get, where the change leaves it out."""
+    before = old.spec
+    spec = replace(
+        pod.spec,
+        priority=before.priority if pod.spec.priority is None else pod.spec.priority,
+        preemption_policy=pod.spec.preemption_policy or before.preemption_policy,
+        tolerations=_tolerations(pod.spec.tolerations),
+    )
+    return replace(pod, spec=spec)
+
+
 def _priority(request: Request, pod: core.Pod) -> int:
     name, given = pod.spec.priority_class_name, pod.spec.priority
     if name not in _PRIORITIES:

@@ -64,6 +64,12 @@ def test_tolerations_that_are_given_are_not_repeated(given: core.Toleration, key
     assert [key for key, _, _ in _keys(_made(_pod(tolerations=(given,))))] == keys
 
 
+def test_an_update_keeps_what_it_leaves_out() -> None:
+    old = CLUSTER.create(_pod(), "shop").object
+    bare = replace(old, spec=replace(old.spec, priority=None, preemption_policy=None, tolerations=()))
+    assert CLUSTER.update(bare, old).object == old
+
+
 def test_binding_is_once_and_for_all() -> None:
     pod = _made(_pod())
     bound = bind(pod, "n1", NOW_MS, uid=pod.metadata.uid)
