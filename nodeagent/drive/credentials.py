@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mizzen.engine.values import Instant
 from nodeagent.drive.checkpoint import write_file
+
+# The library for certificates takes 8 MB of memory, and an agent that has joined needs it once in months: it is
+# imported where it is used.
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 NODE_PREFIX = "system:node:"
 NODES_GROUP = "system:nodes"
@@ -43,26 +44,21 @@ class Credentials:
     certificate_pem: bytes
     ca_pem: bytes
 
-    @property
-    def certificate(self) -> x509.Certificate:
-        """The node's certificate."""
-        return x509.load_pem_x509_certificate(self.certificate_pem)
-
-    def expires_ms(self) -> Instant:
-        """When the certificate runs out."""
-        return _ms(self.certificate.not_valid_after_utc)
+    valid_from_ms: Instant
+    valid_until_ms: Instant
+    """The certificate's own dates."""
 
     def renew_at_ms(self) -> Instant:
         """When it is time for a new certificate."""
-        certificate = self.certificate
-        start, end = _ms(certificate.not_valid_before_utc), _ms(certificate.not_valid_after_utc)
-        return start + int((end - start) * RENEW_AT)
+        return self.valid_from_ms + int((self.valid_until_ms - self.valid_from_ms) * RENEW_AT)
 
 
 class _Place(msgspec.Struct, frozen=True):
     node: str
     server: str
     endpoint: str
+    valid_from_ms: Instant
+    valid_until_ms: Instant
 
 
 class CredentialsStore:
@@ -85,24 +81,36 @@ class CredentialsStore:
         key, marker, rest = pair.partition(b"-----END PRIVATE KEY-----\n")
         if not marker:
             raise CredentialsError(f"{self._folder / 'node.pem'}: no key in it; remove the folder and join again")
-        return Credentials(place.node, place.server, place.endpoint, key + marker, rest, ca)
+        return Credentials(
+            place.node, place.server, place.endpoint, key + marker, rest, ca, place.valid_from_ms, place.valid_until_ms
+        )
 
     def save(self, credentials: Credentials) -> None:
         """Keep an identity. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_file(self._folder / "ca.crt", credentials.ca_pem, 0o644)
         write_file(self._folder / "node.pem", credentials.key_pem + credentials.certificate_pem)
-        place = _Place(credentials.node, credentials.server, credentials.endpoint)
+        place = _Place(
+            credentials.node,
+            credentials.server,
+            credentials.endpoint,
+            credentials.valid_from_ms,
+            credentials.valid_until_ms,
+        )
         write_file(self._folder / "cluster.json", msgspec.json.encode(place))
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
     """A fresh private key."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """A key in PEM."""
+    from cryptography.hazmat.primitives import serialization
+
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -110,6 +118,10 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def signing_request(node: str, key: ec.EllipticCurvePrivateKey) -> bytes:
     """A certificate signing request in PEM for a node of this name."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.x509.oid import NameOID
+
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, NODES_GROUP),
@@ -122,9 +134,16 @@ def signing_request(node: str, key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def ca_hash(ca_pem: bytes) -> str:
     """SHA-256 over a certificate's DER, in hex: what a join token carries. Raises ValueError."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
     certificate = x509.load_pem_x509_certificate(ca_pem)
     return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
-def _ms(moment: datetime) -> Instant:
-    return int(moment.astimezone(UTC).timestamp() * 1000)
+def validity(certificate_pem: bytes) -> tuple[Instant, Instant]:
+    """From when until when a certificate is valid. Raises ValueError for what is none."""
+    from cryptography import x509
+
+    found = x509.load_pem_x509_certificate(certificate_pem)
+    return int(found.not_valid_before_utc.timestamp() * 1000), int(found.not_valid_after_utc.timestamp() * 1000)

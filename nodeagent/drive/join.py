@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from mizzen.api.types import meta_v1 as meta
-from nodeagent.drive.credentials import Credentials, ca_hash, key_pem, new_key, signing_request
+from nodeagent.drive.credentials import Credentials, ca_hash, key_pem, new_key, signing_request, validity
 
 PREFIX = "mz1"
 CA_PATH = "/mizzen.dev/v1/ca"
@@ -68,6 +68,10 @@ async def join(server: str, text: str, node: str) -> Credentials:
     ca = await _authority(base, token)
     key = new_key()
     answer = await _certificate(base, token, ca, node, signing_request(node, key))
+    try:
+        valid_from_ms, valid_until_ms = validity(answer.certificate.encode())
+    except ValueError as error:
+        raise JoinUnreachable(f"{base}{JOIN_PATH} did not answer with a certificate") from error
     _LOG.info("joined", node=node, server=server)
     return Credentials(
         node=node,
@@ -76,6 +80,8 @@ async def join(server: str, text: str, node: str) -> Credentials:
         key_pem=key_pem(key),
         certificate_pem=answer.certificate.encode(),
         ca_pem=answer.ca.encode(),
+        valid_from_ms=valid_from_ms,
+        valid_until_ms=valid_until_ms,
     )
 
 

@@ -9,11 +9,11 @@ from random import Random
 
 import grpc
 import structlog
-from cryptography import x509
 
+from mizzen.api import times
 from mizzen.engine.values import Clock
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
-from nodeagent.drive.credentials import Credentials, CredentialsStore, key_pem, new_key, signing_request
+from nodeagent.drive.credentials import Credentials, CredentialsStore, key_pem, new_key, signing_request, validity
 from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.session import OPTIONS, Stub
 
@@ -47,7 +47,7 @@ class Renewer:
     async def run(self) -> None:
         """Renew in time, until cancelled."""
         while True:
-            self._metrics.certificate_ttl_s.set((self.credentials.expires_ms() - self._clock.now()) / 1000)
+            self._metrics.certificate_ttl_s.set((self.credentials.valid_until_ms - self._clock.now()) / 1000)
             wait_s = (self.credentials.renew_at_ms() - self._clock.now()) / 1000
             if wait_s > 0:
                 await asyncio.sleep(min(wait_s, CHECK_EVERY_S))
@@ -69,10 +69,15 @@ class Renewer:
             stub: Stub = node_pb2_grpc.NodeControlStub(channel)  # type: ignore[no-untyped-call]  # generated
             request = node_pb2.RenewRequest(csr_pem=signing_request(old.node, key))
             answer = await stub.Renew(request, timeout=CALL_DEADLINE_S)
-        x509.load_pem_x509_certificate(answer.certificate_pem)  # never replace a certificate by something else
+        valid_from_ms, valid_until_ms = validity(answer.certificate_pem)
         self.credentials = replace(
-            old, key_pem=key_pem(key), certificate_pem=answer.certificate_pem, ca_pem=answer.ca_pem or old.ca_pem
+            old,
+            key_pem=key_pem(key),
+            certificate_pem=answer.certificate_pem,
+            ca_pem=answer.ca_pem or old.ca_pem,
+            valid_from_ms=valid_from_ms,
+            valid_until_ms=valid_until_ms,
         )
         await asyncio.to_thread(self._store.save, self.credentials)
-        _LOG.info("certificate_renewed", expires_ms=self.credentials.expires_ms())
+        _LOG.info("certificate_renewed", until=times.render(valid_until_ms))
         self._renewed()

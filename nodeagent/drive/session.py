@@ -20,6 +20,7 @@ import grpc
 import msgspec
 import structlog
 
+from mizzen.api import times
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock, Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
@@ -346,7 +347,7 @@ def _lost(error: grpc.aio.AioRpcError, credentials: Credentials) -> SessionLost:
     if code is grpc.StatusCode.UNAVAILABLE and "ertificate" in details + str(error.debug_error_string()):
         return SessionLost(
             f"{credentials.endpoint}: TLS failed ({details}); the certificate of node {credentials.node} is valid "
-            f"until {credentials.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; if it has run out, or the "
+            f"until {times.render(credentials.valid_until_ms)}; if it has run out, or the "
             "cluster was made anew, start the agent once with a new --token"
         )
     return SessionLost(f"{credentials.endpoint}: {code.name} {details}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,9 +11,6 @@ from random import Random
 from typing import Any
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import NameOID
 
 from mizzen.api import kinds
 from mizzen.api.types import core_v1 as core
@@ -22,7 +18,7 @@ from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.values import Key
 from nodeagent.drive.agent import Agent, Parts
 from nodeagent.drive.checkpoint import ClusterFacts
-from nodeagent.drive.credentials import Credentials, key_pem, new_key
+from nodeagent.drive.credentials import Credentials
 from nodeagent.drive.objects import Told
 from nodeagent.drive.outbox import EVENT, GONE, STATUS, Item
 from nodeagent.drive.settings import AgentSettings
@@ -51,28 +47,16 @@ class LoopClock:
         return int(asyncio.get_running_loop().time() * 1000)
 
 
-def credentials() -> Credentials:
-    """An identity that is good for nothing but a name and dates."""
-    key = new_key()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{NODE}")])
-    start = datetime.datetime.fromtimestamp(EPOCH_MS / 1000, datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=365))
-        .sign(key, hashes.SHA256())
-    )
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    pem = certificate.public_bytes(Encoding.PEM)
-    return Credentials(NODE, "192.0.2.9:6443", "192.0.2.9:6440", key_pem(key), pem, pem)
-
-
-CREDENTIALS = credentials()
+CREDENTIALS = Credentials(
+    node=NODE,
+    server="192.0.2.9:6443",
+    endpoint="192.0.2.9:6440",
+    key_pem=b"",
+    certificate_pem=b"",
+    ca_pem=b"",
+    valid_from_ms=EPOCH_MS,
+    valid_until_ms=EPOCH_MS + 365 * 86_400_000,
+)
 
 
 def pod(name: str = "web", *containers: core.Container, uid: str = "", **spec: Any) -> core.Pod:
