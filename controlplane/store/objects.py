@@ -1,12 +1,12 @@
 """Between objects and the store's bytes: which key an object lies under, and what its value says.
 
-What it is not: it reads and writes nothing, and it does not know how values are encrypted, only which ones.
+What it is not: it reads and writes nothing. What lies encrypted is the store's own business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import msgspec
 import structlog
@@ -24,41 +24,13 @@ _LOG = structlog.get_logger(__name__)
 Known: TypeAlias = Callable[[Kind[Any], str, str], Entry | None]
 """Looks an entry up by kind, namespace and name."""
 
-ENCRYPTED = (kinds.SECRET,)
-"""Kinds whose values lie encrypted in the store."""
-
-
-class Crypt(Protocol):
-    """Encrypts values at rest; the key path is bound in, so that a value cannot be moved to another key."""
-
-    def seal(self, key: str, plain: bytes) -> bytes:
-        """Return `plain` encrypted."""
-        ...
-
-    def open(self, key: str, sealed: bytes) -> bytes:
-        """Return what `seal` was given; raises ValueError for what cannot be opened."""
-        ...
-
-
-class Plain:
-    """No encryption at all: for tests and the simulator."""
-
-    def seal(self, key: str, plain: bytes) -> bytes:
-        """Return `plain`."""
-        return plain
-
-    def open(self, key: str, sealed: bytes) -> bytes:
-        """Return `sealed`."""
-        return sealed
-
 
 class Objects:
     """Turns objects into values and back."""
 
-    def __init__(self, crypt: Crypt, stored: Iterable[Kind[Any]] = kinds.KINDS) -> None:
-        """Use `crypt` for the kinds that lie encrypted."""
-        self._crypt = crypt
-        self._kinds = {(kind.group, kind.plural): kind for kind in stored if kind.stored}
+    def __init__(self) -> None:
+        """Know every kind of the table that is stored."""
+        self._kinds = {(kind.group, kind.plural): kind for kind in kinds.KINDS if kind.stored}
 
     def key(self, kind: Kind[Any], namespace: str, name: str) -> str:
         """Return an object's key. Raises ValueError for a kind that has no storage of its own, or a wrong name."""
@@ -67,10 +39,6 @@ class Objects:
         if kind.namespaced is not bool(namespace):
             raise ValueError(f"{kind.kind} {name!r}: namespace {namespace!r} where namespaced is {kind.namespaced}")
         return keys.object_key(kind.group, kind.plural, namespace, name)
-
-    def value(self, kind: Kind[Any], key: str, resting: bytes) -> bytes:
-        """Return what lies in the store for an object's resting bytes."""
-        return self._crypt.seal(key, resting) if kind in ENCRYPTED else resting
 
     def told(self, record: Record, known: Known) -> Told | None:
         """Return an object as the log tells it.
@@ -86,11 +54,10 @@ class Objects:
             return Told(*place, entry.version, entry.raw, entry.decoded)
         kind = place[0]
         try:
-            value = self._crypt.open(record.key, record.value) if kind in ENCRYPTED else record.value
-            raw = canonical.stamp(kind, value, record.version)
+            raw = canonical.stamp(kind, record.value, record.version)
             return Told(*place, record.version, raw, canonical.decode(kind, raw))
-        except (ValueError, msgspec.DecodeError) as error:
-            # Somebody else's hand or key. What was known before stays: forgetting it would delete what depends on it.
+        except msgspec.DecodeError as error:
+            # Somebody else's hand. What was known before stays: forgetting it would delete what depends on it.
             _LOG.error("object_unreadable", key=record.key, version=record.version, error=str(error))
             return None if entry is None else Told(*place, entry.version, entry.raw, entry.decoded)
 

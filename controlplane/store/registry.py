@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from controlplane.store.follow import Follower, Latest, Subscriber
 from controlplane.store.history import Watcher
-from controlplane.store.objects import Crypt, Objects, Plain
+from controlplane.store.objects import Objects
 from controlplane.store.pages import ListPage, Pages
 from controlplane.store.port import Store
 from controlplane.store.values import DEADLINE_S, Conflict, Op, Put, Record, Remove, Require
@@ -58,13 +58,12 @@ class Registry:
         self,
         store: Store,
         *,
-        crypt: Crypt | None = None,
         declared: Iterable[Index[Any]] = indexes.ALL,
         hot_max: int = HOT_MAX,
     ) -> None:
-        """Use `store`; nothing is read before `start`. Without `crypt` secrets lie in plain text."""
+        """Use `store`; nothing is read before `start`."""
         self._store = store
-        self._objects = Objects(crypt or Plain())
+        self._objects = Objects()
         self._cache = Cache(declared, hot_max)
         self._follower = Follower(store, self._objects, self._cache)
         self._latest = Latest(store)
@@ -207,7 +206,7 @@ class Registry:
         key = self._objects.key(write.kind, write.namespace, write.name)
         if write.object is None:
             return Remove(key, write.expect)
-        return Put(key, self._objects.value(write.kind, key, resting), write.expect)
+        return Put(key, resting, write.expect)
 
     async def _last(self, write: Write) -> Entry | None:
         """The state that a removal removes: from the cache, or from the store where the cache has another version."""

@@ -10,8 +10,6 @@ from controlplane.store.registry import Bounced, NotLeader
 from controlplane.store.values import Put, Require
 from mizzen.api import kinds
 from mizzen.api.errors import AlreadyExists, Conflict, Expired, NotFound
-from mizzen.api.types import core_v1 as core
-from mizzen.api.types import meta_v1 as meta
 from mizzen.engine import canonical
 from mizzen.engine.writes import creation, removal, replacement
 from tests.conformance.registry.harness import Registries, config, told, until, version_of
@@ -113,26 +111,6 @@ async def test_without_leadership_a_fenced_write_does_not_happen(registries: Reg
         await registry.create(config("b"), fence=gone)
     with pytest.raises(NotLeader):
         await registry.create(config("b"), fence=Require("/mizzen/leader/nobody", 999_999))
-
-
-async def test_secrets_lie_encrypted(registries: Registries) -> None:
-    class Reversing:
-        def seal(self, key: str, plain: bytes) -> bytes:
-            return key.encode() + plain[::-1]
-
-        def open(self, key: str, sealed: bytes) -> bytes:
-            if not sealed.startswith(key.encode()):
-                raise ValueError("not of this key")
-            return sealed.removeprefix(key.encode())[::-1]
-
-    registry, other = await registries.open(crypt=Reversing()), await registries.open(crypt=Reversing())
-    secret = core.Secret(metadata=meta.ObjectMeta(name="s", namespace="default"), data={"password": b"hush"})
-    created = await registry.create(secret)
-    record = await registries.store.get(object_key("", "secrets", "default", "s"))
-    assert record is not None
-    assert b"apiVersion" not in record.value
-    await other.fresh()
-    assert other.view.get(kinds.SECRET, "default", "s") == created
 
 
 async def test_lists_are_of_the_revision_and_in_order(registries: Registries) -> None:
