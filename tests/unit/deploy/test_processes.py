@@ -54,7 +54,8 @@ def test_the_child_of_a_wrapper_is_found(tmp_path: Path) -> None:
     wrapper = spawn(["sh", "-c", "sleep 60; true"], tmp_path / "log")
     child = child_of(wrapper)
     assert child is not None
-    assert Path(f"/proc/{child.pid}/comm").read_text().strip() == "sleep"
+    program = Path(f"/proc/{child.pid}/comm")  # the wrapper's own at first, between fork and exec
+    assert wait_for("the program", lambda: program.read_text().strip() == "sleep", 5)
     child.stop()
     assert child_of(spawn(["true"], tmp_path / "log")) is None
 
