@@ -23,7 +23,9 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 5_000),
     # Without this a stopped peer is noticed after a minute instead of seconds.
     ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
+    # Clients and agents ping every few seconds also when nothing is under way; that is no abuse.
+    ("grpc.http2.min_ping_interval_without_data_ms", 2_000),
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 64 << 20),
 )
 

@@ -87,7 +87,7 @@ class Streams:
                 status = _failure(500, "InternalError", str(error))
             await wire.finish(status)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            _LOG.debug("stream_broken", stream=request.id, error=str(error))
+            _LOG.info("stream_broken", stream=request.id, error=str(error), error_type=type(error).__name__)
         except Exception:
             # One broken stream must not end the agent.
             _LOG.exception("stream_failed", stream=request.id, pod=f"{request.namespace}/{request.name}")
