@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.reconcilers import (
     deployment,
     endpointslice,
+    eventexpiry,
     garbage,
     namespace,
     nodeipam,
@@ -32,4 +33,5 @@ def every_controller(*, node_grace_ms: int, cluster_cidr: str, node_prefix: int)
         podgc.CONTROLLER,
         garbage.CONTROLLER,
         namespace.CONTROLLER,
+        eventexpiry.CONTROLLER,
     )
