@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from deploy.shell import wait_for
-
-_children: dict[int, subprocess.Popen[bytes]] = {}
-"""Our own children, kept to reap them: an ended child stays visible as a zombie until its parent asks."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -28,9 +25,8 @@ class Process(msgspec.Struct, frozen=True):
 
     def alive(self) -> bool:
         """Whether exactly this process still runs (a zombie does not)."""
-        child = _children.get(self.pid)
-        if child is not None and child.poll() is not None:
-            del _children[self.pid]
+        with suppress(ChildProcessError):  # not ours; a child of ours stays visible as a zombie until we ask
+            os.waitpid(self.pid, os.WNOHANG)
         return _stat(self.pid) == (self.started, True)
 
     def send(self, sig: signal.Signals) -> None:
@@ -75,25 +71,31 @@ def child_of(parent: Process, timeout_s: float = 5) -> Process | None:
 
 
 def spawn(
-    argv: Sequence[str | Path],
-    log: Path,
-    env: Mapping[str, str] | None = None,
-    pass_fds: Sequence[int] = (),
+    argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None, third: int | None = None
 ) -> Process:
-    """Start a program in a session of its own, output appended to `log`, and leave it running."""
+    """Start a program in a session of its own, output appended to `log`, and leave it running.
+
+    `env` adds to the environment; `third` is an open file that the program gets as its descriptor 3.
+    """
+    words = [str(word) for word in argv]
     log.parent.mkdir(parents=True, exist_ok=True)
+    # Not subprocess.Popen: that warns when a program outlives its handle, and here every program does.
     with log.open("ab") as out:
-        child = subprocess.Popen(
-            [str(word) for word in argv],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=None if env is None else {**os.environ, **env},
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
+        files = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, out.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, out.fileno(), 2),
+            *([] if third is None else [(os.POSIX_SPAWN_DUP2, third, 3)]),
+        ]
+        pid = os.posix_spawnp(
+            words[0],
+            words,
+            {**os.environ, **(env or {})},
+            file_actions=files,
+            setsid=True,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these two
         )
-    _children[child.pid] = child
-    return identify(child.pid)
+    return identify(pid)
 
 
 def _stat(pid: int) -> tuple[int, bool] | None:

@@ -76,11 +76,10 @@ class Machine:
                     "nsenter", f"--net=/run/netns/{self.netns}",
                     "unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=KILL",
                     "--uts", "--ipc", "--cgroup",
-                    "sh", "-c", 'exec 3>"$0"; exec "$@"', f"/proc/self/fd/{ours}",
                     INIT, self.name, disk, self.folder.parent / "hosts", *image,
                 ],
                 log=self.folder / "init.log",
-                pass_fds=[ours],
+                third=ours,
             )  # fmt: skip
             os.close(ours)
             ready, _, _ = select.select([inside], [], [], 20)
