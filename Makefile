@@ -79,8 +79,9 @@ check: dev ## Formatting, lints, types, import contracts, house rules
 unit: dev ## Fast tests of single parts, and their properties
 	@$(PYTEST) -n $(WORKERS) tests/unit tests/property
 
-scenarios: dev ## The simulated cluster, under faults
-	@$(PYTEST) -n $(WORKERS) tests/scenarios
+SEEDS ?= 40
+scenarios: dev ## The simulated cluster, under faults; SEEDS=N for more of them
+	@MIZZEN_SEEDS=$(SEEDS) $(PYTEST) -n $(WORKERS) tests/scenarios
 
 conformance: dev ## One suite over every implementation of a port, and over upstream's fixtures
 	@$(PYTEST) tests/conformance
@@ -94,7 +95,7 @@ e2e: dev ## The whole of it on the lab's machines
 test: packages-test ## Everything, on a bare Debian machine (as root)
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory scenarios
+	@$(MAKE) --no-print-directory scenarios SEEDS=200
 	@$(MAKE) --no-print-directory conformance
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e

@@ -76,7 +76,7 @@ class Brain:
 
     # News and turns
 
-    def _news(self) -> None:
+    def _news(self, changes: Sequence[Change]) -> None:
         if not self._news_due:
             self._news_due = True
             self._world.after(self._random.randint(*LAG_MS), self._deliver)
@@ -105,10 +105,10 @@ class Brain:
         at = self._world.now + due
         if self._look_at is None or at < self._look_at or self._look_at < self._world.now:
             self._look_at = at
-            self._world.after(due, self._look)
+            self._world.after(due, lambda: self._look(at))
 
-    def _look(self) -> None:
-        if not self.alive:
+    def _look(self, at: int) -> None:
+        if not self.alive or self._look_at != at:
             return
         self._look_at = None
         now = self._world.now

@@ -6,6 +6,7 @@ is back. What the agent forgets when it dies, it learns from the machine and fro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from controlplane.plan.simstore import SimStore
 from controlplane.plan.world import World
 from mizzen.api import errors, kinds, times
 from mizzen.api.types import coordination_v1, core_v1, meta_v1
+from mizzen.engine.entry import Change
 from mizzen.engine.writes import creation, removal, replacement
 from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.memory import PodMemory
@@ -91,6 +93,8 @@ class ModelNode:
 
     def _heal(self) -> None:
         self.connected = True
+        # Who was silent for long is taken for dead; a node says how it is whenever it comes back.
+        self._synced = False
         self._world.tell(f"{self.name}: connected")
         self._learn()
 
@@ -116,8 +120,9 @@ class ModelNode:
     def _wire(self) -> int:
         return self._random.randint(*WIRE_MS)
 
-    def _news(self) -> None:
-        self._learn()
+    def _news(self, changes: Sequence[Change]) -> None:
+        if any(change.entry.kind is kinds.POD for change in changes):
+            self._learn()
 
     def _learn(self) -> None:
         """Hears of what changed, some time later."""
@@ -208,7 +213,6 @@ class ModelNode:
             self._store.commit((creation(coordination_v1.Lease(metadata=metadata, spec=spec)),))
         else:
             self._replace(msgspec.structs.replace(lease, spec=spec))
-        self._report_health()
 
     def _replace(self, obj: Any) -> None:
         entry = self._store.cache.entry(kinds.kind_of(obj), obj.metadata.namespace, obj.metadata.name)

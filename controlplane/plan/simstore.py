@@ -7,11 +7,12 @@ from typing import Any
 
 from controlplane.plan.world import World
 from controlplane.store.model import Model
-from controlplane.store.objects import Objects, Plain
+from controlplane.store.objects import Objects
 from controlplane.store.values import Conflict, Op, Put, Remove, Require, WatchEvent
 from mizzen.api import errors
 from mizzen.engine import canonical, indexes
 from mizzen.engine.cache import Cache
+from mizzen.engine.entry import Change
 from mizzen.engine.replica import Replica, Told
 from mizzen.engine.writes import Write
 
@@ -29,10 +30,10 @@ class SimStore:
     def __init__(self, world: World) -> None:
         self._world = world
         self.model = Model()
-        self.objects = Objects(Plain())
+        self.objects = Objects()
         self.cache = Cache(indexes.ALL)
         self.replica = Replica(self.cache)
-        self.followers: list[Callable[[], None]] = []
+        self.followers: list[Callable[[Sequence[Change]], None]] = []
         self.writes = 0
 
     def commit(self, writes: Sequence[Write], fence: Require | None = None) -> tuple[Any, ...]:
@@ -44,16 +45,16 @@ class SimStore:
             raise _refusal(outcome, writes, ops)
         last = [self.cache.entry(w.kind, w.namespace, w.name) for w in writes]
         self.writes += len(writes)
-        self.follow(self.replica)
+        changes = self.follow(self.replica)
         for follower in self.followers:
-            follower()
+            follower(changes)
         found = []
         for write, entry, version in zip(writes, last, outcome.versions, strict=False):
             obj: Any = write.object if entry is None or write.object is not None else entry.object()
             found.append(canonical.at_version(obj, version))
         return tuple(found)
 
-    def follow(self, replica: Replica) -> list[Any]:
+    def follow(self, replica: Replica) -> list[Change]:
         """Brings a replica up to date; returns the changes."""
         batch = self.model.since(PREFIX, replica.cache.revision)
         return replica.apply(self._told(batch.events, replica.cache), batch.version)
