@@ -57,8 +57,9 @@ class _Place(msgspec.Struct, frozen=True):
     node: str
     server: str
     endpoint: str
-    valid_from_ms: Instant
-    valid_until_ms: Instant
+    valid_from_ms: Instant = 0
+    valid_until_ms: Instant = 0
+    """The certificate's dates, so that it need not be taken apart at every start; 0: not noted."""
 
 
 class CredentialsStore:
@@ -81,9 +82,11 @@ class CredentialsStore:
         key, marker, rest = pair.partition(b"-----END PRIVATE KEY-----\n")
         if not marker:
             raise CredentialsError(f"{self._folder / 'node.pem'}: no key in it; remove the folder and join again")
-        return Credentials(
-            place.node, place.server, place.endpoint, key + marker, rest, ca, place.valid_from_ms, place.valid_until_ms
-        )
+        try:
+            dates = (place.valid_from_ms, place.valid_until_ms) if place.valid_until_ms else validity(rest)
+        except ValueError as error:
+            raise CredentialsError(f"{self._folder / 'node.pem'}: {error}; remove the folder and join again") from error
+        return Credentials(place.node, place.server, place.endpoint, key + marker, rest, ca, *dates)
 
     def save(self, credentials: Credentials) -> None:
         """Keep an identity. Raises OSError."""

@@ -37,6 +37,7 @@ from nodeagent.lifecycle.memory import PodMemory, durable
 from nodeagent.lifecycle.observation import Observation, Rejection, Result
 from nodeagent.lifecycle.pod import step
 from nodeagent.lifecycle.probes import jobs
+from nodeagent.lifecycle.status import foreign_conditions
 from nodeagent.lifecycle.turn import IllegalTransition
 from nodeagent.runtime.values import PodRef, Status
 
@@ -136,6 +137,9 @@ class Pods:
         slot = self._slots.get(metadata.uid)
         if slot is None:
             slot = self._slots[metadata.uid] = self._new_slot(pod, memory or PodMemory(), wanted=True)
+        elif slot.wanted and _says_the_same(slot.pod, pod):
+            slot.pod = pod
+            return  # most updates are this agent's own reports coming back
         slot.pod, slot.wanted = pod, True
         slot.named = frozenset(Key(*key) for key in configs_of(pod))
         self.poke(metadata.uid)
@@ -333,6 +337,20 @@ class Pods:
         ages = {state.id: now - state.started_at_ms for state in seen.containers if state.status is Status.RUNNING}
         ip = self._node.ip if slot.pod.spec.host_network else self._addresses.of(slot.pod.metadata.uid)
         self._prober.sync(slot.pod, ip, wanted, ages)
+
+
+def _says_the_same(a: core.Pod, b: core.Pod) -> bool:
+    """Whether two versions of a pod differ in nothing that a step looks at: not in what this node reports itself."""
+    left, right = a.metadata, b.metadata
+    return (
+        a.spec == b.spec
+        and left.generation == right.generation
+        and left.deletion_timestamp == right.deletion_timestamp
+        and left.deletion_grace_period_seconds == right.deletion_grace_period_seconds
+        and left.labels == right.labels
+        and left.annotations == right.annotations
+        and foreign_conditions(a.status) == foreign_conditions(b.status)
+    )
 
 
 def _takes_room(slot: Slot) -> bool:

@@ -7,6 +7,7 @@ keeps its value, which makes comparing cheap.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 
 import structlog
@@ -22,8 +23,9 @@ from nodeagent.network.port import Network, NetworkError, NodeRoute
 from nodeagent.network.services import SERVICE_NAME_LABEL, Backend, HostPort, ServiceRule, ServiceTable, service_rule
 from nodeagent.network.zone import DnsZone, ServiceNames, service_names
 
-PAUSE_S = 0.02
-"""Between two rounds: endpoints of a rollout change in bursts."""
+PAUSE_MIN_S = 0.1
+PAUSE_FACTOR = 4
+"""Between two rounds: endpoints of a rollout change in bursts, and each round runs a program that changes rules."""
 RETRY_S = 2.0
 
 _LOG = structlog.get_logger(__name__)
@@ -82,9 +84,10 @@ class ServiceSync:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            began = time.monotonic()
             if self._node.network_ready:
                 await self._round()
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(max(PAUSE_MIN_S, (time.monotonic() - began) * PAUSE_FACTOR))
 
     async def _round(self) -> None:
         dirty, self._dirty = self._dirty, set()

@@ -61,6 +61,8 @@ def wants_anything(turn: Turn) -> bool:
 
 def _volumes_ready(turn: Turn) -> bool:
     memory = turn.memory
+    if not turn.spec.volumes:
+        return True
     if memory.volumes_objects == turn.seen.objects:
         if memory.volumes == "ready":
             return True

@@ -153,6 +153,11 @@ def _some_restart(turn: Turn, statuses: Sequence[core.ContainerStatus]) -> bool:
 # ------------------------------------------------------------------------------------------------------ conditions
 
 
+def foreign_conditions(status: core.PodStatus) -> tuple[core.PodCondition, ...]:
+    """The conditions that others set; the node leaves them as they are."""
+    return tuple(condition for condition in status.conditions if condition.type not in OWN_CONDITIONS)
+
+
 def _conditions(
     turn: Turn,
     old: core.PodStatus,
@@ -160,7 +165,7 @@ def _conditions(
     inits: Sequence[core.ContainerStatus],
     mains: Sequence[core.ContainerStatus],
 ) -> tuple[core.PodCondition, ...]:
-    foreign = tuple(c for c in turn.pod.status.conditions if c.type not in OWN_CONDITIONS)
+    foreign = foreign_conditions(turn.pod.status)
     ready = _containers_ready(turn, phase, inits, mains)
     values = (
         ("PodReadyToStartContainers", _truth(sandbox_is_ready(turn)), "", ""),

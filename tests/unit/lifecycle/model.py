@@ -32,7 +32,14 @@ def container(name: str = "app", **fields: Any) -> core.Container:
 def pod(*containers: core.Container, **spec: Any) -> core.Pod:
     """A pod assigned to this node."""
     metadata = meta.ObjectMeta(name="web", namespace="default", uid="u1", generation=1)
-    wanted = {"restart_policy": "Always", "termination_grace_period_seconds": 30, "node_name": "n1", **spec}
+    scratch = core.Volume(name="scratch", empty_dir=core.EmptyDirVolumeSource())
+    wanted = {
+        "restart_policy": "Always",
+        "termination_grace_period_seconds": 30,
+        "node_name": "n1",
+        "volumes": (scratch,),
+        **spec,
+    }
     return core.Pod(
         metadata=metadata,
         spec=core.PodSpec(containers=containers or (container(),), **wanted),

@@ -43,6 +43,12 @@ def test_a_pod_comes_up_in_order_and_says_so() -> None:
     assert machine.records("Started") == ["Container started"]
 
 
+def test_a_pod_without_volumes_does_not_wait_for_any() -> None:
+    asked = Machine(pod(volumes=())).settle()
+    assert "SetupVolumes" not in asked
+    assert asked[0] == "CreateSandbox"
+
+
 def test_a_step_more_changes_nothing() -> None:
     machine = Machine(pod())
     machine.settle()
