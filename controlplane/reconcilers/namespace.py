@@ -40,9 +40,11 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     if not left:
         return Decision((*effects,) if effects else tuple(_finalize(namespace)))
     kind, objects = left[0]
-    for obj in objects:
-        if obj.metadata.deletion_timestamp is None:
-            effects.append(Delete(Key(kind.resource, key.name, obj.metadata.name), obj.metadata.uid))
+    effects += [
+        Delete(Key(kind.resource, key.name, obj.metadata.name), obj.metadata.uid)
+        for obj in objects
+        if obj.metadata.deletion_timestamp is None
+    ]
     waiting = Waiting("DeletingContent", _remaining(left), Key(kind.resource, key.name, objects[0].metadata.name))
     return Decision(tuple(effects), waiting=(waiting,))
 
