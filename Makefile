@@ -26,7 +26,9 @@ help: ## List the commands
 
 .PHONY: venv dev packages-run packages-test
 venv: $(MADE)/venv $(MADE)/proto
+	@:
 dev: $(MADE)/dev $(MADE)/proto
+	@:
 
 packages-run:
 	@PYTHON=$(PYTHON) deploy/packages.sh run

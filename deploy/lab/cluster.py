@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy import commands
@@ -11,10 +12,13 @@ SERVER, AGENT = "mizzen-server", "mizzen-agent"
 DATA = "/var/lib/mizzen"
 
 
-def start_server(lab: Lab) -> Path:
-    """Start the control plane on its machine and return the admin kubeconfig, which works from the box."""
+def start_server(lab: Lab, flags: Sequence[str] = ()) -> Path:
+    """Start the control plane on its machine and return the admin kubeconfig, which works from the box.
+
+    `flags` are further ones for `mizzen server`.
+    """
     machine = lab.server
-    machine.install(SERVER, commands.server_command(DATA, machine.address))
+    machine.install(SERVER, [*commands.server_command(DATA, machine.address), *flags])
     written = _wait_for_file(lab, commands.KUBECONFIG_FILE)
     kubeconfig = lab.folder / "kubeconfig"
     kubeconfig.touch(mode=0o600)
