@@ -23,6 +23,8 @@ from mizzen.engine.view import Index
 
 T = TypeVar("T", bound=Object)
 
+_Place = tuple[str, str]
+
 HOT_MAX = 8192
 """Default number of decoded objects that the cache keeps."""
 
@@ -65,38 +67,40 @@ class _Table:
         self.namespaces: Ordered[str, Ordered[str, Entry]] = Ordered()
         self.indexes = indexes
         self.order = {index: place for place, index in enumerate(indexes)}
-        self.buckets: tuple[dict[str, Ordered[tuple[str, str], Entry]], ...] = tuple({} for _ in indexes)
+        self.buckets: tuple[dict[str, Ordered[_Place, Entry]], ...] = tuple({} for _ in indexes)
 
     def get(self, namespace: str, name: str) -> Entry | None:
         names = self.namespaces.get(namespace)
         return None if names is None else names.get(name)
 
-    def put(self, entry: Entry, decoded: Any, before: Entry | None) -> None:
+    def put(self, entry: Entry, decoded: Any) -> Entry | None:
         names = self.namespaces.get(entry.namespace)
         if names is None:
             names = Ordered()
             self.namespaces.put(entry.namespace, names)
+        before = names.get(entry.name)
+        entry.indexed = indexed = tuple([tuple(index.keys(decoded)) for index in self.indexes])
         names.put(entry.name, entry)
-        entry.indexed = tuple(tuple(dict.fromkeys(index.keys(decoded))) for index in self.indexes)
-        gone = before.indexed if before is not None else ((),) * len(self.indexes)
+        if before is not None and before.indexed != indexed:
+            self._drop(before)
         place = (entry.namespace, entry.name)
-        for buckets, old, new in zip(self.buckets, gone, entry.indexed, strict=True):
-            for value in new:
+        for buckets, values in zip(self.buckets, indexed, strict=True):
+            for value in values:
                 bucket = buckets.get(value)
                 if bucket is None:
                     bucket = buckets[value] = Ordered()
                 bucket.put(place, entry)
-            if old != new:
-                _drop(buckets, [value for value in old if value not in new], place)
+        return before
 
-    def remove(self, entry: Entry) -> None:
-        names = self.namespaces.get(entry.namespace)
-        if names is not None:
-            names.pop(entry.name)
-            if not len(names):
-                self.namespaces.pop(entry.namespace)
-        for buckets, old in zip(self.buckets, entry.indexed, strict=True):
-            _drop(buckets, old, (entry.namespace, entry.name))
+    def remove(self, namespace: str, name: str) -> Entry | None:
+        names = self.namespaces.get(namespace)
+        entry = None if names is None else names.pop(name)
+        if names is None or entry is None:
+            return None
+        if not len(names):
+            self.namespaces.pop(namespace)
+        self._drop(entry)
+        return entry
 
     def entries(self, namespace: str) -> list[Entry]:
         if namespace:
@@ -104,13 +108,18 @@ class _Table:
             return [] if names is None else list(names.values())
         return [entry for names in self.namespaces.values() for entry in names.values()]
 
+    def bucket(self, index: Index[Any], value: str) -> Ordered[_Place, Entry] | None:
+        return self.buckets[self.order[index]].get(value)
 
-def _drop(buckets: dict[str, Ordered[tuple[str, str], Entry]], values: Iterable[str], place: tuple[str, str]) -> None:
-    for value in values:
-        bucket = buckets[value]
-        bucket.pop(place)
-        if not len(bucket):
-            del buckets[value]
+    def _drop(self, entry: Entry) -> None:
+        place = (entry.namespace, entry.name)
+        for buckets, values in zip(self.buckets, entry.indexed, strict=True):
+            for value in values:
+                bucket = buckets.get(value)
+                if bucket is not None:  # an index may give a value twice
+                    bucket.pop(place)
+                    if not len(bucket):
+                        del buckets[value]
 
 
 class Cache:
@@ -163,14 +172,12 @@ class Cache:
 
     def selected(self, index: Index[Any], value: str) -> Sequence[Entry]:
         """The entries that a declared index holds under a value, by (namespace, name)."""
-        table = self._table(index.kind)
-        bucket = table.buckets[table.order[index]].get(value)
+        bucket = self._table(index.kind).bucket(index, value)
         return [] if bucket is None else list(bucket.values())
 
     def count(self, index: Index[Any], value: str) -> int:
         """How many objects a declared index holds under a value."""
-        table = self._table(index.kind)
-        bucket = table.buckets[table.order[index]].get(value)
+        bucket = self._table(index.kind).bucket(index, value)
         return 0 if bucket is None else len(bucket)
 
     def kinds(self) -> Iterator[Kind[Any]]:
@@ -182,20 +189,14 @@ class Cache:
 
         Raises msgspec.DecodeError for bytes that are no object of the kind, and then changes nothing.
         """
-        table = self._table(entry.kind)
-        before = table.get(entry.namespace, entry.name)
         decoded = entry.object()
-        table.put(entry, decoded, before)
+        before = self._table(entry.kind).put(entry, decoded)
         self._hot.keep(entry, decoded)
         return before
 
     def remove(self, kind: Kind[Any], namespace: str, name: str) -> Entry | None:
         """Take an object out; return the entry that was there."""
-        table = self._table(kind)
-        before = table.get(namespace, name)
-        if before is not None:
-            table.remove(before)
-        return before
+        return self._table(kind).remove(namespace, name)
 
     def _table(self, kind: Kind[Any]) -> _Table:
         table = self._tables.get(kind)
