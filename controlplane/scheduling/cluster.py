@@ -8,6 +8,7 @@ everything else only marks its slot in `log`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ Slots = Column | slice
 """Some slots, or all."""
 LOG_MAX = 65_536
 """Marks that are kept; a ranking that is further behind is made anew."""
+SCREENS_MAX = 256
+"""Screens that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,18 @@ class NodeFacts:
     taints: tuple[core_v1.Taint, ...]
     unschedulable: bool
     allocatable: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What the nodes by themselves, whatever runs on them, mean to pods of one placement."""
+
+    refused: dict[int, str]
+    """The slots that are out of the question, with the reason."""
+    open: NDArray[np.bool_]
+    """The other slots."""
+    score: Column
+    """The part of the score that does not change with load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,7 @@ class Cluster:
         self._on_node: dict[str, dict[tuple[str, str], Wants]] = {}
         self._owners: dict[str, Counter[str]] = {}
         self._stale = False
+        self._screens: dict[bytes, Screen] = {}
 
     # Feeding
 
@@ -148,6 +164,7 @@ class Cluster:
         self._stale = False
         self.epoch += 1
         self.log.clear()
+        self._screens.clear()
         self.names = sorted(self._facts)
         self._slots = {name: slot for slot, name in enumerate(self.names)}
         every = sorted({resource for facts in self._facts.values() for resource in facts.allocatable})
@@ -166,6 +183,15 @@ class Cluster:
                 self.score_cpu[slot] += wants.score_cpu
                 self.score_memory[slot] += wants.score_memory
 
+    def screen(self, placement: bytes, make: Callable[[], Screen]) -> Screen:
+        """What `make` says for a placement; it is asked once for all classes of pods, until a node changes."""
+        found = self._screens.get(placement)
+        if found is None:
+            if len(self._screens) >= SCREENS_MAX:
+                del self._screens[next(iter(self._screens))]
+            found = self._screens[placement] = make()
+        return found
+
     def facts(self, slot: int) -> NodeFacts:
         """The node in a slot."""
         return self._facts[self.names[slot]]
@@ -177,10 +203,12 @@ class Cluster:
 
     def owned_column(self, owner: str, slots: Slots) -> Column:
         """How many pods of a controller are on each node of the slots."""
+        counts: Mapping[str, int] = self._owners.get(owner, {})
         if not isinstance(slots, slice):
-            return np.fromiter((self.owned(owner, slot) for slot in slots.tolist()), np.int64, len(slots))
+            names = self.names
+            return np.array([counts.get(names[slot], 0) for slot in slots.tolist()], np.int64)
         column = np.zeros(len(self.names), np.int64)
-        for node, count in self._owners.get(owner, {}).items():
+        for node, count in counts.items():
             slot = self._slots.get(node)
             if slot is not None:
                 column[slot] = count

@@ -6,10 +6,9 @@ from collections import Counter
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from controlplane.scheduling import filters, scores
-from controlplane.scheduling.cluster import Cluster, Column, Slots
+from controlplane.scheduling.cluster import Cluster, Column, Screen, Slots
 from controlplane.scheduling.filters import Explanation
 from controlplane.scheduling.wants import Placement, Wants
 
@@ -29,9 +28,7 @@ class Ranking:
         self._epoch = -1
         self._seen = 0
         self._scores: Column = np.zeros(0, np.int64)
-        self._static: Column = self._scores
-        self._open: NDArray[np.bool_] = np.zeros(0, np.bool_)
-        self._refused: dict[int, str] = {}
+        self._screen = _screened(cluster, wants.placement)
         self._explanation: Explanation | None = None
 
     def best(self) -> int | None:
@@ -66,47 +63,34 @@ class Ranking:
         self._seen = len(cluster.log)
 
     def _everything(self) -> None:
-        cluster, wants = self._cluster, self._wants
-        placement = msgspec.json.decode(wants.placement, type=Placement)
-        size = len(cluster.names)
         self._explanation = None
-        self._refused = {}
-        self._static = np.zeros(size, np.int64)
-        for slot in range(size):
-            facts = cluster.facts(slot)
-            reason = filters.refusal(placement, facts)
-            if reason:
-                self._refused[slot] = reason
-            elif facts.taints or placement.affinity is not None:
-                self._static[slot] = scores.static(placement, facts)
-        self._scores = np.full(size, OUT)
-        self._open = np.ones(size, np.bool_)
-        self._open[list(self._refused)] = False
+        self._screen = _screened(self._cluster, self._wants.placement)
+        self._scores = np.full(len(self._cluster.names), OUT)
         self._many(slice(None))
 
     def _many(self, slots: Slots) -> None:
         """Scores slots with numpy."""
         cluster, wants = self._cluster, self._wants
-        open_ = self._open[slots].copy()
+        open_ = self._screen.open[slots].copy()
         for name, amount in wants.requests:
             have, used = cluster.column(name)
             open_ &= used[slots] + amount <= have[slots] if have is not None else False
         if wants.ports:
-            numbers = np.arange(len(self._open))[slots]
+            numbers = np.arange(len(self._scores))[slots]
             for place in np.flatnonzero(open_).tolist():
                 taken = cluster.ports_on(int(numbers[place]))
                 open_[place] = not filters.ports_collide(wants.ports, taken)
-        found = scores.column(cluster, wants, self._packing, slots) + self._static[slots]
+        found = scores.column(cluster, wants, self._packing, slots) + self._screen.score[slots]
         self._scores[slots] = np.where(open_, found, OUT)
 
     def _slot(self, slot: int) -> None:
-        if slot in self._refused:
+        if slot in self._screen.refused:
             return
         cluster, wants = self._cluster, self._wants
         fits = not self._lacking(slot) and not (
             wants.ports and filters.ports_collide(wants.ports, cluster.ports_on(slot))
         )
-        score = scores.one(cluster, wants, slot, self._packing) + int(self._static[slot]) if fits else OUT
+        score = scores.one(cluster, wants, slot, self._packing) + int(self._screen.score[slot]) if fits else OUT
         self._scores[slot] = score
 
     def _lacking(self, slot: int) -> list[str]:
@@ -119,12 +103,32 @@ class Ranking:
         return lacking
 
     def _explained(self) -> Explanation:
-        counts: Counter[str] = Counter(self._refused.values())
+        counts: Counter[str] = Counter(self._screen.refused.values())
         for slot in range(len(self._scores)):
-            if slot in self._refused:
+            if slot in self._screen.refused:
                 continue
             lacking = self._lacking(slot)
             counts.update(map(filters.insufficient, lacking))
             if not lacking:
                 counts[filters.PORTS] += 1
         return Explanation(len(self._scores), tuple(sorted(counts.items())))
+
+
+def _screened(cluster: Cluster, encoded: bytes) -> Screen:
+    return cluster.screen(encoded, lambda: _screen(cluster, msgspec.json.decode(encoded, type=Placement)))
+
+
+def _screen(cluster: Cluster, placement: Placement) -> Screen:
+    size = len(cluster.names)
+    refused: dict[int, str] = {}
+    score = np.zeros(size, np.int64)
+    for slot in range(size):
+        facts = cluster.facts(slot)
+        reason = filters.refusal(placement, facts)
+        if reason:
+            refused[slot] = reason
+        elif facts.taints or placement.affinity is not None:
+            score[slot] = scores.static(placement, facts)
+    open_ = np.ones(size, np.bool_)
+    open_[list(refused)] = False
+    return Screen(refused, open_, score)
