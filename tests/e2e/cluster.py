@@ -1,0 +1,85 @@
+"""The cluster under test: the lab's machines, who runs where, and how to wait for what it does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy import commands
+from deploy.images import demo
+from deploy.lab import Lab, Machine, cluster
+from deploy.shell import wait_for
+from tests.e2e.kubectl import Kubectl, programs
+
+NODES = 3
+FLAGS = ("--heartbeat-interval", "2s", "--node-grace-period", "8s", "--leader-ttl", "3")
+"""A lost node is noticed after seconds, not after most of a minute."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A control plane and nodes on the machines of a lab."""
+
+    lab: Lab
+    kubectl: Kubectl
+
+    @property
+    def nodes(self) -> list[Machine]:
+        """The machines that are nodes from the beginning."""
+        return self.lab.nodes[:NODES]
+
+    def node_of(self, pod: dict[str, Any]) -> Machine:
+        """The machine that a pod runs on."""
+        return self.lab.machine(str(pod["spec"]["nodeName"]))
+
+    def container(self, pod: dict[str, Any], name: str = "") -> dict[str, Any]:
+        """What Docker says about a pod's container (its only one, if not named)."""
+        status = next(s for s in pod["status"]["containerStatuses"] if name in ("", s["name"]))
+        found = json.loads(self.node_of(pod).docker("inspect", status["containerID"].removeprefix("docker://")))
+        assert isinstance(found[0], dict)
+        return found[0]
+
+    def kill(self, pod: dict[str, Any]) -> None:
+        """SIGKILL to the first process of a pod's container."""
+        self.node_of(pod).run("kill", "-9", str(self.container(pod)["State"]["Pid"]))
+
+    def wait_for_node(self, name: str, ready: str, timeout_s: float = 40) -> None:
+        """Returns when a node's condition Ready is `ready`: True, False or Unknown."""
+        jsonpath = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+        said = f"{name} to be Ready={ready}"
+        wait_for(said, lambda: self.kubectl("get", "node", name, "-o", jsonpath) == ready, timeout_s)
+
+
+def ready_pods(kubectl: Kubectl, app: str) -> list[dict[str, Any]]:
+    """The pods of an application that are ready and not on their way out, by name."""
+    return [pod for pod in kubectl.items("pods", "-l", f"app={app}") if is_ready(pod)]
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether a pod takes requests."""
+    if "deletionTimestamp" in pod["metadata"]:
+        return False
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def restarts(pod: dict[str, Any]) -> int:
+    """How often containers of a pod have been started again."""
+    return sum(status["restartCount"] for status in pod["status"].get("containerStatuses", []))
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Cluster]:
+    """Three nodes behind a control plane, and a fourth machine on another Ethernet that has not joined."""
+    with Lab(folder).up(nodes=NODES + 1, far=[NODES + 1]) as lab:
+        for version in ("v1", "v2"):
+            lab.load_image(demo.build(lab.folder / "images", version))
+        kubeconfig = cluster.start_server(lab, FLAGS)
+        nodes = lab.nodes[:NODES]
+        for node in nodes:
+            cluster.join_agent(lab, node.name)
+        commands.wait_for_nodes(kubeconfig, NODES, lambda: all(node.pid(cluster.AGENT) for node in nodes))
+        yield Cluster(lab, Kubectl(programs()[-1], kubeconfig, "default"))

@@ -1,0 +1,48 @@
+"""The cluster that the tests share, a namespace for each of them, and the figures they found."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.cluster import Cluster, running
+from tests.e2e.kubectl import Kubectl, programs
+
+_figures: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of three nodes, for all tests; each test leaves it as it was."""
+    if not programs():
+        pytest.skip("no kubectl on the path: see https://kubernetes.io/docs/tasks/tools")
+    began = time.monotonic()
+    with running(tmp_path_factory.mktemp("cluster") / "lab") as made:
+        _figures.append(f"a control plane and {len(made.nodes)} machines are Ready: {time.monotonic() - began:.1f} s")
+        yield made
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
+    """The newest kubectl, for a namespace that ends with the test."""
+    namespace = f"{request.node.originalname[5:40].replace('_', '-').strip('-')}-{secrets.token_hex(2)}"
+    cluster.kubectl("create", "namespace", namespace)
+    yield cluster.kubectl.within(namespace)
+    cluster.kubectl("delete", "namespace", namespace, timeout_s=90)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Keeps a figure, to be printed at the end."""
+    return lambda text: _figures.append(f"{request.node.name}: {text}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures."""
+    if _figures:
+        terminalreporter.section("figures")
+        for text in _figures:
+            terminalreporter.write_line(text)
