@@ -76,7 +76,7 @@ class Machine:
                     "nsenter", f"--net=/run/netns/{self.netns}",
                     "unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child=KILL",
                     "--uts", "--ipc", "--cgroup",
-                    INIT, self.name, disk, self.folder.parent / "hosts", *image,
+                    "sh", INIT, self.name, disk, self.folder.parent / "hosts", *image,
                 ],
                 log=self.folder / "init.log",
                 third=ours,
