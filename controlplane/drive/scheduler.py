@@ -26,6 +26,12 @@ from mizzen.engine.values import Clock, Ids
 from mizzen.engine.writes import Write
 
 _LOG = structlog.get_logger(__name__)
+_PLACED, _REFUSED, _ERRORS = (
+    metrics.ATTEMPTS.labels(result, SCHEDULER) for result in ("scheduled", "unschedulable", "error")
+)
+_WRITTEN = metrics.ATTEMPT_DURATION.labels("scheduled", SCHEDULER)
+# The attempts of one pod are not counted apart: they would have to be remembered until it is bound.
+_SINCE_CREATED = metrics.POD_DURATION.labels("1")
 
 LIMITS = PassLimits(pods_max=128)
 """Pods of one round: as many as are decided within a few milliseconds, so that others get their turn."""
@@ -141,12 +147,11 @@ class SchedulerDriver:
         took_s = (self._clock.monotonic_ms() - began) / 1000
         for (bind, _), pod in zip(writes, pods, strict=True):
             self._record(assigned(bind, pod))
-            metrics.ATTEMPT_DURATION.labels("scheduled", SCHEDULER).observe(took_s)
-            created_ms = times.parse(pod.metadata.creation_timestamp)
-            metrics.POD_DURATION.labels("1").observe(max(0, now - created_ms) / 1000)
+            _WRITTEN.observe(took_s)
+            _SINCE_CREATED.observe(max(0, now - times.parse(pod.metadata.creation_timestamp)) / 1000)
 
     def _not_bound(self, bind: Bind, error: Exception) -> None:
-        metrics.ATTEMPTS.labels("error", SCHEDULER).inc()
+        _ERRORS.inc()
         _LOG.info("binding_bounced", pod=f"{bind.namespace}/{bind.name}", node=bind.node, error=str(error))
         self._back((bind,))
 
@@ -171,7 +176,7 @@ class SchedulerDriver:
 
     def _count(self, result: PassResult, began: int) -> None:
         metrics.PASS_DURATION.observe((self._clock.monotonic_ms() - began) / 1000)
-        metrics.ATTEMPTS.labels("scheduled", SCHEDULER).inc(len(result.bindings))
-        metrics.ATTEMPTS.labels("unschedulable", SCHEDULER).inc(len(result.refusals))
+        _PLACED.inc(len(result.bindings))
+        _REFUSED.inc(len(result.refusals))
         for queue, pods in self._rounds.pending().items():
             metrics.PENDING.labels(queue).set(pods)
