@@ -93,6 +93,6 @@ def test_schemas() -> None:
     assert schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"] == {
         "oneOf": [{"type": "string"}, {"type": "number"}]
     }
-    assert schemas["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"]["creationTimestamp"] == {
-        "allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.Time"}]
-    }
+    created = schemas["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"]["creationTimestamp"]
+    assert created["allOf"] == [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.Time"}]
+    assert "created" in created["description"]
