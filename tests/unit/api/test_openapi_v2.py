@@ -46,7 +46,9 @@ def test_document() -> None:
     patch = DOCUMENT["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
     assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
     container = DOCUMENT["definitions"]["io.k8s.api.core.v1.Container"]
-    assert container["properties"]["resources"] == {"$ref": "#/definitions/io.k8s.api.core.v1.ResourceRequirements"}
+    resources = container["properties"]["resources"]
+    assert resources["$ref"] == "#/definitions/io.k8s.api.core.v1.ResourceRequirements"
+    assert resources["description"]
     assert DOCUMENT["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"] == {"type": "string"}
 
 
