@@ -28,9 +28,10 @@ from controlplane.drive.leader import lead
 from controlplane.drive.metrics import WorkqueueCollector
 from controlplane.drive.perform import Performer
 from controlplane.drive.scheduler import SchedulerDriver
+from controlplane.plan.whatif import PLANNED, planner
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
-from controlplane.server.grpc_api import ClusterService
+from controlplane.server.grpc_api import ClusterService, Planner
 from controlplane.server.grpc_server import grpc_server
 from controlplane.server.join_api import JoinApi
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
@@ -49,6 +50,7 @@ from controlplane.store.values import Require
 from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
 from mizzen.client import config as kubeconfig
+from mizzen.engine.plans import Plan, Question
 
 _LOG = structlog.get_logger(__name__)
 
@@ -89,7 +91,9 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
         core = await _core(settings, stack)
         controllers, recorder, performer = _deciders(settings, core)
         gateway = _gateway(settings, core)
-        cluster = ClusterService(core.verbs, gateway.streams, None, partial(why.reasons, controllers.stories))
+        cluster = ClusterService(
+            core.verbs, gateway.streams, _planner(settings, core), partial(why.reasons, controllers.stories)
+        )
         address, pair = f"{settings.bind_address}:{settings.grpc_port}", _server_pair(settings, core)
         await stack.enter_async_context(grpc_server(address, pair, core.authority.ca_pem, cluster, gateway))
         await stack.enter_async_context(_rest_server(settings, core, gateway))
@@ -154,6 +158,20 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder, performer
+
+
+def _planner(settings: ServerSettings, core: _Core) -> Planner:
+    def snapshot() -> tuple[list[Any], int]:
+        entries = (entry for kind in PLANNED for entry in core.registry.entries(kind))
+        return [entry.object() for entry in entries], core.registry.revision
+
+    prepare = planner(snapshot, core.clock.now, settings.node_grace_ms)
+
+    async def plan(question: Question) -> Plan:
+        # Seconds of arithmetic: beside the event loop, which goes on meanwhile.
+        return await asyncio.to_thread(prepare(question))
+
+    return plan
 
 
 def _gateway(settings: ServerSettings, core: _Core) -> NodeGateway:

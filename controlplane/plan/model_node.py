@@ -6,7 +6,7 @@ is back. What the agent forgets when it dies, it learns from the machine and fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,8 +21,9 @@ from mizzen.engine.entry import Change
 from mizzen.engine.writes import creation, removal, replacement
 from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.memory import PodMemory
-from nodeagent.lifecycle.observation import Observation, Result
+from nodeagent.lifecycle.observation import Observation, ProbeKind, Result, Verdict
 from nodeagent.lifecycle.pod import step
+from nodeagent.runtime.values import ContainerState
 
 HEARTBEAT_MS = 10_000
 WIRE_MS = (1, 15)
@@ -33,12 +34,22 @@ TRIES = 6
 class ModelNode:
     """One machine."""
 
-    def __init__(self, world: World, store: SimStore, name: str, *, cpu: str, images: set[str]) -> None:
-        """A machine that is switched on now."""
+    def __init__(
+        self,
+        world: World,
+        store: SimStore,
+        name: str,
+        runtime: ModelRuntime,
+        room: Mapping[str, str],
+        *,
+        powered: bool = True,
+    ) -> None:
+        """A machine; one that is powered is switched on now."""
         self.name = name
-        self.runtime = ModelRuntime(images)
-        self.powered = self.agent_up = self.connected = True
-        self._cpu = cpu
+        self.runtime = runtime
+        self.powered = self.agent_up = powered
+        self.connected = True
+        self._room = dict(room)
         self._world = world
         self._store = store
         self._random = world.random(f"node/{name}")
@@ -53,6 +64,16 @@ class ModelNode:
         self._learning = False
         store.followers.append(self._news)
         self._start_agent()
+
+    @classmethod
+    def like(cls, world: World, store: SimStore, node: core_v1.Node, pods: Iterable[core_v1.Pod]) -> ModelNode:
+        """A machine like a real one, with the pods that run there; one that is not Ready is switched off."""
+        ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+        runtime = ModelRuntime(None)
+        for pod in pods if ready else ():
+            runtime.adopt(pod, world.now)
+        room = node.status.allocatable or node.status.capacity
+        return cls(world, store, node.metadata.name, runtime, room, powered=ready)
 
     # What happens to the machine
 
@@ -172,7 +193,6 @@ class ModelNode:
         self._store.commit((creation(new_node(self.name, self._node(), self._world.now, self._world.ids)),))
 
     def _node(self) -> core_v1.Node:
-        room = {"cpu": self._cpu, "memory": "8Gi", "pods": "30"}
         stamp = times.render(self._world.now)
         conditions = (
             core_v1.NodeCondition(
@@ -186,7 +206,7 @@ class ModelNode:
         )
         return core_v1.Node(
             metadata=meta_v1.ObjectMeta(name=self.name, labels={"kubernetes.io/hostname": self.name}),
-            status=core_v1.NodeStatus(capacity=room, allocatable=room, conditions=conditions),
+            status=core_v1.NodeStatus(capacity=self._room, allocatable=self._room, conditions=conditions),
         )
 
     def _report_health(self) -> None:
@@ -272,6 +292,7 @@ class ModelNode:
             results=tuple(self._results.pop(uid, ())),
             ip=self.runtime.addresses.get(uid, ""),
             host_ip="192.0.2.1",
+            probes=_probed(pod, containers),
             wanted=wanted,
         )
         memory, actions = step(pod, seen, self._memories.get(uid, PodMemory()), self._world.now)
@@ -311,3 +332,18 @@ class ModelNode:
 
         slack = self._random.randint(0, 30)
         self._world.after(self.runtime.duration_ms(operation) + slack, done)
+
+
+def _probed(pod: core_v1.Pod, containers: Sequence[ContainerState]) -> dict[tuple[str, ProbeKind], Verdict]:
+    """Every probe of a running container succeeds."""
+    found: dict[tuple[str, ProbeKind], Verdict] = {}
+    for spec in (*pod.spec.init_containers, *pod.spec.containers):
+        probes: tuple[tuple[ProbeKind, core_v1.Probe | None], ...] = (
+            ("startup", spec.startup_probe),
+            ("liveness", spec.liveness_probe),
+            ("readiness", spec.readiness_probe),
+        )
+        for state in containers:
+            if state.name == spec.name:
+                found |= {(state.id, kind): Verdict(ok=True) for kind, probe in probes if probe is not None}
+    return found

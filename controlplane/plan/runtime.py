@@ -34,8 +34,8 @@ STOPPED = 143
 class ModelRuntime:
     """Sandboxes and containers of one machine; they outlive its agent, and end with its power."""
 
-    images: set[str]
-    """What can be pulled."""
+    images: set[str] | None
+    """What can be pulled; None: everything is there already."""
     slow_images: dict[str, int] = field(default_factory=dict)
     """Milliseconds that a pull takes, where not as usual."""
     local: set[str] = field(default_factory=set)
@@ -62,10 +62,10 @@ class ModelRuntime:
                 if operation.detach:
                     self.addresses.pop(uid, None)
             case act.InspectImage():
-                found = operation.image in self.local
+                found = self.images is None or operation.image in self.local
                 return Result(op=op, image_id=f"sha256:{operation.image}" if found else "")
             case act.PullImage():
-                if operation.image not in self.images:
+                if self.images is not None and operation.image not in self.images:
                     why = f"manifest for {operation.image} not found"
                     return Result(op=op, failure=Failure("ErrImagePull", why))
                 self.local.add(operation.image)
@@ -112,6 +112,23 @@ class ModelRuntime:
             started_at_ms=now,
         )
         return Result(op=operation.op, container_id=identity)
+
+    def adopt(self, pod: core_v1.Pod, now: Instant) -> None:
+        """What the status of a real pod says is running, runs here too."""
+        running = [s for s in pod.status.container_statuses if s.state.running is not None]
+        if not running:
+            return
+        self._sandbox(pod, 0, now)
+        self.addresses[pod.metadata.uid] = pod.status.pod_ip or self.addresses[pod.metadata.uid]
+        for status in running:
+            operation = act.CreateAndStart(
+                op=0,
+                container=status.name,
+                attempt=status.restart_count,
+                sandbox_id=f"{pod.metadata.uid}/s0",
+                image=status.image_id,
+            )
+            self._start(pod, operation, now)
 
     def end(self, container_id: str, code: int, now: Instant) -> None:
         """A container's process ends."""

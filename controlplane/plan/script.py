@@ -12,6 +12,7 @@ from controlplane.plan.brain import Brain
 from controlplane.plan.checkers import Checkers
 from controlplane.plan.faults import Strike, schedule
 from controlplane.plan.model_node import ModelNode
+from controlplane.plan.runtime import ModelRuntime
 from controlplane.plan.simstore import SimStore
 from controlplane.plan.world import World
 from mizzen.api import kinds
@@ -23,6 +24,7 @@ TROUBLE_MS = 400_000
 """Faults strike within this time of the start."""
 REST_MS = 1_400_000
 """By then everything must have come to rest: the longest fault, five minutes of toleration and every back-off."""
+ROOM = {"cpu": "4", "memory": "8Gi", "pods": "30"}
 IMAGES = {"web:v1", "web:v2", "web:v3"}
 
 
@@ -34,7 +36,9 @@ class Run:
         self.store = SimStore(self.world)
         for name in ("default", "kube-system", "kube-node-lease"):
             self._create(core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
-        self.nodes = [ModelNode(self.world, self.store, f"node-{n}", cpu="4", images=set(IMAGES)) for n in range(nodes)]
+        self.nodes = [
+            ModelNode(self.world, self.store, f"node-{n}", ModelRuntime(set(IMAGES)), ROOM) for n in range(nodes)
+        ]
         self.brain = Brain(self.world, self.store, "brain-0", grace_ms=GRACE_MS)
         self.checkers = Checkers(self.world, self.store, self.nodes)
         self.world.checks.append(self.checkers.always)

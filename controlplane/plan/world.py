@@ -31,9 +31,10 @@ class _Due:
 class World:
     """The clock, the names, the random streams and the trace of one run."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, start: Instant = START_MS) -> None:
         self.seed = seed
-        self.now: Instant = START_MS
+        self.start = start
+        self.now: Instant = start
         self.ids = SeededIds(seed)
         self.trace: list[str] = []
         self.checks: list[Callable[[], None]] = []
@@ -55,11 +56,11 @@ class World:
 
     def tell(self, text: str) -> None:
         """Adds a line to the trace."""
-        self.trace.append(f"{self.now - START_MS:>9} {text}")
+        self.trace.append(f"{self.now - self.start:>9} {text}")
 
     def run_until(self, until_ms: int) -> None:
         """Runs what is due within so many milliseconds of the start. Raises NoRest, or a checker's error."""
-        end = START_MS + until_ms
+        end = self.start + until_ms
         events = 0
         while self._heap and self._heap[0].at <= end:
             due = heapq.heappop(self._heap)

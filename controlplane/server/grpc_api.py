@@ -30,11 +30,14 @@ from mizzen.api import codec, errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.types import autoscaling_v1, meta_v1
 from mizzen.engine.entry import Entry
+from mizzen.engine.plans import HORIZON_MAX_S, HORIZON_S, Plan, Question
+from mizzen.engine.values import Key
 from mizzen.wire import convert
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc
 
 _OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
-Plan = Callable[[cluster_pb2.PlanRequest], Awaitable[cluster_pb2.PlanResponse]]
+Planner = Callable[[Question], Awaitable[Plan]]
+"""Says what a change would do."""
 Why = Callable[[Kind[Any], Any], list[cluster_pb2.Reason]]
 
 
@@ -58,7 +61,7 @@ def kind_named(resource: str) -> Kind[Any]:
 class ClusterService(cluster_pb2_grpc.ClusterServicer):
     """The servicer."""
 
-    def __init__(self, verbs: Verbs, streams: Streams, plan: Plan | None, why: Why) -> None:
+    def __init__(self, verbs: Verbs, streams: Streams, plan: Planner, why: Why) -> None:
         self._streams = StreamCalls(verbs, streams)
         self._verbs = verbs
         self._plan = plan
@@ -228,9 +231,15 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     async def Plan(self, request: cluster_pb2.PlanRequest, context: Any) -> cluster_pb2.PlanResponse:  # noqa: N802
         """What a change would do."""
         self._allow(context, "list", kinds.POD, "")
-        if self._plan is None:
-            raise errors.ServiceUnavailable("this control plane can't plan")
-        return await self._plan(request)
+        for ref in request.delete:
+            kind_named(ref.resource)
+        question = Question(
+            apply=tuple(self._object(packed)[1] for packed in request.apply),
+            delete=tuple(Key(ref.resource, ref.namespace, ref.name) for ref in request.delete),
+            lose_nodes=tuple(request.lose_nodes),
+            horizon_s=min(request.horizon_s or HORIZON_S, HORIZON_MAX_S),
+        )
+        return _planned(await self._plan(question))
 
     @unary
     async def Why(self, request: cluster_pb2.WhyRequest, context: Any) -> cluster_pb2.WhyResponse:  # noqa: N802
@@ -270,6 +279,18 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self._allow(context, "create", kinds.POD, first.start.namespace, first.start.pod, "portforward")
         async for answer in self._streams.forward(first.start, request):
             yield answer
+
+
+def _planned(plan: Plan) -> cluster_pb2.PlanResponse:
+    steps = [
+        cluster_pb2.PlanStep(at_ms=step.at_ms, action=step.action, object=_ref(step.object), message=step.message)
+        for step in plan.steps
+    ]
+    return cluster_pb2.PlanResponse(steps=steps, problems=plan.problems, resource_version=plan.resource_version)
+
+
+def _ref(key: Key) -> cluster_pb2.ObjectRef:
+    return cluster_pb2.ObjectRef(resource=key.resource, namespace=key.namespace, name=key.name)
 
 
 def _packed(entry: Entry) -> AnyMessage:

@@ -28,7 +28,7 @@ def plan(
     objects = manifests.load(filename or [], namespace_of(kubeconfig, namespace))
     answer = with_client(kubeconfig, lambda client: client.plan(objects, lose_nodes=lose_node or ()))
     for step in answer.steps:
-        typer.echo(f"{step.at_ms / 1000:8.1f} s  {step.action:<10} {step.resource}/{step.name}  {step.message}")
+        typer.echo(f"{step.at_ms / 1000:8.1f} s  {step.action:<10} {step.object}  {step.message}")
     for problem in answer.problems:
         typer.echo(f"problem: {problem}")
     raise typer.Exit(1 if answer.problems else 0)

@@ -26,14 +26,14 @@ from mizzen.client.values import (
     Exit,
     Input,
     Output,
-    Plan,
-    PlanStep,
     Reason,
     Resize,
     Stderr,
     Stdin,
     Stdout,
 )
+from mizzen.engine.plans import Plan, PlanStep
+from mizzen.engine.values import Key
 from mizzen.wire import convert
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2 as pb
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2_grpc
@@ -238,7 +238,7 @@ class Client:
         )
         answer = await self._call("Plan", request)
         steps = tuple(
-            PlanStep(s.at_ms, s.action, s.object.resource, s.object.namespace, s.object.name, s.message)
+            PlanStep(s.at_ms, s.action, Key(s.object.resource, s.object.namespace, s.object.name), s.message)
             for s in answer.steps
         )
         return Plan(steps, tuple(answer.problems), answer.resource_version)

@@ -73,27 +73,3 @@ class Reason:
     message: str
     since: str
     """RFC 3339; empty where not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanStep:
-    """One thing that would happen."""
-
-    at_ms: int
-    """Milliseconds after the change."""
-    action: str
-    resource: str
-    namespace: str
-    name: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What would happen."""
-
-    steps: tuple[PlanStep, ...]
-    problems: tuple[str, ...]
-    """What is not well at the end."""
-    resource_version: str
-    """The cluster's version that was planned on."""

@@ -1,0 +1,123 @@
+"""What a change, or the loss of a node, would do: the simulator, begun with the real cluster's state.
+
+The world is filled with copies of all objects; every node becomes a modelled machine on which the pods that run there
+run; then the change is made and the real deciders go on, in virtual time, until nothing happens any more or the
+horizon is reached. Nothing is written anywhere.
+
+What a plan can't know: whether an image can be pulled, how long programs take to become ready, and what they do then.
+It takes images to be there and probes to succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from controlplane import admission
+from controlplane.admission.deletion import Deletion, delete
+from controlplane.admission.request import Operation, Request, Settings
+from controlplane.plan.brain import Brain
+from controlplane.plan.model_node import ModelNode
+from controlplane.plan.simstore import SimStore
+from controlplane.plan.steps import Steps, problems_of
+from controlplane.plan.world import World
+from mizzen.api import codec, errors, kinds, patch, schema
+from mizzen.engine.plans import Plan, Question
+from mizzen.engine.values import Instant
+from mizzen.engine.writes import creation, removal, replacement
+
+SEED = 0
+SETTLE_MS = 20_000
+"""What was under way before the change is left to settle for so long; its steps are not shown."""
+PLANNED = tuple(kind for kind in kinds.KINDS if kind.stored and kind is not kinds.EVENT)
+
+
+class WhatIf:
+    """One plan."""
+
+    def __init__(self, objects: Iterable[Any], now: Instant, version: int, *, grace_ms: int) -> None:
+        """Copies a cluster: all objects at one version, and the time."""
+        self._world = World(SEED, now)
+        self._store = SimStore(self._world)
+        self._version = version
+        present = [obj for obj in objects if kinds.kind_of(obj) in PLANNED]
+        for obj in present:
+            bare = msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, resource_version=""))
+            self._store.commit((creation(bare),))
+        pods = self._store.cache.list(kinds.POD)
+        self._nodes = {
+            node.metadata.name: ModelNode.like(
+                self._world, self._store, node, [p for p in pods if p.spec.node_name == node.metadata.name]
+            )
+            for node in self._store.cache.list(kinds.NODE)
+        }
+        self._brain = Brain(self._world, self._store, "plan", grace_ms=grace_ms)
+
+    def answer(self, question: Question) -> Plan:
+        """Makes the change and watches. Raises the API's errors for a change that the API would refuse."""
+        self._world.run_until(SETTLE_MS)
+        began = self._world.now
+        steps = Steps(began)
+        self._store.followers.append(lambda changes: steps.take(changes, self._world.now))
+        for name in question.lose_nodes:
+            node = self._nodes.get(name)
+            if node is None:
+                raise errors.NotFound(kinds.NODE, name)
+            node.power_off(0)
+        for obj in question.apply:
+            self._apply(obj)
+        for key in question.delete:
+            self._delete(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
+        self._world.run_until(SETTLE_MS + question.horizon_s * 1000)
+        return Plan(steps.found(), tuple(problems_of(self._store.cache)), str(self._version))
+
+    def _apply(self, obj: Any) -> None:
+        kind = kinds.kind_of(obj)
+        namespace, name = obj.metadata.namespace, obj.metadata.name
+        entry = self._store.cache.entry(kind, namespace, name)
+        if entry is None:
+            admitted = self._admit(Request(Operation.CREATE, kind, namespace, "", obj), None)
+            self._store.commit((creation(admitted),))
+            return
+        old = entry.object()
+        wanted = patch.apply(
+            "application/strategic-merge-patch+json",
+            codec.encode_json(_without_status(obj)),
+            codec.to_dict(old),
+            schema.message(codec.message_name(kind.type)),
+        )
+        new, _ = codec.decode_dict(wanted, kind, validation="Ignore")
+        admitted = self._admit(Request(Operation.UPDATE, kind, namespace, name, new), old)
+        if admitted != old:
+            self._store.commit((replacement(admitted, entry.version),))
+
+    def _admit(self, request: Request, old: Any) -> Any:
+        view, now, ids = self._store.cache, self._world.now, self._world.ids
+        return admission.admit(request, old, view, now, ids, Settings()).object
+
+    def _delete(self, kind: Any, namespace: str, name: str) -> None:
+        entry = self._store.cache.entry(kind, namespace, name)
+        if entry is None:
+            raise errors.NotFound(kind, name)
+        left = delete(entry.object(), Deletion(), self._world.now)
+        write = removal(kind, namespace, name, entry.version) if left is None else replacement(left, entry.version)
+        self._store.commit((write,))
+
+
+def _without_status(obj: Any) -> Any:
+    return msgspec.structs.replace(obj, status=type(obj.status)()) if hasattr(obj, "status") else obj
+
+
+def planner(
+    snapshot: Callable[[], tuple[list[Any], int]], clock: Callable[[], Instant], grace_ms: int
+) -> Callable[[Question], Callable[[], Plan]]:
+    """A planner: copies the cluster at once, and gives the work to be done wherever there is time for it."""
+
+    def prepare(question: Question) -> Callable[[], Plan]:
+        objects, version = snapshot()
+        now = clock()
+        return lambda: WhatIf(objects, now, version, grace_ms=grace_ms).answer(question)
+
+    return prepare

@@ -1,0 +1,105 @@
+"""Plans say what would happen, and what would not be well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controlplane.plan.script import GRACE_MS, Run
+from controlplane.plan.whatif import planner
+from mizzen.api import errors, kinds
+from mizzen.api.types import apps_v1, meta_v1
+from mizzen.engine.plans import Plan, PlanStep, Question
+from mizzen.engine.values import Key
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Run:
+    """Four nodes, six pods behind a service."""
+    made = Run(3)
+    made.world.after(1_000, made._begin)
+    made.world.run_until(60_000)
+    return made
+
+
+def ask(cluster: Run, question: Question) -> Plan:
+    def snapshot() -> tuple[list[Any], int]:
+        cache = cluster.store.cache
+        return [obj for kind in kinds.KINDS if kind.stored for obj in cache.list(kind)], cache.revision
+
+    return planner(snapshot, lambda: cluster.world.now, GRACE_MS)(question)()
+
+
+def steps(plan: Plan, action: str, resource: str = "pods") -> list[PlanStep]:
+    return [step for step in plan.steps if step.action == action and step.object.resource == resource]
+
+
+def web(cluster: Run, **spec: Any) -> apps_v1.Deployment:
+    """The deployment as a user's manifest would have it."""
+    old = cluster.store.cache.get(kinds.DEPLOYMENT, "default", "web")
+    assert old is not None
+    metadata = meta_v1.ObjectMeta(name="web", namespace="default")
+    return apps_v1.Deployment(metadata=metadata, spec=msgspec.structs.replace(old.spec, **spec))
+
+
+def test_nothing_changes_nothing(cluster: Run) -> None:
+    plan = ask(cluster, Question(apply=(web(cluster),), horizon_s=120))
+    assert plan.steps == ()
+    assert plan.problems == ()
+
+
+def test_more_replicas_are_created_bound_and_ready(cluster: Run) -> None:
+    plan = ask(cluster, Question(apply=(web(cluster, replicas=9),), horizon_s=120))
+    assert [len(steps(plan, action)) for action in ("create", "bind", "ready")] == [3, 3, 3]
+    assert plan.problems == ()
+
+
+def test_what_does_not_fit_is_a_problem_with_its_reason(cluster: Run) -> None:
+    plan = ask(cluster, Question(apply=(web(cluster, replicas=60),), horizon_s=120))
+    assert any("has no node: 0/4 nodes are available: 4 Insufficient cpu." in problem for problem in plan.problems)
+    assert any(problem.startswith("deployments.apps/default/web has 32 available") for problem in plan.problems)
+
+
+def test_a_rollout_never_goes_below_its_bound(cluster: Run) -> None:
+    template = web(cluster).spec.template
+    container = msgspec.structs.replace(template.spec.containers[0], image="web:v2")
+    template = msgspec.structs.replace(template, spec=msgspec.structs.replace(template.spec, containers=(container,)))
+    plan = ask(cluster, Question(apply=(web(cluster, template=template),), horizon_s=300))
+    ready = 6
+    lowest = ready
+    for step in plan.steps:
+        if step.object.resource == "pods":
+            ready += {"ready": 1, "stop": -1}.get(step.action, 0)
+            lowest = min(lowest, ready)
+    assert lowest >= 5
+    assert plan.problems == ()
+
+
+def test_a_lost_node_is_replaced_after_the_toleration(cluster: Run) -> None:
+    lost = next(p.spec.node_name for p in cluster.store.cache.list(kinds.POD) if p.spec.node_name)
+    on_it = [p for p in cluster.store.cache.list(kinds.POD) if p.spec.node_name == lost]
+    plan = ask(cluster, Question(lose_nodes=(lost,), horizon_s=600))
+    stopped = steps(plan, "stop")
+    assert {step.object.name for step in stopped} == {pod.metadata.name for pod in on_it}
+    assert all(300_000 <= step.at_ms <= 400_000 for step in stopped)
+    assert all(step.message != f"to {lost}" for step in steps(plan, "bind"))
+    assert plan.problems == ()
+
+
+def test_a_deleted_deployment_takes_its_pods_and_leaves_a_service_with_nobody(cluster: Run) -> None:
+    plan = ask(cluster, Question(delete=(Key("deployments.apps", "default", "web"),), horizon_s=120))
+    assert len(steps(plan, "delete")) == 6
+    assert plan.problems == ("services/default/web has no ready endpoint",)
+
+
+def test_a_node_that_is_not_there_is_refused(cluster: Run) -> None:
+    with pytest.raises(errors.NotFound, match='nodes "moon" not found'):
+        ask(cluster, Question(lose_nodes=("moon",)))
+
+
+def test_the_cluster_itself_is_untouched(cluster: Run) -> None:
+    before = cluster.store.cache.revision
+    ask(cluster, Question(apply=(web(cluster, replicas=1),), horizon_s=60))
+    assert cluster.store.cache.revision == before
