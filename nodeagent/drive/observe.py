@@ -20,6 +20,8 @@ from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import ContainerState, SandboxState, Snapshot, Status
 
 PAUSE_MIN_S = 0.05
+LOOKS_MAX = 7
+"""How often a list is asked for that shows an end which was told: the pause doubles, so this is some three seconds."""
 PAUSE_FACTOR = 4
 """After a list, hints wait for this many times as long as it took: looking takes a fifth of the time at most."""
 FAILED_PAUSE_S = 1.0
@@ -57,7 +59,9 @@ class Watcher:
         """By container or sandbox id: the list that was the last begun when an own deed put or dropped it."""
         self._begun = 0
         self._wanted = asyncio.Event()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[tuple[str, asyncio.Future[None]]] = []
+        self._ending: dict[str, int] = {}
+        """Containers said to have ended that a list still shows running, and how many more lists that is believed."""
         self.changed: Callable[[str], None] = lambda _: None
         self.ready = asyncio.Event()
         """Set once everything has been seen for the first time."""
@@ -102,10 +106,15 @@ class Watcher:
         """Something may have changed."""
         self._wanted.set()
 
-    async def refresh(self) -> None:
-        """Return once a list that was begun after this call has been taken in."""
+    async def refresh(self, ended: str = "") -> None:
+        """Return once a list that was begun after this call has been taken in.
+
+        With the id of a container that is known to have `ended`, one that shows it: the engine's list lags behind.
+        """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.append((ended, waiter))
+        if ended:
+            self._ending[ended] = LOOKS_MAX
         self._wanted.set()
         await waiter
 
@@ -117,9 +126,11 @@ class Watcher:
 
     async def _follow(self) -> None:
         async for event in self._runtime.events():
-            if event.action not in ("create", "start"):
-                # What was made or started was made by the agent itself, which has put it in already.
-                self.hint()
+            if event.action in ("create", "start"):
+                continue  # made or started by the agent itself, which has put it in already
+            if event.action == "die":
+                self._ending[event.container_id] = LOOKS_MAX
+            self.hint()
 
     async def _look_again_and_again(self) -> None:
         while True:
@@ -128,7 +139,7 @@ class Watcher:
             took_s = (self._clock.monotonic_ms() - began_ms) / 1000
             if not self.failure:
                 self._metrics.relisted(took_s)
-                pause_s = max(PAUSE_MIN_S, took_s * PAUSE_FACTOR)
+                pause_s = max(pause_s, took_s * PAUSE_FACTOR)
             await asyncio.sleep(pause_s)
             try:
                 async with asyncio.timeout(max(self._relist_s - pause_s, 0.001)):
@@ -137,7 +148,7 @@ class Watcher:
                 continue
 
     async def _look(self) -> float:
-        """One list; returns the pause after a failed one."""
+        """One list; returns for how long not to ask again."""
         self._wanted.clear()
         waiters, self._waiters = self._waiters, []
         self._begun += 1
@@ -155,10 +166,15 @@ class Watcher:
         self.failure = ""
         self._take(snapshot, self._begun)
         self.ready.set()
-        for waiter in waiters:
-            if not waiter.done():
+        for ended, waiter in waiters:
+            if ended in self._ending:
+                self._waiters.append((ended, waiter))
+            elif not waiter.done():
                 waiter.set_result(None)
-        return PAUSE_MIN_S
+        if not self._ending:
+            return PAUSE_MIN_S
+        self._wanted.set()
+        return PAUSE_MIN_S * (1 << (LOOKS_MAX - max(self._ending.values())))
 
     def _take(self, snapshot: Snapshot, number: int) -> None:
         """Take in a list; what own deeds touched after it was begun stays as they left it."""
@@ -168,6 +184,10 @@ class Watcher:
         states += [self._steady(c) for c in snapshot.containers if c.id not in fresh]
         for seen in self._pods.values():
             states += [state for state in seen.states() if state.id in fresh]
+        running = {state.id for state in states if state.status is Status.RUNNING}
+        self._ending = {
+            state_id: looks - 1 for state_id, looks in self._ending.items() if looks > 1 and state_id in running
+        }
         before, self._pods = self._pods, _by_pod(states)
         for uid in dict.fromkeys((*before, *self._pods)):
             if before.get(uid, NOTHING) != self.of(uid):

@@ -129,6 +129,11 @@ class Outbox:
         if self._waiting:
             self.filled.set()
 
+    def has_status(self, uid: str) -> bool:
+        """Whether a status of this pod has not been stored yet."""
+        key = (STATUS, uid)
+        return key in self._waiting or key in self._in_flight
+
     def forget(self, uid: str) -> None:
         """The control plane no longer has a pod: nothing about it needs telling."""
         for key in [key for key in self._waiting if len(key) > 1 and key[1] == uid]:

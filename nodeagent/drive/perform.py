@@ -266,13 +266,13 @@ class Performer:
                         await self._runtime.stop_container(operation.container_id, operation.grace_s)
         except ContainerNotFound:
             pass
-        await self._look()
+        await self._look(operation.container_id)
         return Result(op=operation.op)
 
-    async def _look(self) -> None:
+    async def _look(self, ended: str = "") -> None:
         try:
             async with asyncio.timeout(LOOK_DEADLINE_S):
-                await self._watcher.refresh()
+                await self._watcher.refresh(ended)
         except TimeoutError:
             _LOG.warning("engine_not_seen", seconds=LOOK_DEADLINE_S)
 

@@ -37,7 +37,7 @@ from nodeagent.lifecycle.memory import PodMemory, durable
 from nodeagent.lifecycle.observation import Observation, Rejection, Result
 from nodeagent.lifecycle.pod import step
 from nodeagent.lifecycle.probes import jobs
-from nodeagent.lifecycle.status import foreign_conditions
+from nodeagent.lifecycle.status import foreign_conditions, shows
 from nodeagent.lifecycle.turn import IllegalTransition
 from nodeagent.runtime.values import PodRef, Status
 
@@ -137,12 +137,22 @@ class Pods:
         slot = self._slots.get(metadata.uid)
         if slot is None:
             slot = self._slots[metadata.uid] = self._new_slot(pod, memory or PodMemory(), wanted=True)
-        elif slot.wanted and _says_the_same(slot.pod, pod):
+        elif slot.wanted and _says_the_same(slot.pod, pod) and self._is_echo(slot, pod):
             slot.pod = pod
-            return  # most updates are this agent's own reports coming back
+            return
         slot.pod, slot.wanted = pod, True
         slot.named = frozenset(Key(*key) for key in configs_of(pod))
         self.poke(metadata.uid)
+
+    def _is_echo(self, slot: Slot, pod: core.Pod) -> bool:
+        """Whether a pod's new version only brings this agent's own report back, as most versions do.
+
+        While a later report is under way, an earlier one may come back; what somebody else wrote is overwritten by it.
+        """
+        reported = slot.memory.reported
+        if reported is None:
+            return False
+        return self._outbox.has_status(pod.metadata.uid) or shows(pod.status, reported)
 
     def remove(self, namespace: str, name: str) -> None:
         """The control plane no longer has the pod of this name."""

@@ -11,8 +11,6 @@ seen, decide whether the pod is to live or to end, begin the next operations, an
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Instant
 from nodeagent.lifecycle.actions import Action, Report
@@ -22,7 +20,7 @@ from nodeagent.lifecycle.memory import PodMemory
 from nodeagent.lifecycle.observation import Observation
 from nodeagent.lifecycle.results import absorb
 from nodeagent.lifecycle.starts import advance
-from nodeagent.lifecycle.status import pod_status, rejected_status
+from nodeagent.lifecycle.status import pod_status, rejected_status, shows
 from nodeagent.lifecycle.stops import remove_old, stop_unwanted
 from nodeagent.lifecycle.turn import Turn
 
@@ -99,11 +97,4 @@ def _overwritten(turn: Turn, status: core.PodStatus) -> bool:
     if turn.memory.reported is None or version == turn.memory.compared:
         return False
     turn.change(compared=version)
-    own = {condition.type for condition in status.conditions}
-    shown = replace(
-        turn.pod.status,
-        conditions=tuple(condition for condition in turn.pod.status.conditions if condition.type in own),
-        nominated_node_name=status.nominated_node_name,
-        qos_class=status.qos_class,
-    )
-    return shown != status
+    return not shows(turn.pod.status, status)

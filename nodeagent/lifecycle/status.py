@@ -71,6 +71,17 @@ def rejected_status(turn: Turn, reason: str, message: str) -> core.PodStatus:
     )
 
 
+def shows(stored: core.PodStatus, reported: core.PodStatus) -> bool:
+    """Whether the control plane's status of a pod is what was reported, but for what others have added to it."""
+    own = {condition.type for condition in reported.conditions}
+    return reported == replace(
+        stored,
+        conditions=tuple(condition for condition in stored.conditions if condition.type in own),
+        nominated_node_name=reported.nominated_node_name,
+        qos_class=reported.qos_class,
+    )
+
+
 @lru_cache(maxsize=16)
 def _host_ips(ip: str) -> tuple[core.HostIP, ...]:
     return (core.HostIP(ip=ip),) if ip else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from mizzen.api.types import core_v1 as core
@@ -260,3 +261,21 @@ async def test_a_completed_pod_gives_its_address_back(world: World) -> None:
         await until(lambda: not world.network.attached)
         (state,) = await world.containers()
         assert state.status is Status.EXITED, "kept for its logs"
+
+
+async def test_a_pod_that_somebody_else_declared_not_ready_is_reported_again(world: World) -> None:
+    async with world.running():
+        world.put(pod())
+        await until(world.ready)
+        key = next(iter(world.objects))
+        have = world.objects[key]
+        away = tuple(
+            core.PodCondition(type=c.type, status="False") if c.type == "Ready" else c for c in have.status.conditions
+        )
+        told = len(world.stored)
+        changed = msgspec.structs.replace(have.status, conditions=away)
+        metadata = msgspec.structs.replace(have.metadata, resource_version="77")
+        world.put(msgspec.structs.replace(have, metadata=metadata, status=changed))
+        await until(lambda: len(world.stored) > told)
+        assert world.ready()
+        assert len(world.stored) == told + 1
