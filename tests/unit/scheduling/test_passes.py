@@ -93,7 +93,10 @@ def test_a_node_is_never_overfilled() -> None:
             id="each-short-of-something",
         ),
         pytest.param(
-            [node("a", spec={"unschedulable": True}), tainted("b", core_v1.Taint(key="k", value="v", effect="NoSchedule"))],
+            [
+                node("a", spec={"unschedulable": True}),
+                tainted("b", core_v1.Taint(key="k", value="v", effect="NoSchedule")),
+            ],
             asking("p"),
             "0/2 nodes are available: 1 node(s) had untolerated taint {k: v}, 1 node(s) were unschedulable.",
             id="closed",
