@@ -22,6 +22,7 @@ from mizzen.engine.effects import Emit
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
 from mizzen.engine.writes import Write
+from tests.conformance.registry.harness import Stumbling
 
 BEGAN_MS = 1_700_000_000_000
 DEADLINE_S = 60.0
@@ -61,7 +62,8 @@ class Cluster:
     def __init__(self, backend: MemoryBackend) -> None:
         self.backend = backend
         self.store = CountingStore(backend)
-        self.registry = Registry(self.store)
+        self.log = Stumbling(self.store)
+        self.registry = Registry(self.log)
         self.clock = LoopClock()
         self.ids = SeededIds(7)
         self.emitted: list[Emit] = []

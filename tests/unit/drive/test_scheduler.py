@@ -83,6 +83,23 @@ async def test_what_is_there_when_it_begins_counts(cluster: Cluster) -> None:
     assert where(cluster) == {"early": "n1", "small": "n1"}
 
 
+async def test_it_begins_only_when_it_has_seen_what_an_earlier_leader_did(cluster: Cluster) -> None:
+    await add_node(cluster, "n1")
+    await add_pods(cluster, pod("early", cpu="800m"), pod("late", cpu="800m"))
+    await cluster.registry.fresh()
+    cluster.log.hold()
+    earlier = Cluster(cluster.backend)
+    await earlier.registry.start()
+    async with scheduling(cluster):
+        bind = Bind("default", "early", get(earlier, "early").metadata.uid, "n1")
+        assert (await earlier.performer.perform([bind], cluster.fence)).error is None
+        await earlier.registry.fresh()
+        cluster.log.go()
+        await cluster.until(lambda: get(cluster, "late").status.conditions)
+    assert where(cluster) == {"early": "n1"}
+    await earlier.close()
+
+
 async def test_a_pod_that_fits_nowhere_is_told_why_and_placed_when_a_node_comes(cluster: Cluster) -> None:
     await add_node(cluster, "n1")
     async with scheduling(cluster):

@@ -124,6 +124,15 @@ def test_an_own_write_is_seen_at_once_and_moves_no_revision() -> None:
     assert (cache.revision, replica.confirmed(kinds.POD)) == (10, [])
 
 
+def test_what_came_and_went_while_nobody_listened_is_not_there() -> None:
+    cache = Cache(indexes.ALL)
+    replica = Replica(cache)
+    replica.replace([], 10)
+    replica.wrote(told("a", 20))
+    assert replica.replace([], 30) == []
+    assert cache.get(kinds.POD, "default", "a") is None
+
+
 def test_a_late_change_by_another_does_not_bring_back_what_was_deleted() -> None:
     cache = Cache(indexes.ALL)
     replica = Replica(cache)
