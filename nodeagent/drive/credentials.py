@@ -7,22 +7,15 @@ the old one together with its key as one file, so that a crash in between leaves
 from __future__ import annotations
 
 import hashlib
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from mizzen.engine.values import Instant
 from nodeagent.drive.checkpoint import write_file
 
-# The library for certificates takes 8 MB of memory, and an agent that has joined needs it once in months: it is
-# imported where it is used.
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-NODE_PREFIX = "system:node:"
-NODES_GROUP = "system:nodes"
 RENEW_AT = 0.7
 """The part of its life after which a certificate is renewed."""
 
@@ -57,9 +50,9 @@ class _Place(msgspec.Struct, frozen=True):
     node: str
     server: str
     endpoint: str
-    valid_from_ms: Instant = 0
-    valid_until_ms: Instant = 0
-    """The certificate's dates, so that it need not be taken apart at every start; 0: not noted."""
+    valid_from_ms: Instant
+    valid_until_ms: Instant
+    """The certificate's dates, so that it need not be taken apart at every start."""
 
 
 class CredentialsStore:
@@ -82,10 +75,7 @@ class CredentialsStore:
         key, marker, rest = pair.partition(b"-----END PRIVATE KEY-----\n")
         if not marker:
             raise CredentialsError(f"{self._folder / 'node.pem'}: no key in it; remove the folder and join again")
-        try:
-            dates = (place.valid_from_ms, place.valid_until_ms) if place.valid_until_ms else validity(rest)
-        except ValueError as error:
-            raise CredentialsError(f"{self._folder / 'node.pem'}: {error}; remove the folder and join again") from error
+        dates = (place.valid_from_ms, place.valid_until_ms)
         return Credentials(place.node, place.server, place.endpoint, key + marker, rest, ca, *dates)
 
     def save(self, credentials: Credentials) -> None:
@@ -103,50 +93,6 @@ class CredentialsStore:
         write_file(self._folder / "cluster.json", msgspec.json.encode(place))
 
 
-def new_key() -> ec.EllipticCurvePrivateKey:
-    """A fresh private key."""
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A key in PEM."""
-    from cryptography.hazmat.primitives import serialization
-
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def signing_request(node: str, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A certificate signing request in PEM for a node of this name."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.x509.oid import NameOID
-
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, NODES_GROUP),
-            x509.NameAttribute(NameOID.COMMON_NAME, NODE_PREFIX + node),
-        ]
-    )
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM)
-
-
 def ca_hash(ca_pem: bytes) -> str:
     """SHA-256 over a certificate's DER, in hex: what a join token carries. Raises ValueError."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-
-    certificate = x509.load_pem_x509_certificate(ca_pem)
-    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
-
-
-def validity(certificate_pem: bytes) -> tuple[Instant, Instant]:
-    """From when until when a certificate is valid. Raises ValueError for what is none."""
-    from cryptography import x509
-
-    found = x509.load_pem_x509_certificate(certificate_pem)
-    return int(found.not_valid_before_utc.timestamp() * 1000), int(found.not_valid_after_utc.timestamp() * 1000)
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(ca_pem.decode())).hexdigest()

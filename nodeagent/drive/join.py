@@ -17,7 +17,8 @@ import msgspec
 import structlog
 
 from mizzen.api.types import meta_v1 as meta
-from nodeagent.drive.credentials import Credentials, ca_hash, key_pem, new_key, signing_request, validity
+from nodeagent.drive.certificates import signing_request, validity
+from nodeagent.drive.credentials import Credentials, ca_hash
 
 PREFIX = "mz1"
 CA_PATH = "/mizzen.dev/v1/ca"
@@ -66,10 +67,10 @@ async def join(server: str, text: str, node: str) -> Credentials:
         raise JoinRefused(f"--server {server!r} must be the address and port of the control plane, like 10.0.0.1:6443")
     base = f"https://{server}"
     ca = await _authority(base, token)
-    key = new_key()
-    answer = await _certificate(base, token, ca, node, signing_request(node, key))
+    fresh = await signing_request(node)
+    answer = await _certificate(base, token, ca, node, fresh.request_pem)
     try:
-        valid_from_ms, valid_until_ms = validity(answer.certificate.encode())
+        valid_from_ms, valid_until_ms = await validity(answer.certificate.encode())
     except ValueError as error:
         raise JoinUnreachable(f"{base}{JOIN_PATH} did not answer with a certificate") from error
     _LOG.info("joined", node=node, server=server)
@@ -77,7 +78,7 @@ async def join(server: str, text: str, node: str) -> Credentials:
         node=node,
         server=server,
         endpoint=f"{host}:{answer.grpc_port}",
-        key_pem=key_pem(key),
+        key_pem=fresh.key_pem,
         certificate_pem=answer.certificate.encode(),
         ca_pem=answer.ca.encode(),
         valid_from_ms=valid_from_ms,

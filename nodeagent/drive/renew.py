@@ -13,7 +13,8 @@ import structlog
 from mizzen.api import times
 from mizzen.engine.values import Clock
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
-from nodeagent.drive.credentials import Credentials, CredentialsStore, key_pem, new_key, signing_request, validity
+from nodeagent.drive.certificates import signing_request, validity
+from nodeagent.drive.credentials import Credentials, CredentialsStore
 from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.session import OPTIONS, Stub
 
@@ -61,18 +62,18 @@ class Renewer:
 
     async def _renew(self) -> None:
         old = self.credentials
-        key = new_key()
+        fresh = await signing_request(old.node)
         secure = grpc.ssl_channel_credentials(
             root_certificates=old.ca_pem, private_key=old.key_pem, certificate_chain=old.certificate_pem
         )
         async with grpc.aio.secure_channel(old.endpoint, secure, options=OPTIONS) as channel:
             stub: Stub = node_pb2_grpc.NodeControlStub(channel)  # type: ignore[no-untyped-call]  # generated
-            request = node_pb2.RenewRequest(csr_pem=signing_request(old.node, key))
+            request = node_pb2.RenewRequest(csr_pem=fresh.request_pem)
             answer = await stub.Renew(request, timeout=CALL_DEADLINE_S)
-        valid_from_ms, valid_until_ms = validity(answer.certificate_pem)
+        valid_from_ms, valid_until_ms = await validity(answer.certificate_pem)
         self.credentials = replace(
             old,
-            key_pem=key_pem(key),
+            key_pem=fresh.key_pem,
             certificate_pem=answer.certificate_pem,
             ca_pem=answer.ca_pem or old.ca_pem,
             valid_from_ms=valid_from_ms,
