@@ -32,7 +32,7 @@ def watched(kubectl: Kubectl, log: Path) -> Iterator[None]:
         subprocess.Popen(kubectl.words(["get", "deployment", "web", "-w", "-o", COUNTS]), stdout=out) as watch,
     ):
         try:
-            wait_for("the watch to begin", lambda: log.read_text(), 10)
+            wait_for("the watch to begin", log.read_text, 10)
             yield
         finally:
             watch.terminate()
