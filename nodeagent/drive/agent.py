@@ -88,30 +88,7 @@ class Agent:
         self._addresses = Addresses()
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, parts.volumes)
-        performer = Performer(
-            runtime=runtime,
-            network=parts.network,
-            volumes=parts.volumes,
-            watcher=self.watcher,
-            images=Images(runtime, clock, self.metrics, settings.pulls_at_once),
-            addresses=self._addresses,
-            hooks=Hooks(runtime, self.metrics),
-            node=self.node,
-            clock=clock,
-            metrics=self.metrics,
-            slots=Slots(asyncio.Semaphore(settings.starts_at_once), asyncio.Semaphore(settings.stops_at_once)),
-        )
-        self.pods = Pods(
-            node=self.node,
-            watcher=self.watcher,
-            performer=performer,
-            prober=self._prober,
-            addresses=self._addresses,
-            last_words=self._last_words,
-            outbox=self.outbox,
-            clock=clock,
-            metrics=self.metrics,
-        )
+        self.pods = self._make_pods()
         self._services = ServiceSync(parts.network, self.node, self._addresses)
         self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
         self._status = NodeStatus(
@@ -125,21 +102,51 @@ class Agent:
         )
         self._streams = Streams(runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock)
         self._keeper = Keeper(CheckpointFile(settings.data_dir / "checkpoint.json"), self._checkpoint, self._is_dirty)
-        self.session = Session(
-            credentials=lambda: self._renewer.credentials,
-            receiver=self,
-            outbox=self.outbox,
-            open_stream=self._streams.open,
-            clock=clock,
-            rng=parts.rng,
-            metrics=self.metrics,
-            agent_version=_version(),
-            boot_id=machine.boot_id(),
-        )
+        self.session = self._make_session()
         store = CredentialsStore(settings.data_dir)
         self._renewer = Renewer(credentials, store, clock, parts.rng, self.metrics, self.session.reconnect)
         self.page = MetricsPage(self.metrics, lambda: ", ".join(self._problems()), self._measure)
         self._objects_dirty = False
+
+    def _make_pods(self) -> Pods:
+        parts, settings = self._parts, self._settings
+        performer = Performer(
+            runtime=parts.runtime,
+            network=parts.network,
+            volumes=parts.volumes,
+            watcher=self.watcher,
+            images=Images(parts.runtime, parts.clock, self.metrics, settings.pulls_at_once),
+            addresses=self._addresses,
+            hooks=Hooks(parts.runtime, self.metrics),
+            node=self.node,
+            clock=parts.clock,
+            metrics=self.metrics,
+            slots=Slots(asyncio.Semaphore(settings.starts_at_once), asyncio.Semaphore(settings.stops_at_once)),
+        )
+        return Pods(
+            node=self.node,
+            watcher=self.watcher,
+            performer=performer,
+            prober=self._prober,
+            addresses=self._addresses,
+            last_words=self._last_words,
+            outbox=self.outbox,
+            clock=parts.clock,
+            metrics=self.metrics,
+        )
+
+    def _make_session(self) -> Session:
+        return Session(
+            credentials=lambda: self._renewer.credentials,
+            receiver=self,
+            outbox=self.outbox,
+            open_stream=self._streams.open,
+            clock=self._parts.clock,
+            rng=self._parts.rng,
+            metrics=self.metrics,
+            agent_version=_version(),
+            boot_id=machine.boot_id(),
+        )
 
     # ------------------------------------------------------------------------------------------------ life
 

@@ -6,7 +6,7 @@ One registry per agent, so that several can live in one process. The page is the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -51,78 +51,48 @@ class Metrics:
 
     def __init__(self, node: str) -> None:
         """All of them, at zero."""
-        registry = self.registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        name = Gauge("kubelet_node_name", "The node's name", ["node"], registry=registry)
-        name.labels(node).set(1)
-        self.running_pods = Gauge("kubelet_running_pods", "Pods that have a running sandbox", registry=registry)
-        self.running_containers = Gauge(
-            "kubelet_running_containers", "Containers by state", ["container_state"], registry=registry
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._gauge("kubelet_node_name", "The node's name", "node").labels(node).set(1)
+        self.running_pods = self._gauge("kubelet_running_pods", "Pods that have a running sandbox")
+        self.running_containers = self._gauge("kubelet_running_containers", "Containers by state", "container_state")
+        operation = "operation_type"
+        self._operations = self._counter("kubelet_runtime_operations", "Calls to the engine", operation)
+        self._operation_errors = self._counter(
+            "kubelet_runtime_operations_errors", "Failed calls to the engine", operation
         )
-        self._operations = Counter(
-            "kubelet_runtime_operations", "Calls to the engine", ["operation_type"], registry=registry
-        )
-        self._operation_errors = Counter(
-            "kubelet_runtime_operations_errors", "Failed calls to the engine", ["operation_type"], registry=registry
-        )
-        self._operation_s = Histogram(
-            "kubelet_runtime_operations_duration_seconds",
-            "Seconds a call to the engine took",
-            ["operation_type"],
-            buckets=exponential(0.005, 2.5, 14),
-            registry=registry,
-        )
-        self.pod_start_s = Histogram(
-            "kubelet_pod_start_duration_seconds",
-            "Seconds from the agent seeing a pod for the first time to its containers running",
-            buckets=_POD_START,
-            registry=registry,
-        )
-        self.step_s = Histogram(
-            "kubelet_pod_worker_duration_seconds",
-            "Seconds one step of a pod's life cycle took to decide",
-            ["operation_type"],
-            buckets=_SHORT,
-            registry=registry,
-        )
-        self._relist_s = Histogram(
-            "kubelet_pleg_relist_duration_seconds",
-            "Seconds it took to ask the engine for everything",
-            buckets=_SHORT,
-            registry=registry,
-        )
-        self._relist_interval_s = Histogram(
-            "kubelet_pleg_relist_interval_seconds",
-            "Seconds between two such questions",
-            buckets=_SHORT,
-            registry=registry,
-        )
-        self.probes = Counter(
-            "prober_probe",
-            "Probes by result",
-            ["probe_type", "result", "container", "pod", "namespace", "pod_uid"],
-            registry=registry,
-        )
-        self.certificate_ttl_s = Gauge(
-            "kubelet_certificate_manager_client_ttl_seconds",
-            "Seconds until the node's certificate runs out",
-            registry=registry,
-        )
-        self.renew_errors = Counter(
-            "kubelet_certificate_manager_client_expiration_renew_errors",
-            "Failed attempts to renew the node's certificate",
-            registry=registry,
-        )
-        self.session_connected = Gauge(
-            "mizzen_agent_session_connected", "1 while the control plane is connected", registry=registry
-        )
-        self.events_dropped = Gauge(
-            "mizzen_agent_events_dropped", "Events given up because too many waited", registry=registry
-        )
-        self.illegal_steps = Counter(
-            "mizzen_agent_illegal_transitions", "Mistakes in a pod's life cycle, see the log", registry=registry
-        )
+        name, text = "kubelet_runtime_operations_duration_seconds", "Seconds a call to the engine took"
+        self._operation_s = self._histogram(name, text, exponential(0.005, 2.5, 14), operation)
+        name, text = "kubelet_pod_start_duration_seconds", "Seconds from first seeing a pod to its containers running"
+        self.pod_start_s = self._histogram(name, text, _POD_START)
+        name, text = "kubelet_pod_worker_duration_seconds", "Seconds one step of a pod's life cycle took to decide"
+        self.step_s = self._histogram(name, text, _SHORT, operation)
+        name, text = "kubelet_pleg_relist_duration_seconds", "Seconds it took to ask the engine for everything"
+        self._relist_s = self._histogram(name, text, _SHORT)
+        name, text = "kubelet_pleg_relist_interval_seconds", "Seconds between two such questions"
+        self._relist_interval_s = self._histogram(name, text, _SHORT)
+        labels = ("probe_type", "result", "container", "pod", "namespace", "pod_uid")
+        self.probes = self._counter("prober_probe", "Probes by result", *labels)
+        name, text = "kubelet_certificate_manager_client_ttl_seconds", "Seconds until the node's certificate runs out"
+        self.certificate_ttl_s = self._gauge(name, text)
+        name = "kubelet_certificate_manager_client_expiration_renew_errors"
+        self.renew_errors = self._counter(name, "Failed attempts to renew the node's certificate")
+        name, text = "mizzen_agent_session_connected", "1 while the control plane is connected"
+        self.session_connected = self._gauge(name, text)
+        name, text = "mizzen_agent_events_dropped", "Events given up because too many waited"
+        self.events_dropped = self._gauge(name, text)
+        name, text = "mizzen_agent_illegal_transitions", "Mistakes in a pod's life cycle, see the log"
+        self.illegal_steps = self._counter(name, text)
         self._last_relist = 0.0
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     @contextmanager
     def operation(self, kind: str) -> Iterator[None]:

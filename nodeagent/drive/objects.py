@@ -84,7 +84,7 @@ class Objects:
         sent, self._round = self._round, None
         if sent is None:
             return []
-        dropped = [key for key in self.keys() if key not in sent]
+        dropped = [key for key in self.known() if key not in sent]
         for key in dropped:
             self.cache.remove(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
         return dropped
@@ -102,7 +102,7 @@ class Objects:
         self.cache.put(Entry(kind, told.key.namespace, told.key.name, told.version, told.raw))
         return True
 
-    def keys(self) -> list[Key]:
+    def known(self) -> list[Key]:
         """Every object there is."""
         return [entry.key for entry in self.entries()]
 
