@@ -14,7 +14,7 @@ from controlplane.app import Started, serve
 from controlplane.settings import ServerSettings, parse
 from controlplane.store.values import StoreError
 from mizzen.base.settings import SettingsError
-from mizzen.base.telemetry import set_up_logs
+from mizzen.base.telemetry import set_up_logs, set_up_metrics
 
 _LOG = structlog.get_logger(__name__)
 
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     set_up_logs(settings.log_level, "json" if settings.log_format == "json" else "text")
+    set_up_metrics()
     try:
         uvloop.run(_run(settings))
     except (StoreError, OSError) as error:

@@ -165,18 +165,9 @@ class Registry:
             why = f"Too large resource version: {version}, current: {self.revision}"
             raise errors.Timeout(why, retry_after_s=1) from error
 
-    def raw(self, kind: Kind[Any], namespace: str, name: str) -> bytes | None:
-        """Return an object's canonical JSON with its version, as known now; None when there is no such object."""
-        entry = self._cache.entry(kind, namespace, name)
-        return None if entry is None else entry.raw
-
     def entries(self, kind: Kind[Any], namespace: str = "") -> Sequence[Entry]:
         """Return a kind's entries exactly at `revision`, by (namespace, name)."""
         return self._follower.replica.confirmed(kind, namespace)
-
-    def raw_list(self, kind: Kind[Any], namespace: str = "") -> Sequence[bytes]:
-        """Return a kind's objects exactly at `revision` as canonical JSON, by (namespace, name)."""
-        return [entry.raw for entry in self.entries(kind, namespace)]
 
     async def page(
         self, kind: Kind[Any], namespace: str, limit: int, *, version: int = 0, after: tuple[str, str] | None = None

@@ -75,11 +75,3 @@ def address(text: str, default_port: int = 0) -> Address:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"{text!r} is not an address; write it like host:6443")
     return Address(host, int(port))
-
-
-def flag(text: str) -> bool:
-    """Read a yes or no. Raises ValueError."""
-    word = text.lower()
-    if word not in ("true", "yes", "1", "on", "false", "no", "0", "off"):
-        raise ValueError(f"{text!r} is neither true nor false")
-    return word in ("true", "yes", "1", "on")

@@ -175,11 +175,6 @@ class Cache:
         bucket = self._table(index.kind).bucket(index, value)
         return [] if bucket is None else list(bucket.values())
 
-    def count(self, index: Index[Any], value: str) -> int:
-        """How many objects a declared index holds under a value."""
-        bucket = self._table(index.kind).bucket(index, value)
-        return 0 if bucket is None else len(bucket)
-
     def kinds(self) -> Iterator[Kind[Any]]:
         """The kinds of which there are or were objects."""
         return iter(self._tables)

@@ -22,9 +22,9 @@ async def test_what_is_created_is_read_back_with_its_version(registries: Registr
     created = await registry.create(config("a", key="value"))
     assert created == canonical.at_version(config("a", key="value"), version_of(created))
     assert registry.view.get(CONFIGS, "default", "a") == created
-    raw = registry.raw(CONFIGS, "default", "a")
-    assert raw is not None
-    assert canonical.decode(CONFIGS, raw) == created
+    entry = registry.cache.entry(CONFIGS, "default", "a")
+    assert entry is not None
+    assert canonical.decode(CONFIGS, entry.raw) == created
 
 
 async def test_another_registry_sees_it_once_it_is_fresh(registries: Registries) -> None:
@@ -121,7 +121,7 @@ async def test_lists_are_of_the_revision_and_in_order(registries: Registries) ->
     assert registry.revision >= revision
     entries = registry.entries(CONFIGS)
     assert [(entry.namespace, entry.name) for entry in entries] == [("team", "a"), ("team", "c"), ("team-a", "b")]
-    assert registry.raw_list(CONFIGS, "team-a") == [registry.raw(CONFIGS, "team-a", "b")]
+    assert [entry.name for entry in registry.entries(CONFIGS, "team-a")] == ["b"]
 
 
 @pytest.mark.parametrize("forgotten", [False, True], ids=["kept", "from-the-store"])

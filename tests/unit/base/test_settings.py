@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mizzen.base.settings import Address, Problems, SettingsError, address, duration_ms, flag
+from mizzen.base.settings import Address, Problems, SettingsError, address, duration_ms
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,6 @@ def test_addresses(text: str, expected: Address) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="not an address"):
         address(text)
-
-
-def test_flags() -> None:
-    assert [flag(word) for word in ("yes", "TRUE", "off", "0")] == [True, True, False, False]
-    with pytest.raises(ValueError, match="neither"):
-        flag("perhaps")
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -1,13 +1,12 @@
-"""Doing something while a condition holds, and doing it again when it fails."""
+"""Doing something for as long as a condition holds."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 
-from mizzen.base.tasks import keep_running, unless
+from mizzen.base.tasks import unless
 
 pytestmark = pytest.mark.looptime
 
@@ -46,41 +45,3 @@ async def test_what_the_body_raises_is_raised_also_while_it_is_cancelled() -> No
 
     with pytest.raises(ZeroDivisionError):
         await unless(event, body())
-
-
-async def test_what_fails_is_run_again_after_growing_pauses_until_it_returns() -> None:
-    clock = asyncio.get_running_loop().time
-    began: list[float] = []
-
-    async def body() -> None:
-        began.append(clock())
-        if len(began) < 5:
-            raise OSError("away")
-
-    await keep_running("test", body, on=OSError, first_pause_s=1, longest_pause_s=4)
-    assert [round(at - began[0]) for at in began] == [0, 1, 3, 7, 11]
-
-
-async def test_after_a_steady_run_the_pauses_begin_anew() -> None:
-    clock = asyncio.get_running_loop().time
-    began: list[float] = []
-
-    async def body() -> None:
-        began.append(clock())
-        if len(began) == 3:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(100):
-                    await asyncio.Event().wait()
-        if len(began) < 5:
-            raise OSError("away")
-
-    await keep_running("test", body, on=OSError, first_pause_s=1, longest_pause_s=4, steady_s=60)
-    assert [round(at - began[0]) for at in began] == [0, 1, 3, 104, 106]
-
-
-async def test_a_defect_goes_up() -> None:
-    async def body() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await keep_running("test", body, on=OSError)

@@ -93,11 +93,12 @@ def test_an_overlay_is_the_base_with_changes(base: list[Step], lower: list[Step]
     assert_same(cache, below)
 
 
-def test_an_empty_bucket_leaves_nothing_behind() -> None:
+def test_what_is_removed_leaves_nothing_behind() -> None:
     cache = Cache(indexes.ALL)
     cache.put(entry(pod("a", node="x")))
     cache.remove(kinds.POD, "default", "a")
-    assert cache.count(indexes.PODS_BY_NODE, "x") == 0
+    assert cache.select(indexes.PODS_BY_NODE, "x") == []
+    assert cache.list(kinds.POD, "default") == []
     assert cache.remove(kinds.POD, "default", "a") is None
 
 
