@@ -9,12 +9,12 @@ from aiohttp import web
 from msgspec.structs import replace
 from multidict import MultiMapping
 
+from controlplane.server import rest_spdy, rest_websocket
 from controlplane.server.containers import container_for_log, container_to_enter
 from controlplane.server.rest_call import Call, number, truth
 from controlplane.server.rest_log import serve_log
 from controlplane.server.rest_objects import Handler
-from controlplane.server.rest_websocket import serve_command, serve_ports
-from controlplane.server.streams import Streams
+from controlplane.server.streams import Session, Streams
 from controlplane.server.verbs import Verbs
 from mizzen.api import times
 from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
@@ -66,7 +66,7 @@ class StreamHandlers:
         async def open_(pod: core.Pod, container: str) -> Any:
             return await self._streams.open_exec(pod, _with_container(given, container))
 
-        return await self._command(call, given.container, open_)
+        return await self._command(call, given.container, open_, ends)
 
     async def _attach(self, call: Call) -> web.StreamResponse:
         ends = _ends(call.query)
@@ -78,20 +78,27 @@ class StreamHandlers:
         async def open_(pod: core.Pod, container: str) -> Any:
             return await self._streams.open_attach(pod, _with_container(given, container))
 
-        return await self._command(call, given.container, open_)
+        return await self._command(call, given.container, open_, ends)
 
-    async def _command(self, call: Call, container: str, open_: Callable[[core.Pod, str], Any]) -> web.StreamResponse:
+    async def _command(
+        self, call: Call, container: str, open_: Callable[[core.Pod, str], Any], ends: _Ends
+    ) -> web.StreamResponse:
         pod = await self._pod(call)
         name = container_to_enter(pod, container)
-        return await serve_command(call.request, lambda: open_(pod, name))
+        if rest_spdy.asks_for_spdy(call.request):
+            return await rest_spdy.serve_command(call.request, lambda: open_(pod, name), ends.types())
+        return await rest_websocket.serve_command(call.request, lambda: open_(pod, name))
 
     async def _port_forward(self, call: Call) -> web.StreamResponse:
-        ports = _ports(call.query)
         pod = await self._pod(call)
         container_to_enter(pod, pod.spec.containers[0].name)
-        return await serve_ports(
-            call.request, ports, lambda port: self._streams.open_port(pod, core.PodPortForwardOptions(ports=(port,)))
-        )
+
+        async def open_(port: int) -> Session:
+            return await self._streams.open_port(pod, core.PodPortForwardOptions(ports=(port,)))
+
+        if rest_spdy.asks_for_spdy(call.request) or rest_spdy.asks_for_tunnel(call.request):
+            return await rest_spdy.serve_ports(call.request, open_)
+        return await rest_websocket.serve_ports(call.request, _ports(call.query), open_)
 
     async def _pod(self, call: Call) -> core.Pod:
         pod: core.Pod = (await self._verbs.reads.get(call.kind, call.place.namespace, call.place.name)).object()
@@ -109,6 +116,11 @@ class _Ends(NamedTuple):
     stdout: bool
     stderr: bool
     tty: bool
+
+    def types(self) -> frozenset[str]:
+        """The types of the streams that go with them; a terminal has one for its size."""
+        wanted = self._asdict() | {"resize": self.tty}
+        return frozenset(name for name, is_wanted in wanted.items() if is_wanted and name != "tty")
 
 
 def _ends(query: MultiMapping[str]) -> _Ends:

@@ -4,7 +4,7 @@ A message's first byte is a channel: 0 to 4 as in `streams.Channel`. In v5 the c
 client has closed that channel. For ports, channel 2i is the data of the i-th port and 2i+1 its errors, and the first
 message on each is the port's number in two bytes, low byte first.
 
-SPDY, which older clients upgrade to, is refused with a message that says what to use instead.
+SPDY, which older clients upgrade to, stands in `rest_spdy`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ OpenPort = Callable[[int], Awaitable[Session]]
 def _socket(request: web.Request) -> web.WebSocketResponse:
     """The socket that the request asks for. Raises BadRequest when it asks for something else."""
     if request.headers.get("Upgrade", "").lower() != "websocket":
-        if "spdy" in request.headers.get("Upgrade", "").lower():
-            raise BadRequest("this server streams over WebSocket, not SPDY; use kubectl 1.31 or newer")
-        raise BadRequest("Upgrade request required: ask with `Connection: Upgrade` and `Upgrade: websocket`")
+        raise BadRequest(
+            "Upgrade request required: ask with `Connection: Upgrade` and `Upgrade: websocket` or `SPDY/3.1`"
+        )
     offered = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     if not any(protocol in offered for protocol in PROTOCOLS):
         raise BadRequest(f"unable to upgrade: this server speaks {' and '.join(PROTOCOLS)}, not {offered}")
