@@ -29,6 +29,8 @@ class Checkers:
         self._seen = -1
         self._bound: dict[str, str] = {}
         self._surge: dict[str, int] = {}
+        self._requests: dict[str, dict[str, int]] = {}
+        self._containers: dict[str, int] = {}
 
     def always(self) -> None:
         """After every event."""
@@ -52,6 +54,9 @@ class Checkers:
     def _one_instance(self) -> None:
         """No container runs twice."""
         for node in self._nodes:
+            if self._containers.get(node.name) == node.runtime.changes:
+                continue
+            self._containers[node.name] = node.runtime.changes
             running = [c for c in node.runtime.containers.values() if c.status is Status.RUNNING]
             if len({(c.pod.uid, c.name) for c in running}) < len(running):
                 self._fail(f"{node.name} runs a container twice: {sorted(c.id for c in running)}")
@@ -61,12 +66,19 @@ class Checkers:
         used: dict[str, Counter[str]] = {}
         for pod in pods:
             if pod.spec.node_name and pod.status.phase not in FINISHED:
-                used.setdefault(pod.spec.node_name, Counter()).update(resources.pod_requests(pod.spec))
+                used.setdefault(pod.spec.node_name, Counter()).update(self._requests_of(pod))
         for node in self._store.cache.list(kinds.NODE):
             have = resources.amounts(node.status.allocatable)
             for name, amount in used.get(node.metadata.name, Counter()).items():
                 if amount > have.get(name, 0):
                     self._fail(f"{node.metadata.name} is overcommitted: {amount} of {have.get(name, 0)} {name}")
+
+    def _requests_of(self, pod: core_v1.Pod) -> dict[str, int]:
+        """What a pod asks for never changes."""
+        found = self._requests.get(pod.metadata.uid)
+        if found is None:
+            found = self._requests[pod.metadata.uid] = resources.pod_requests(pod.spec)
+        return found
 
     def _bound_once(self, pods: Iterable[core_v1.Pod]) -> None:
         """A pod never changes its node."""

@@ -44,6 +44,8 @@ class ModelRuntime:
     addresses: dict[str, str] = field(default_factory=dict)
     """By pod uid."""
     attached: int = 0
+    changes: int = 0
+    """Rises whenever a container comes, ends or goes."""
 
     def duration_ms(self, operation: act.Operation) -> int:
         """How long an operation takes."""
@@ -77,6 +79,7 @@ class ModelRuntime:
                 self.end(operation.container_id, code, now)
             case act.RemoveContainer():
                 self.containers.pop(operation.container_id, None)
+                self.changes += 1
         return Result(op=op)
 
     def _sandbox(self, pod: core_v1.Pod, attempt: int, now: Instant) -> str:
@@ -97,6 +100,7 @@ class ModelRuntime:
             return Result(op=operation.op, failure=Failure("RunContainerError", "its sandbox is gone"))
         spec = next(c for c in (*pod.spec.containers, *pod.spec.init_containers) if c.name == name)
         identity = f"{ref.uid}/{name}/{operation.attempt}"
+        self.changes += 1
         self.containers[identity] = ContainerState(
             id=identity,
             pod=ref,
@@ -134,6 +138,7 @@ class ModelRuntime:
         """A container's process ends."""
         found = self.containers.get(container_id)
         if found is not None and found.status is Status.RUNNING:
+            self.changes += 1
             self.containers[container_id] = replace(
                 found, status=Status.EXITED, exit_code=code, finished_at_ms=now, pid=0
             )
