@@ -34,6 +34,7 @@ from controlplane.server import pki, why
 from controlplane.server.grpc_api import ClusterService, Planner
 from controlplane.server.grpc_server import grpc_server
 from controlplane.server.join_api import JoinApi
+from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
 from controlplane.server.rest_api import Deps, build_app
@@ -91,12 +92,12 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
         core = await _core(settings, stack)
         controllers, recorder, performer = _deciders(settings, core)
         gateway = _gateway(settings, core)
-        cluster = ClusterService(
-            core.verbs, gateway.streams, _planner(settings, core), partial(why.reasons, controllers.stories)
-        )
+        metrics = Metrics(prometheus_client.REGISTRY)
+        reasons = partial(why.reasons, controllers.stories)
+        cluster = ClusterService(core.verbs, gateway.streams, _planner(settings, core), reasons, metrics)
         address, pair = f"{settings.bind_address}:{settings.grpc_port}", _server_pair(settings, core)
         await stack.enter_async_context(grpc_server(address, pair, core.authority.ca_pem, cluster, gateway))
-        await stack.enter_async_context(_rest_server(settings, core, gateway))
+        await stack.enter_async_context(_rest_server(settings, core, gateway, metrics))
         token = await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
         _write_kubeconfig(settings, core)
 
@@ -198,13 +199,15 @@ def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:
 
 
 @asynccontextmanager
-async def _rest_server(settings: ServerSettings, core: _Core, gateway: NodeGateway) -> AsyncIterator[None]:
+async def _rest_server(
+    settings: ServerSettings, core: _Core, gateway: NodeGateway, metrics: Metrics
+) -> AsyncIterator[None]:
     joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
     deps = Deps(
         verbs=core.verbs,
         streams=gateway.streams,
         site=SiteInfo(address=f"{settings.advertise_address}:{settings.https_port}"),
-        metrics=prometheus_client.REGISTRY,
+        metrics=metrics,
         routes=joining.routes(),
     )
     _server_pair(settings, core)

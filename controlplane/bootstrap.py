@@ -47,9 +47,12 @@ async def first_token(verbs: Verbs, authority: Pki, settings: ServerSettings, no
     file = settings.token_file
     if file.exists():
         try:
-            return str(join.check_token(file.read_text(), verbs.registry.view, now))
+            token = join.check_token(file.read_text(), verbs.registry.view, now)
         except join.TokenRefused:
-            file.unlink()
+            token = None
+        if token is not None and token.ca_hash == authority.ca_hash:
+            return str(token)
+        file.unlink()
     token = join.new_token(authority.ca_hash, ids)
     await _create(verbs, join.token_secret(token, times.render(now + join.DEFAULT_TTL_S * 1000)))
     file.touch(mode=0o600)

@@ -32,7 +32,11 @@ def new_node(name: str, wanted: core_v1.Node, now: Instant, ids: Ids) -> core_v1
 
 
 def merged_pod_status(have: core_v1.PodStatus, reported: core_v1.PodStatus) -> core_v1.PodStatus:
-    """What the node reports, with the conditions that others set kept."""
+    """What the node reports, with the conditions that others set kept, and how a finished pod has ended."""
+    if have.phase in FINISHED:
+        reported = msgspec.structs.replace(
+            reported, phase=have.phase, reason=have.reason or reported.reason, message=have.message or reported.message
+        )
     own = {c.type for c in reported.conditions}
     others = tuple(c for c in have.conditions if c.type not in own)
     return msgspec.structs.replace(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
+import msgspec
 import structlog
 
 from controlplane.server.verbs import api_error
 from controlplane.store.values import StoreError
 from mizzen.api import errors
+from mizzen.api.types import meta_v1
 from mizzen.wire import convert
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 
@@ -25,12 +25,16 @@ _CODES = {
     405: grpc.StatusCode.UNIMPLEMENTED,
     409: grpc.StatusCode.ABORTED,
     410: grpc.StatusCode.OUT_OF_RANGE,
+    413: grpc.StatusCode.INVALID_ARGUMENT,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-Answer = TypeVar("Answer")
+DETAILS_MAX_BYTES = 3072
+MESSAGE_MAX = 1024
+"""Trailing metadata is bounded: by default clients take 8 KiB of it, and the message is in it twice."""
 
 
 def code_of(error: errors.ApiError) -> grpc.StatusCode:
@@ -40,51 +44,43 @@ def code_of(error: errors.ApiError) -> grpc.StatusCode:
     return _CODES.get(error.code, grpc.StatusCode.INTERNAL)
 
 
-async def refuse(context: Any, error: Exception) -> None:
-    """Ends the call with an error. Errors that are not the caller's are logged and told without their inside."""
+def api_error_of(error: Exception) -> errors.ApiError:
+    """What the caller is told. Errors that are not the caller's are logged and told without their inside."""
     match error:
         case errors.ApiError():
-            found = error
+            return error
         case StoreError():
-            found = api_error(error)
+            return api_error(error)
         case convert.BadMessage():
-            found = errors.BadRequest(str(error))
-        case _:
-            _LOG.error("call failed", exc_info=error)
-            found = errors.InternalError("the server failed on this call; its log says why")
+            return errors.BadRequest(str(error))
+    return errors.InternalError("the server failed on this call; its log says why")
+
+
+async def refuse(context: Any, error: Exception) -> None:
+    """Ends the call with an error."""
+    found = api_error_of(error)
+    if found is not error and isinstance(found, errors.InternalError):
+        _LOG.error("call_failed", exc_info=error)
     code = code_of(found)
-    details = cluster_pb2.ErrorDetails(
-        code=code.value[0], message=found.message, details=[convert.to_any(found.status)]
-    )
-    await context.abort(code, found.message, ((DETAILS, details.SerializeToString()),))
+    message = shortened(found.message, MESSAGE_MAX)
+    await context.abort(code, message, ((DETAILS, details_of(found, code).SerializeToString()),))
 
 
-def unary(call: Callable[[Any, Any, Any], Awaitable[Answer]]) -> Callable[[Any, Any, Any], Awaitable[Answer]]:
-    """A method whose API errors become gRPC statuses."""
-
-    @wraps(call)
-    async def guarded(self: Any, request: Any, context: Any) -> Answer:
-        try:
-            return await call(self, request, context)
-        except Exception as error:
-            await refuse(context, error)
-            raise
-
-    return guarded
+def details_of(error: errors.ApiError, code: grpc.StatusCode) -> cluster_pb2.ErrorDetails:
+    """What goes with the call's status; of very many causes only the first, of a very long message its beginning."""
+    status = msgspec.structs.replace(error.status, message=shortened(error.message, MESSAGE_MAX))
+    while (made := _details(status, code)).ByteSize() > DETAILS_MAX_BYTES and status.details is not None:
+        causes = status.details.causes
+        fewer = msgspec.structs.replace(status.details, causes=causes[: len(causes) // 2]) if causes else None
+        status = msgspec.structs.replace(status, details=fewer)
+    return made
 
 
-def streaming(
-    call: Callable[[Any, Any, Any], AsyncIterator[Answer]],
-) -> Callable[[Any, Any, Any], AsyncIterator[Answer]]:
-    """The same for a method that answers with a stream."""
+def _details(status: meta_v1.Status, code: grpc.StatusCode) -> cluster_pb2.ErrorDetails:
+    return cluster_pb2.ErrorDetails(code=code.value[0], message=status.message, details=[convert.to_any(status)])
 
-    @wraps(call)
-    async def guarded(self: Any, request: Any, context: Any) -> AsyncIterator[Answer]:
-        try:
-            async for answer in call(self, request, context):
-                yield answer
-        except Exception as error:
-            await refuse(context, error)
-            raise
 
-    return guarded
+def shortened(text: str, most: int) -> str:
+    """A text of at most `most` bytes."""
+    data = text.encode()
+    return text if len(data) <= most else data[: most - 3].decode(errors="ignore") + "..."

@@ -19,6 +19,8 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc, node_pb2, n
 DRAIN_S = 2.0
 """How long calls under way may go on when the server stops, in seconds."""
 OPTIONS = (
+    # Otherwise a second server at the same port takes half of the connections away, and nobody is told.
+    ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # Without this a stopped peer is noticed after a minute instead of seconds.
@@ -59,4 +61,5 @@ async def grpc_server(
     try:
         yield port
     finally:
+        await healthy.enter_graceful_shutdown()
         await server.stop(DRAIN_S)

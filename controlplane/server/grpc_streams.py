@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
+from controlplane.server.containers import container_for_log, container_to_enter
+from controlplane.server.grpc_objects import place_of
 from controlplane.server.streams import Channel, Piece, Session, Streams
 from controlplane.server.verbs import Verbs
 from mizzen.api import errors, kinds
@@ -16,6 +18,7 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 NON_ZERO = "NonZeroExitCode"
 LOST_EXIT_CODE = 255
 """What is told when the connection to the node was lost before the command ended."""
+LOST = "the connection to the node was lost"
 
 
 class StreamCalls:
@@ -26,42 +29,49 @@ class StreamCalls:
         self._streams = streams
 
     async def _pod(self, namespace: str, name: str) -> core_v1.Pod:
-        entry = await self._verbs.reads.get(kinds.POD, namespace, name)
-        pod: core_v1.Pod = entry.object()
-        if not pod.spec.node_name:
-            raise errors.BadRequest(f"pod {name} does not have a host assigned")
+        ref = cluster_pb2.ObjectRef(resource=kinds.POD.resource, namespace=namespace, name=name)
+        kind, namespace, name = place_of(ref)
+        pod: core_v1.Pod = (await self._verbs.reads.get(kind, namespace, name)).object()
         return pod
 
-    async def logs(self, request: cluster_pb2.LogsRequest) -> AsyncIterator[cluster_pb2.LogsResponse]:
+    async def logs(self, request: cluster_pb2.LogsRequest) -> AsyncGenerator[cluster_pb2.LogsResponse, None]:
         """A container's output until it ends, or for ever with `follow`."""
-        pod = await self._pod(request.namespace, request.pod)
         options = core_v1.PodLogOptions(
-            container=container_of(pod, request.container),
             follow=request.follow,
             previous=request.previous,
             timestamps=request.timestamps,
             tail_lines=request.tail_lines if request.HasField("tail_lines") else None,
             since_seconds=request.since_seconds if request.HasField("since_seconds") else None,
         )
-        session = await self._streams.open_log(pod, options)
+        if (options.tail_lines or 0) < 0:
+            raise errors.BadRequest("tail_lines: must not be negative")
+        if options.since_seconds is not None and options.since_seconds < 1:
+            raise errors.BadRequest("since_seconds: must be greater than 0")
+        pod = await self._pod(request.namespace, request.pod)
+        container = container_for_log(pod, request.container, previous=options.previous)
+        if not pod.spec.node_name:
+            return  # nothing has run, and nothing been written
+        session = await self._streams.open_log(pod, msgspec.structs.replace(options, container=container))
         try:
             async for piece in session.pieces():
                 if piece.channel is Channel.STATUS:
                     _raise_failure(piece.data)
-                elif piece.data:
+                    return
+                if piece.data:
                     yield cluster_pb2.LogsResponse(data=piece.data)
+            raise errors.ServiceUnavailable(LOST)
         finally:
             await session.close()
 
     async def exec(
         self, start: cluster_pb2.ExecStart, incoming: AsyncIterator[cluster_pb2.ExecRequest]
-    ) -> AsyncIterator[cluster_pb2.ExecResponse]:
+    ) -> AsyncGenerator[cluster_pb2.ExecResponse, None]:
         """A command: its output, then its exit code."""
-        pod = await self._pod(start.namespace, start.pod)
         if not start.command:
             raise errors.BadRequest("you must specify at least one command for the container")
+        pod = await self._pod(start.namespace, start.pod)
         options = core_v1.PodExecOptions(
-            container=container_of(pod, start.container),
+            container=container_to_enter(pod, start.container),
             command=tuple(start.command),
             stdin=start.stdin,
             stdout=True,
@@ -74,80 +84,87 @@ class StreamCalls:
             async for piece in session.pieces():
                 match piece.channel:
                     case Channel.STDOUT:
-                        yield cluster_pb2.ExecResponse(stdout=piece.data)
+                        if piece.data:
+                            yield cluster_pb2.ExecResponse(stdout=piece.data)
                     case Channel.STDERR:
-                        yield cluster_pb2.ExecResponse(stderr=piece.data)
+                        if piece.data:
+                            yield cluster_pb2.ExecResponse(stderr=piece.data)
                     case Channel.STATUS:
                         yield cluster_pb2.ExecResponse(exit_code=exit_code_of(piece.data))
                         return
             yield cluster_pb2.ExecResponse(exit_code=LOST_EXIT_CODE)
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
-            await session.close()
+            await _stop(sender, session)
 
     async def forward(
         self, start: cluster_pb2.PortForwardStart, incoming: AsyncIterator[cluster_pb2.PortForwardRequest]
-    ) -> AsyncIterator[cluster_pb2.PortForwardResponse]:
+    ) -> AsyncGenerator[cluster_pb2.PortForwardResponse, None]:
         """Bytes to and from a port."""
+        if not 0 < start.port < 65536:
+            raise errors.BadRequest("port: must be between 1 and 65535")
         pod = await self._pod(start.namespace, start.pod)
+        container_to_enter(pod, pod.spec.containers[0].name)
         session = await self._streams.open_port(pod, core_v1.PodPortForwardOptions(ports=(start.port,)))
         sender = asyncio.create_task(_send_bytes(session, incoming))
         try:
             async for piece in session.pieces():
                 if piece.channel is Channel.STATUS:
                     _raise_failure(piece.data)
-                elif piece.data:
+                    return
+                if piece.data:
                     yield cluster_pb2.PortForwardResponse(data=piece.data)
+            raise errors.ServiceUnavailable(LOST)
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
-            await session.close()
-
-
-def container_of(pod: core_v1.Pod, name: str) -> str:
-    """The container that is meant. Raises BadRequest when several are there and none is named, or it is not there."""
-    names = [c.name for c in (*pod.spec.containers, *pod.spec.init_containers)]
-    if name:
-        if name not in names:
-            raise errors.BadRequest(f"container {name} is not valid for pod {pod.metadata.name}")
-        return name
-    if len(pod.spec.containers) > 1:
-        choice = " ".join(names)
-        raise errors.BadRequest(
-            f"a container name must be specified for pod {pod.metadata.name}, choose one of: [{choice}]"
-        )
-    return names[0]
+            await _stop(sender, session)
 
 
 def exit_code_of(status_json: bytes) -> int:
     """The exit code in the Status that ends a command. Raises the error that the Status tells of otherwise."""
-    status = msgspec.json.decode(status_json, type=meta_v1.Status)
+    status = _status(status_json)
     if status.status == "Success":
         return 0
     if status.reason == NON_ZERO and status.details is not None:
         for cause in status.details.causes:
-            if cause.reason == "ExitCode":
+            if cause.reason == "ExitCode" and cause.message.isdigit():
                 return int(cause.message)
     raise errors.ApiError.from_status(status)
 
 
 def _raise_failure(status_json: bytes) -> None:
-    status = msgspec.json.decode(status_json, type=meta_v1.Status) if status_json else None
-    if status is not None and status.status == "Failure":
+    status = _status(status_json)
+    if status.status != "Success":
         raise errors.ApiError.from_status(status)
 
 
+def _status(status_json: bytes) -> meta_v1.Status:
+    """How a node says that a stream has ended. Raises InternalError for what nobody can read."""
+    try:
+        return msgspec.json.decode(status_json, type=meta_v1.Status)
+    except msgspec.DecodeError as error:
+        raise errors.InternalError(f"the node ended the stream with something unknown: {error}") from error
+
+
+async def _stop(sender: asyncio.Task[None], session: Session) -> None:
+    sender.cancel()
+    await asyncio.gather(sender, return_exceptions=True)
+    await session.close()
+
+
 async def _send_input(session: Session, incoming: AsyncIterator[cluster_pb2.ExecRequest]) -> None:
+    """Passes input on; the end of the call's own requests is the end of input, too."""
+    ended = False
     async for message in incoming:
         match message.WhichOneof("body"):
             case "stdin":
                 await session.send(Piece(Channel.STDIN, message.stdin))
             case "stdin_end":
+                ended = True
                 await session.send(Piece(Channel.STDIN, b"", end=True))
             case "resize":
                 size = {"Width": message.resize.width, "Height": message.resize.height}
                 await session.send(Piece(Channel.RESIZE, msgspec.json.encode(size)))
+    if not ended:
+        await session.send(Piece(Channel.STDIN, b"", end=True))
 
 
 async def _send_bytes(session: Session, incoming: AsyncIterator[cluster_pb2.PortForwardRequest]) -> None:

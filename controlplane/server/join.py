@@ -27,6 +27,8 @@ PREFIX = "mz1"
 NAMESPACE = "kube-system"
 SECRET_TYPE = "bootstrap.kubernetes.io/token"
 SECRET_PREFIX = "bootstrap-token-"
+USAGE = "usage-bootstrap-authentication"
+"""Tokens may be made for other purposes; only those with this key are good for joining."""
 DEFAULT_TTL_S = 24 * 3600
 
 
@@ -49,7 +51,7 @@ class Token:
     def parse(cls, text: str) -> Token:
         """Raises TokenRefused for what does not look like a token."""
         parts = text.strip().split(".")
-        if len(parts) != 4 or parts[0] != PREFIX or not all(parts):
+        if len(parts) != 4 or parts[0] != PREFIX or not all(parts) or not text.isascii():
             raise TokenRefused("the join token must look like mz1.<CA hash>.<id>.<secret>; copy it whole")
         return cls(*parts[1:])
 
@@ -61,7 +63,7 @@ def new_token(ca_hash: str, ids: Ids) -> Token:
 
 def token_secret(token: Token, expires: str) -> core_v1.Secret:
     """The Secret that makes a token valid until `expires` (RFC 3339; empty: for ever)."""
-    data = {"token-id": token.id, "token-secret": token.secret, "usage-bootstrap-authentication": "true"}
+    data = {"token-id": token.id, "token-secret": token.secret, USAGE: "true"}
     if expires:
         data["expiration"] = expires
     return core_v1.Secret(
@@ -75,11 +77,20 @@ def check_token(text: str, view: View, now: Instant) -> Token:
     """The token, when it is known and has not expired; raises TokenRefused."""
     token = Token.parse(text)
     secret = view.get(kinds.SECRET, NAMESPACE, SECRET_PREFIX + token.id)
-    wanted = secret.data.get("token-secret", b"") if secret and secret.type == SECRET_TYPE else b""
+    known = secret is not None and secret.type == SECRET_TYPE and secret.data.get(USAGE) == b"true"
+    wanted = secret.data.get("token-secret", b"") if secret is not None and known else b""
     # Compared in constant time, and also when there is none, so that the answer's time tells nothing.
     if not hmac.compare_digest(wanted, token.secret.encode()) or secret is None:
         raise TokenRefused("the join token is not known to this cluster; make a new one with `mizzen token create`")
-    expiration = secret.data.get("expiration", b"").decode()
-    if expiration and times.parse(expiration) <= now:
+    expiration = secret.data.get("expiration", b"").decode(errors="replace")
+    if expiration and _has_passed(expiration, now):
         raise TokenRefused(f"the join token expired at {expiration}; make a new one with `mizzen token create`")
     return token
+
+
+def _has_passed(time: str, now: Instant) -> bool:
+    """Whether a time has come; one that can't be read counts as past, because nobody meant it to last for ever."""
+    try:
+        return times.parse(time) <= now
+    except times.TimeError:
+        return True

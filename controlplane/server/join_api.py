@@ -11,7 +11,9 @@ import structlog
 from aiohttp import web
 
 from controlplane.server import join, pki
+from controlplane.server.verbs import api_error
 from controlplane.store.registry import Registry
+from controlplane.store.values import StoreError
 from mizzen.api import errors, formats, kinds
 from mizzen.engine.values import Clock
 
@@ -51,8 +53,9 @@ class JoinApi:
         try:
             answer = await self._join(request)
         except errors.ApiError as error:
-            status = error.status
-            return web.Response(body=msgspec.json.encode(status), status=status.code, content_type="application/json")
+            return _refusal(error)
+        except StoreError as error:
+            return _refusal(api_error(error))
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     async def _join(self, request: web.Request) -> dict[str, Any]:
@@ -64,10 +67,8 @@ class JoinApi:
             token = join.check_token(text, self._registry.view, self._clock.now())
         except join.TokenRefused as error:
             raise errors.Unauthorized(str(error)) from error
-        if (request.content_length or 0) > BODY_MAX_BYTES:
-            raise errors.RequestEntityTooLarge(f"a join request has at most {BODY_MAX_BYTES} bytes")
         try:
-            wanted = msgspec.json.decode(await request.read(), type=JoinRequest)
+            wanted = msgspec.json.decode(await _body(request), type=JoinRequest)
         except msgspec.DecodeError as error:
             raise errors.BadRequest(f"the join request is not understood: {error}") from error
         problems = formats.dns_subdomain(wanted.node)
@@ -83,3 +84,18 @@ class JoinApi:
             raise errors.BadRequest(str(error)) from error
         _LOG.info("node joined", node=wanted.node, token_id=token.id)
         return {"certificate": signed.decode(), "ca": self._pki.ca_pem.decode(), "grpcPort": self._grpc_port}
+
+
+async def _body(request: web.Request) -> bytes:
+    """The body, whether or not its length was announced. Raises RequestEntityTooLarge."""
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > BODY_MAX_BYTES:
+            raise errors.RequestEntityTooLarge(f"a join request has at most {BODY_MAX_BYTES} bytes")
+    return bytes(body)
+
+
+def _refusal(error: errors.ApiError) -> web.Response:
+    body = msgspec.json.encode(error.status)
+    return web.Response(body=body, status=error.code, content_type="application/json")

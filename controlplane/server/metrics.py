@@ -9,14 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
+from cryptography import x509
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from controlplane.server.paths import Place
 
 _SECONDS = (
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
+)  # fmt: skip
+_HOUR, _DAY = 3600, 86_400
+_CERTIFICATE_SECONDS = (
+    0, _HOUR // 2, _HOUR, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 4 * _DAY, 7 * _DAY, 30 * _DAY, 90 * _DAY,
+    180 * _DAY, 360 * _DAY,
 )  # fmt: skip
 _TARGET = ("verb", "group", "version", "resource", "subresource", "scope", "component")
 _READING = ("GET", "LIST", "WATCH")
@@ -53,6 +60,8 @@ def measured(verb: str, place: Place | None, dry_run: bool) -> Measured:
     )
 
 
+CANCELLED = 499
+"""What a request is counted as whose client left before the answer."""
 _METHODS = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 
 
@@ -61,6 +70,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the metrics."""
+        self.registry = registry
         labels = ("dry_run", *_TARGET)
         self._requests = Counter(
             "apiserver_request_total", "Requests, by what they asked for and how they ended.", (*labels, "code"),
@@ -82,6 +92,10 @@ class Metrics:
         self._terminations = Counter(
             "apiserver_request_terminations_total", "Requests that were broken off in self-defence.",
             (*_TARGET, "code"), registry=registry,
+        )  # fmt: skip
+        self._certificates = Histogram(
+            "apiserver_client_certificate_expiration_seconds", "How long the certificates that clients show are good.",
+            buckets=_CERTIFICATE_SECONDS, registry=registry,
         )  # fmt: skip
         self._reading = self._inflight.labels("readOnly")
         self._mutating = self._inflight.labels("mutating")
@@ -126,3 +140,12 @@ class Metrics:
     def terminated(self, what: Measured, code: int) -> None:
         """Count a request that was broken off because the server would otherwise be harmed."""
         self._terminations.labels(*what.target, str(code)).inc()
+
+    def certificate_shown(self, certificate: bytes, now_s: float) -> None:
+        """Note how long the certificate (DER) of a request's client is good from `now_s`, seconds since the epoch."""
+        self._certificates.observe(_ends_s(certificate) - now_s)
+
+
+@lru_cache(maxsize=4096)
+def _ends_s(certificate: bytes) -> float:
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()

@@ -3,12 +3,15 @@
 A node is told of its own pods, of the ConfigMaps and Secrets that these name (and no others), of every Service and
 EndpointSlice, and of the part of every Node that routes are made from. Deltas are coalesced by object until they are
 sent, so what a slow agent costs is bounded by the number of objects.
+
+Order: a config goes before the pods that need it, and its end after theirs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,6 +21,7 @@ from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1, meta_v1
+from mizzen.engine import indexes
 from mizzen.engine.entry import Change, ChangeType, Entry
 from mizzen.engine.values import Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2
@@ -27,6 +31,7 @@ BATCH_BYTES = 1 << 20
 """Deltas of one message: at most this many, and about this many bytes."""
 FOR_ALL: tuple[Kind[Any], ...] = (kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.NODE)
 CONFIG: tuple[Kind[Any], ...] = (kinds.CONFIG_MAP, kinds.SECRET)
+_CONFIG_RESOURCES = tuple(kind.resource for kind in CONFIG)
 
 
 class NodeFeed:
@@ -44,7 +49,7 @@ class NodeFeed:
         """What the pending deltas, once sent, bring the agent to."""
 
     def begin(self) -> None:
-        """Everything that concerns the node, at the registry's revision."""
+        """Everything that concerns the node, at the registry's revision or a little later."""
         for kind in FOR_ALL:
             for entry in self._registry.entries(kind):
                 self._tell(entry)
@@ -70,10 +75,9 @@ class NodeFeed:
         return True
 
     def _own_pods(self) -> Iterator[tuple[Entry, core_v1.Pod]]:
-        for entry in self._registry.entries(kinds.POD):
-            pod: core_v1.Pod = entry.object()
-            if pod.spec.node_name == self._node:
-                yield entry, pod
+        """By index: a look at every pod of the cluster would hold everybody up for each node that comes."""
+        for entry in self._registry.cache.selected(indexes.PODS_BY_NODE, self._node):
+            yield entry, entry.object()
 
     def follow(self, changes: Sequence[Change], version: int) -> bool:
         """Takes in a batch of changes; whether there is something to send."""
@@ -105,13 +109,16 @@ class NodeFeed:
 
     def _pod(self, change: Change) -> None:
         pod: core_v1.Pod = change.entry.object()
-        here = pod.spec.node_name == self._node and change.type is not ChangeType.DELETED
-        if here:
+        here = pod.spec.node_name == self._node
+        if here and change.type is not ChangeType.DELETED:
             self._adopt(change.entry, pod, tell_config=True)
             self._put(change.key, change.version, change.entry.raw)
-        elif change.key in self._pods or pod.spec.node_name == self._node:
-            self._drop(change.key)
+        elif here or change.key in self._pods:
+            if change.key not in self._pods:
+                # It left while the agent was away, which may still have what only this pod needed.
+                self._adopt(change.entry, pod, tell_config=False)
             self._put(change.key, change.version, b"")
+            self._release(self._pods.pop(change.key))
 
     def _adopt(self, entry: Entry, pod: core_v1.Pod, *, tell_config: bool) -> None:
         """Notes what a pod names; configs go before the pod that needs them."""
@@ -126,9 +133,6 @@ class NodeFeed:
             self._named[key] += 1
         self._release(before)
 
-    def _drop(self, key: Key) -> None:
-        self._release(self._pods.pop(key, ()))
-
     def _release(self, names: Iterable[Key]) -> None:
         for key in names:
             self._named[key] -= 1
@@ -137,20 +141,30 @@ class NodeFeed:
                 self._put(key, 0, b"")
 
     def _tell(self, entry: Entry, *, gone: bool = False) -> None:
-        if entry.kind is not kinds.NODE:
-            self._put(entry.key, entry.version, b"" if gone else entry.raw)
-            return
-        # Nodes change with every status report; only what routes are made from is worth telling.
-        part = b"" if gone else routing_part(entry.object())
-        if self._node_parts.get(entry.name) != part:
-            self._node_parts[entry.name] = part
-            self._put(entry.key, entry.version, part)
+        json = b"" if gone else entry.raw
+        if entry.kind is kinds.NODE:
+            # Nodes change with every status report; only what routes are made from is worth telling.
+            json = b"" if gone else _routing_part_of(entry)
+            known = self._node_parts.pop(entry.name, b"")
+            if json:
+                self._node_parts[entry.name] = json
+            if json and json == known:
+                return
+        self._put(entry.key, entry.version, json)
 
     def _put(self, key: Key, version: int, json: bytes) -> None:
-        self._pending.pop(key, None)
+        """Sends an object instead of what was pending of it: a config from there, so that it stays before its pods."""
+        if not json or key.resource not in _CONFIG_RESOURCES:
+            self._pending.pop(key, None)
         self._pending[key] = node_pb2.Delta(
             resource=key.resource, namespace=key.namespace, name=key.name, version=version, json=json
         )
+
+
+@lru_cache(maxsize=1024)
+def _routing_part_of(entry: Entry) -> bytes:
+    """Made once for the feeds of all nodes; entries are told apart by identity."""
+    return routing_part(entry.object())
 
 
 def routing_part(node: core_v1.Node) -> bytes:

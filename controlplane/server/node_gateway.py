@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import msgspec
 import structlog
 
 from controlplane.server import pki
+from controlplane.server.grpc_call import user_of
 from controlplane.server.node_feed import NodeFeed
 from controlplane.server.node_reports import Reports
 from controlplane.server.node_streams import NodeStreams
 from controlplane.store.registry import Registry
+from controlplane.store.values import StoreError
+from mizzen.api import codec, errors
 from mizzen.api.types import core_v1
 from mizzen.engine.entry import Change
 from mizzen.engine.values import Clock, Ids
@@ -28,8 +30,10 @@ from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
 
 SILENCE_INTERVALS = 3
 """A session without a word for this many heartbeat intervals is ended."""
-REPORTS_AT_ONCE = 64
-"""Reports of one batch that are stored at the same time; the store groups them."""
+HELLO_DEADLINE_S = 10.0
+"""How long an agent may take to say who it is."""
+ANSWERS_MAX = 1024
+"""Answers and requests that wait for an agent to read them."""
 CLOSING_REASON = "another session of this node has begun"
 
 _LOG = structlog.get_logger(__name__)
@@ -59,12 +63,22 @@ class _Session:
         self.resumed = resumed
         self.wake = asyncio.Event()
         self.answers: list[node_pb2.ServerMessage] = []
-        self.replaced = False
+        self.over = asyncio.Event()
+        self.why: tuple[grpc.StatusCode, str] | None = None
+        """Why it was ended from this side."""
 
     def tell(self, message: node_pb2.ServerMessage) -> None:
-        """Queues an answer; there are never more of them than the agent has asked for."""
+        """Queues an answer; an agent that asks and never reads loses its session."""
+        if len(self.answers) >= ANSWERS_MAX:
+            self.end(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{ANSWERS_MAX} answers wait and are not read")
+            return
         self.answers.append(message)
         self.wake.set()
+
+    def end(self, code: grpc.StatusCode, why: str) -> None:
+        """Ends the session, telling the agent why."""
+        self.why = self.why or (code, why)
+        self.over.set()
 
 
 class NodeGateway(node_pb2_grpc.NodeControlServicer):
@@ -101,30 +115,43 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
     async def Session(self, request_iterator: AsyncIterator[node_pb2.AgentMessage], context: Context) -> None:  # noqa: N802
         """One agent's session, until either side ends it."""
         node = await self._identity(context)
-        first = await anext(request_iterator, None)
-        if first is None or not first.HasField("hello") or first.hello.node != node:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the first message must be Hello from node {node!r}")
-        assert first is not None
-        wanted = msgspec.json.decode(first.hello.node_json, type=core_v1.Node)
-        registered = await self._reports.register(node, wanted)
-        await self._reports.heartbeat(node)
-        await self._registry.fresh()
-        session = self._begin(node, first.hello.position)
-        _LOG.info("node connected", node=node, agent_version=first.hello.agent_version)
+        try:
+            hello = await _hello(node, request_iterator)
+            wanted, _ = codec.decode_json(hello.node_json, core_v1.Node, validation="Ignore")
+            registered = await self._reports.register(node, wanted)
+            await self._reports.heartbeat(node)
+            await self._registry.fresh()
+            session = self._begin(node, hello.position)
+            _LOG.info("node_connected", node=node, agent_version=hello.agent_version, resumed=session.resumed)
+            await self._hold(session, registered, request_iterator, context)
+        except errors.BadRequest as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except (StoreError, errors.ApiError) as error:
+            _LOG.warning("session_failed", node=node, error=str(error))
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        if session.why is not None:
+            await context.abort(*session.why)
+
+    async def _hold(
+        self,
+        session: _Session,
+        registered: core_v1.Node,
+        incoming: AsyncIterator[node_pb2.AgentMessage],
+        context: Context,
+    ) -> None:
         try:
             await context.write(node_pb2.ServerMessage(welcome=self._welcome(registered, session)))
-            await self._run(session, request_iterator, context)
+            await self._run(session, incoming, context)
         finally:
-            if self._sessions.get(node) is session:
-                del self._sessions[node]
-            _LOG.info("node disconnected", node=node, replaced=session.replaced)
-        if session.replaced:
-            await context.abort(grpc.StatusCode.ABORTED, CLOSING_REASON)
+            if self._sessions.get(session.node) is session:
+                del self._sessions[session.node]
+            _LOG.info("node_disconnected", node=session.node, why=session.why[1] if session.why else "")
 
     def _begin(self, node: str, position: node_pb2.Position) -> _Session:
         """Opens the session with the node's first deltas; from here on it follows every change."""
         feed = NodeFeed(node, self._registry)
-        known = position.epoch == self._facts.epoch and position.version > 0
+        # A version from the future is one of a history that is no more: the store was restored from a backup.
+        known = position.epoch == self._facts.epoch and 0 < position.version <= self._registry.revision
         resumed = known and feed.resume(position.version)
         if not resumed:
             feed = NodeFeed(node, self._registry)
@@ -132,8 +159,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         session = _Session(node, feed, resumed=resumed)
         older = self._sessions.get(node)
         if older is not None:
-            older.replaced = True
-            older.wake.set()
+            older.end(grpc.StatusCode.ABORTED, CLOSING_REASON)
         self._sessions[node] = session
         session.wake.set()
         return session
@@ -153,17 +179,20 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         )
 
     async def _run(self, session: _Session, incoming: AsyncIterator[node_pb2.AgentMessage], context: Context) -> None:
-        """Reads and writes until the agent leaves, falls silent, or another session replaces this one."""
-        reader = asyncio.create_task(self._read(session, incoming))
-        writer = asyncio.create_task(self._write(session, context))
+        """Reads and writes until the agent leaves or the session is ended from this side."""
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._read(session, incoming)),
+            asyncio.create_task(self._write(session, context)),
+            asyncio.create_task(session.over.wait()),
+        ]
         try:
-            done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (reader, writer):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self, session: _Session, incoming: AsyncIterator[node_pb2.AgentMessage]) -> None:
         silence_s = self._facts.heartbeat_interval_ms * SILENCE_INTERVALS / 1000
@@ -172,7 +201,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
                 async with asyncio.timeout(silence_s):
                     message = await anext(incoming, None)
             except TimeoutError:
-                _LOG.warning("node fell silent", node=session.node, silence_s=silence_s)
+                session.end(grpc.StatusCode.DEADLINE_EXCEEDED, f"nothing was heard of the agent for {silence_s:g} s")
                 return
             if message is None:
                 return
@@ -181,21 +210,12 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
                     await self._reports.heartbeat(session.node)
                     session.tell(node_pb2.ServerMessage(heartbeat=message.heartbeat))
                 case "reports":
-                    await self._store(session.node, message.reports.items)
+                    await self._reports.store(session.node, message.reports.items)
                     ack = node_pb2.Ack(sequence=message.reports.sequence)
                     session.tell(node_pb2.ServerMessage(ack=ack))
 
-    async def _store(self, node: str, items: Sequence[node_pb2.Report]) -> None:
-        """Stores a batch; reports on one pod keep their order, because a batch has at most one of each kind."""
-        for start in range(0, len(items), REPORTS_AT_ONCE):
-            chunk = items[start : start + REPORTS_AT_ONCE]
-            statuses = [r for r in chunk if r.kind != node_pb2.Report.POD_GONE]
-            await asyncio.gather(*(self._reports.apply(node, report) for report in statuses))
-            gone = [r for r in chunk if r.kind == node_pb2.Report.POD_GONE]
-            await asyncio.gather(*(self._reports.apply(node, report) for report in gone))
-
     async def _write(self, session: _Session, context: Context) -> None:
-        while not session.replaced:
+        while True:
             await session.wake.wait()
             session.wake.clear()
             answers, session.answers = session.answers, []
@@ -207,9 +227,9 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
 
     async def Stream(self, request_iterator: AsyncIterator[node_pb2.StreamFrame], context: Context) -> None:  # noqa: N802
         """One log, exec, attach or port-forward."""
-        await self._identity(context)
+        node = await self._identity(context)
         try:
-            await self.streams.serve(request_iterator, context.write)
+            await self.streams.serve(node, request_iterator, context.write)
         except LookupError as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
 
@@ -224,10 +244,23 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
 
     async def _identity(self, context: Context) -> str:
         """The node that the peer's certificate names; ends the call for anybody else."""
-        names = context.auth_context().get("x509_common_name", ())
-        name = names[0].decode() if names else ""
-        if not name.startswith(pki.NODE_PREFIX):
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED, f"only nodes may call this; the certificate names {name!r}"
-            )
-        return str(name.removeprefix(pki.NODE_PREFIX))
+        try:
+            user = user_of(context)
+        except errors.Unauthorized as error:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+        if not user.name.startswith(pki.NODE_PREFIX) or pki.NODES_GROUP not in user.groups:
+            why = f"only nodes may call this; the certificate names {user.name!r}"
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
+        return user.name.removeprefix(pki.NODE_PREFIX)
+
+
+async def _hello(node: str, incoming: AsyncIterator[node_pb2.AgentMessage]) -> node_pb2.Hello:
+    """The first message. Raises BadRequest when it is another, or does not come."""
+    try:
+        async with asyncio.timeout(HELLO_DEADLINE_S):
+            first = await anext(incoming, None)
+    except TimeoutError:
+        first = None
+    if first is None or not first.HasField("hello") or first.hello.node != node:
+        raise errors.BadRequest(f"the first message must be Hello from node {node!r}")
+    return first.hello

@@ -1,19 +1,25 @@
 """Stores what node agents report: pod and node status, heartbeats, events, and pods that are gone.
 
 A report never touches a pod of another node or another pod of the same name, and never takes a finished pod back to
-life. A report that comes too late (its pod is gone) is done, not an error.
+life. A report that comes too late (its pod is gone) is done, not an error; so is one that can never be stored. What
+can't be stored *now* raises: it is not acknowledged, and the agent sends it again.
+
+Nodes are not trusted with more than their own: what they send is read as strictly as what users send, because a value
+that nobody can read would stop those who decide.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
 from controlplane.admission.reports import FINISHED, merged_node_status, merged_pod_status, new_node
 from controlplane.store.registry import Registry
-from mizzen.api import errors, kinds, times
+from mizzen.api import codec, errors, kinds, times
 from mizzen.api.types import coordination_v1, core_v1, meta_v1
 from mizzen.engine.effects import Emit
 from mizzen.engine.happenings import Happening, writes_of
@@ -24,7 +30,17 @@ LEASE_NAMESPACE = "kube-node-lease"
 LEASE_DURATION_S = 40
 ATTEMPTS = 8
 """Others write to pods and nodes too; each conflict means that somebody got on, so a few rounds suffice."""
+AT_ONCE = 64
+"""Objects of one batch that are stored at the same time; the store groups them."""
+REPORT_MAX_BYTES = 512 * 1024
+"""What is larger will not fit into the store beside the rest of its object."""
+MESSAGE_MAX = 1024
+COUNT_MAX = 1_000_000
 
+T = TypeVar("T")
+Report = node_pb2.Report
+_ORDER = {Report.EVENT: 1, Report.POD_GONE: 2}
+"""Statuses go first, ends last: an event on a pod that is gone would be lost."""
 _LOG = structlog.get_logger(__name__)
 
 
@@ -36,25 +52,47 @@ class Reports:
         self._clock = clock
         self._ids = ids
 
-    async def apply(self, node: str, report: node_pb2.Report) -> None:
-        """One report. Raises StoreError while the store does not answer; what can never be stored is logged."""
+    async def store(self, node: str, items: Sequence[Report]) -> None:
+        """A batch: different pods side by side, one pod's reports one after the other.
+
+        Raises StoreError or ApiError when something can't be stored now.
+        """
+        about: dict[str, list[Report]] = {}
+        for report in items:
+            about.setdefault(report.uid, []).append(report)
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(reports: list[Report]) -> None:
+            async with gate:
+                for report in sorted(reports, key=lambda report: _ORDER.get(report.kind, 0)):
+                    await self.apply(node, report)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for reports in about.values():
+                    group.create_task(one(reports))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def apply(self, node: str, report: Report) -> None:
+        """One report. Raises StoreError or ApiError when it can't be stored now; what never can be is logged."""
         try:
             match report.kind:
-                case node_pb2.Report.POD_STATUS:
+                case Report.POD_STATUS:
                     await self._pod_status(node, report)
-                case node_pb2.Report.POD_GONE:
+                case Report.POD_GONE:
                     await self._pod_gone(node, report)
-                case node_pb2.Report.NODE_STATUS:
-                    await self._node_status(node, msgspec.json.decode(report.json, type=core_v1.NodeStatus))
-                case node_pb2.Report.EVENT:
-                    await self._event(node, msgspec.json.decode(report.json, type=core_v1.Event))
+                case Report.NODE_STATUS:
+                    await self._node_status(node, _read(report, core_v1.NodeStatus))
+                case Report.EVENT:
+                    await self._event(node, _read(report, core_v1.Event))
                 case _:
-                    _LOG.warning("report of unknown kind", node=node, kind=report.kind)
-        except (msgspec.DecodeError, errors.ApiError) as error:
-            _LOG.warning("report refused", node=node, pod=f"{report.namespace}/{report.name}", error=str(error))
+                    raise errors.BadRequest(f"unknown kind of report {report.kind}")
+        except (errors.BadRequest, errors.InternalError) as error:
+            _LOG.warning("report_refused", node=node, pod=f"{report.namespace}/{report.name}", error=str(error))
 
-    async def _pod_status(self, node: str, report: node_pb2.Report) -> None:
-        reported = msgspec.json.decode(report.json, type=core_v1.PodStatus)
+    async def _pod_status(self, node: str, report: Report) -> None:
+        reported = _read(report, core_v1.PodStatus)
         for _ in range(ATTEMPTS):
             pod = self._own_pod(node, report)
             if pod is None or (pod.status.phase in FINISHED and reported.phase not in FINISHED):
@@ -64,14 +102,15 @@ class Reports:
                 return
         raise errors.Conflict(kinds.POD, report.name)
 
-    async def _pod_gone(self, node: str, report: node_pb2.Report) -> None:
+    async def _pod_gone(self, node: str, report: Report) -> None:
         for _ in range(ATTEMPTS):
             pod = self._own_pod(node, report)
             if pod is None or pod.metadata.deletion_timestamp is None:
                 return
             if pod.metadata.finalizers:
+                # It goes with its last finalizer; the node has nothing more to do for it.
                 metadata = msgspec.structs.replace(pod.metadata, deletion_grace_period_seconds=0)
-                if await self._replaced(msgspec.structs.replace(pod, metadata=metadata)):
+                if metadata == pod.metadata or await self._replaced(msgspec.structs.replace(pod, metadata=metadata)):
                     return
                 continue
             try:
@@ -83,7 +122,7 @@ class Reports:
                 await self._registry.fresh()
         raise errors.Conflict(kinds.POD, report.name)
 
-    def _own_pod(self, node: str, report: node_pb2.Report) -> core_v1.Pod | None:
+    def _own_pod(self, node: str, report: Report) -> core_v1.Pod | None:
         pod = self._registry.view.get(kinds.POD, report.namespace, report.name)
         if pod is None or pod.metadata.uid != report.uid or pod.spec.node_name != node:
             return None
@@ -101,18 +140,28 @@ class Reports:
 
     async def _event(self, node: str, event: core_v1.Event) -> None:
         """Counts or stores what happened to a pod of the node, or to the node itself."""
-        about = event.involved_object
-        regarding: Any = self._registry.view.get(kinds.NODE, "", node)
-        if about.kind == "Pod":
-            regarding = self._registry.view.get(kinds.POD, about.namespace, about.name)
-            if regarding is None or regarding.metadata.uid != about.uid or regarding.spec.node_name != node:
+        for _ in range(ATTEMPTS):
+            regarding = self._regarding(node, event.involved_object)
+            if regarding is None:
                 return
-        if regarding is None:
-            return
-        emit = Emit(regarding, event.type, event.reason, event.message, event.source.component or "kubelet")
-        happening = Happening(emit, max(1, event.count), self._clock.now())
-        for write in writes_of((happening,), self._registry.view, self._ids):
-            await self._registry.commit((write,))
+            component = event.source.component or "kubelet"
+            emit = Emit(regarding, event.type, event.reason, event.message[:MESSAGE_MAX], component)
+            happening = Happening(emit, min(max(1, event.count), COUNT_MAX), self._clock.now())
+            try:
+                await self._registry.commit(writes_of((happening,), self._registry.view, self._ids))
+                return
+            except (errors.AlreadyExists, errors.Conflict, errors.NotFound):
+                await self._registry.fresh()
+        _LOG.warning("event_dropped", node=node, reason=event.reason, why="others write the same event all the time")
+
+    def _regarding(self, node: str, about: core_v1.ObjectReference) -> Any | None:
+        """The object of an event, if the node may speak of it."""
+        if about.kind != "Pod":
+            return self._registry.view.get(kinds.NODE, "", node)
+        pod = self._registry.view.get(kinds.POD, about.namespace, about.name)
+        if pod is None or pod.metadata.uid != about.uid or pod.spec.node_name != node:
+            return None
+        return pod
 
     async def register(self, name: str, wanted: core_v1.Node) -> core_v1.Node:
         """The Node object of an agent that has come: made, or brought up to date."""
@@ -136,31 +185,45 @@ class Reports:
         raise errors.Conflict(kinds.NODE, name)
 
     async def heartbeat(self, name: str) -> None:
-        """Renews the node's lease with the control plane's own time."""
-        stamp = times.render_micro(self._clock.now())
+        """Renews the node's lease with the control plane's own time; a node that was deleted gets none."""
         for _ in range(ATTEMPTS):
+            node = self._registry.view.get(kinds.NODE, "", name)
+            if node is None:
+                return
             lease = self._registry.view.get(kinds.LEASE, LEASE_NAMESPACE, name)
+            renewed = self._renewed(lease or self._new_lease(name), node)
             try:
                 if lease is None:
-                    await self._registry.create(self._new_lease(name, stamp))
+                    await self._registry.create(renewed)
                     return
-                spec = msgspec.structs.replace(lease.spec, renew_time=stamp, holder_identity=name)
-                if await self._replaced(msgspec.structs.replace(lease, spec=spec)):
+                if await self._replaced(renewed):
                     return
             except errors.AlreadyExists:
                 await self._registry.fresh()
 
-    def _new_lease(self, name: str, stamp: str) -> coordination_v1.Lease:
+    def _renewed(self, lease: coordination_v1.Lease, node: core_v1.Node) -> coordination_v1.Lease:
+        """The lease as of now; it belongs to the node and goes with it."""
+        name = node.metadata.name
+        stamp = times.render_micro(self._clock.now())
+        spec = msgspec.structs.replace(
+            lease.spec,
+            holder_identity=name,
+            lease_duration_seconds=LEASE_DURATION_S,
+            acquire_time=lease.spec.acquire_time or stamp,
+            renew_time=stamp,
+        )
+        owner = meta_v1.OwnerReference(api_version="v1", kind="Node", name=name, uid=node.metadata.uid)
+        metadata = msgspec.structs.replace(lease.metadata, owner_references=(owner,))
+        return msgspec.structs.replace(lease, metadata=metadata, spec=spec)
+
+    def _new_lease(self, name: str) -> coordination_v1.Lease:
         metadata = meta_v1.ObjectMeta(
             name=name,
             namespace=LEASE_NAMESPACE,
             uid=self._ids.uid("lease"),
             creation_timestamp=times.render(self._clock.now()),
         )
-        spec = coordination_v1.LeaseSpec(
-            holder_identity=name, lease_duration_seconds=LEASE_DURATION_S, acquire_time=stamp, renew_time=stamp
-        )
-        return coordination_v1.Lease(metadata=metadata, spec=spec)
+        return coordination_v1.Lease(metadata=metadata)
 
     async def _replaced(self, changed: Any) -> bool:
         """Whether the object could be replaced; False after a conflict, with the cache brought up to date."""
@@ -177,3 +240,10 @@ class Reports:
 def version_of(obj: Any) -> int:
     """The resource version as a number."""
     return int(obj.metadata.resource_version)
+
+
+def _read(report: Report, type_: type[T]) -> T:
+    """What a report says. Raises BadRequest for what can't be read or stored."""
+    if len(report.json) > REPORT_MAX_BYTES:
+        raise errors.BadRequest(f"a report has at most {REPORT_MAX_BYTES} bytes, not {len(report.json)}")
+    return codec.decode_json(report.json, type_, validation="Ignore")[0]

@@ -15,6 +15,7 @@ import msgspec
 from controlplane.server.streams import Channel, Piece
 from mizzen.api import errors
 from mizzen.api.types import core_v1
+from mizzen.base.tasks import unless
 from mizzen.engine.values import Ids
 from mizzen.wire.gen.mizzen.v1 import node_pb2
 
@@ -22,6 +23,8 @@ FRAMES_MAX = 32
 """Frames that wait in one direction of one stream."""
 OPEN_DEADLINE_S = 10.0
 """How long an agent may take to open a stream that it was asked for."""
+DRAIN_S = 5.0
+"""How long an agent may take to read what a user sent before leaving."""
 
 Frame = node_pb2.StreamFrame
 Asked = node_pb2.OpenStream
@@ -32,13 +35,14 @@ AskNode = Callable[[str, Asked], bool]
 class NodeStream:
     """One open stream, as its user sees it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, node: str) -> None:
         self.name = name
+        self.node = node
         self.opened = asyncio.Event()
         self.up: asyncio.Queue[Frame | None] = asyncio.Queue(FRAMES_MAX)
         self.down: asyncio.Queue[Frame | None] = asyncio.Queue(FRAMES_MAX)
         self.left = asyncio.Event()
-        """The user has left; nobody reads `up`."""
+        """The user has left: nobody reads `up`, and what is in `down` is the last."""
         self.gone = asyncio.Event()
         """The agent has gone; nobody reads `down`."""
 
@@ -54,9 +58,14 @@ class NodeStream:
         await _offer(self.down, Frame(channel=piece.channel.name, data=piece.data, end=piece.end), self.gone)
 
     async def close(self) -> None:
-        """Ends the stream from this side; the agent stops what belongs to it."""
+        """Ends the stream from this side, once what was sent has gone down; the agent stops what belongs to it."""
+        self.leave()
+
+    def leave(self) -> None:
+        """The same at once, without waiting."""
         self.left.set()
-        await _offer(self.down, None, self.gone)
+        if not self.down.full():
+            self.down.put_nowait(None)  # for who waits for more; a full queue is noticed when it is empty
 
 
 class NodeStreams:
@@ -86,7 +95,7 @@ class NodeStreams:
     async def _open(self, pod: core_v1.Pod, kind: Asked.Kind, options: object) -> NodeStream:
         """Raises ServiceUnavailable or Timeout when the node does not answer."""
         node = pod.spec.node_name
-        stream = NodeStream(self._ids.uid("stream"))
+        stream = NodeStream(self._ids.uid("stream"), node)
         request = Asked(
             id=stream.name,
             kind=kind,
@@ -101,24 +110,35 @@ class NodeStreams:
                 raise errors.ServiceUnavailable(f"node {node!r} is not connected to this control plane; see its agent")
             async with asyncio.timeout(OPEN_DEADLINE_S):
                 await stream.opened.wait()
-        except TimeoutError as error:
-            raise errors.Timeout(f"node {node!r} did not open the stream within {OPEN_DEADLINE_S:.0f} s") from error
+        except BaseException as error:
+            # It may have been opened in the same moment, and nobody is here for it.
+            stream.leave()
+            if isinstance(error, TimeoutError):
+                why = f"node {node!r} did not open the stream within {OPEN_DEADLINE_S:.0f} s"
+                raise errors.Timeout(why) from error
+            raise
         finally:
             self._waiting.pop(stream.name, None)
         return stream
 
-    async def serve(self, frames: AsyncIterator[Frame], write: Callable[[Frame], Awaitable[None]]) -> None:
-        """Carries one call of `Stream` until it ends. Raises LookupError for a stream that nobody asked for."""
+    async def serve(self, node: str, frames: AsyncIterator[Frame], write: Callable[[Frame], Awaitable[None]]) -> None:
+        """Carries one call of `Stream` until it ends. Raises LookupError for a stream that this node was not asked for.
+
+        What the agent has sent is all read before its end is told, also when nothing can be written to it any more.
+        """
         first = await anext(frames, None)
         stream = self._waiting.get(first.id) if first is not None else None
-        if first is None or stream is None:
+        if first is None or stream is None or stream.node != node:
             raise LookupError("nobody waits for this stream")
+        del self._waiting[first.id]
         stream.opened.set()
-        sender = asyncio.create_task(_send_all(stream, write))
         reader = asyncio.create_task(_read_all(stream, first, frames))
+        sender = asyncio.create_task(_send_all(stream, write))
         try:
             # The user's end of the stream ends the call; so does the agent's.
-            await asyncio.wait({sender, reader}, return_when=asyncio.FIRST_COMPLETED)
+            await unless(stream.left, _ended(reader))
+            if stream.left.is_set():
+                await asyncio.wait((reader, sender), timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stream.gone.set()
             for task in (sender, reader):
@@ -127,15 +147,23 @@ class NodeStreams:
             await _offer(stream.up, None, stream.left)
 
 
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Waits for a task whatever becomes of it; being cancelled here does not cancel it."""
+    await asyncio.wait((task,))
+
+
 async def _read_all(stream: NodeStream, first: Frame, frames: AsyncIterator[Frame]) -> None:
-    if first.data or first.channel == Frame.STATUS:
+    if first.data or first.end or first.channel == Frame.STATUS:
         await _offer(stream.up, first, stream.left)
     async for frame in frames:
         await _offer(stream.up, frame, stream.left)
 
 
 async def _send_all(stream: NodeStream, write: Callable[[Frame], Awaitable[None]]) -> None:
-    while (frame := await stream.down.get()) is not None:
+    while not (stream.left.is_set() and stream.down.empty()):
+        frame = await stream.down.get()
+        if frame is None:
+            return
         await write(frame)
 
 
@@ -143,12 +171,7 @@ async def _offer(queue: asyncio.Queue[Frame | None], frame: Frame | None, deaf: 
     """Puts a frame, waiting for room, unless nobody reads any more."""
     if deaf.is_set():
         return
-    if not queue.full():
+    if queue.full():
+        await unless(deaf, queue.put(frame))
+    else:
         queue.put_nowait(frame)
-        return
-    put, over = asyncio.create_task(queue.put(frame)), asyncio.create_task(deaf.wait())
-    try:
-        await asyncio.wait({put, over}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        put.cancel()
-        over.cancel()

@@ -4,8 +4,8 @@ The authority signs the control plane's own certificate, the administrator's, an
 is with the common name `system:node:NAME` and the organisation `system:nodes`, the administrator with the
 organisation `system:masters`; these are Kubernetes' own names, so that its tools and habits fit.
 
-All keys are P-256. Files are written once and reused at every start; a certificate that runs out within a month, or
-lacks a name that is wanted now, is issued again.
+All keys are P-256. Files are written once and reused at every start; a certificate that runs out within a month, lacks
+a name that is wanted now, is not this authority's, or does not fit its key, is issued again.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import hashlib
 import ipaddress
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -33,12 +35,18 @@ BACKDATE_MINUTES = 5
 
 NODE_PREFIX = "system:node:"
 NODES_GROUP = "system:nodes"
+NODE_NAME_MAX = 64 - len(NODE_PREFIX)
+"""X.509 allows a common name 64 characters."""
 ADMIN_USER = "kubernetes-admin"
 ADMIN_GROUP = "system:masters"
 
 
 class BadRequest(ValueError):
     """A certificate signing request that can't be signed; says why."""
+
+
+class Unreadable(OSError):
+    """A file of the authority is damaged; says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +90,13 @@ class Pki:
 
     @classmethod
     def open(cls, folder: Path, now: Instant) -> Pki:
-        """The authority in `folder`, made on the first start. Raises OSError when the folder can't be written."""
+        """The authority in `folder`, made on the first start. Raises OSError when it can't be read or written."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (folder / "ca.key").exists():
-            return cls(folder, _read(folder, "ca"))
+            authority = _read(folder, "ca")
+            if not _fits(authority):
+                raise Unreadable(f"{folder}/ca.crt is not the certificate of ca.key; restore both from one backup")
+            return cls(folder, authority)
         authority = _make_authority(now)
         _write(folder, "ca", authority)
         return cls(folder, authority)
@@ -101,29 +112,46 @@ class Pki:
         return hashlib.sha256(self.authority.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
     def pair(self, name: str, subject: Subject, now: Instant) -> KeyPair:
-        """The certificate kept as `name`; issued when there is none, it runs out soon, or names are missing in it."""
+        """The certificate kept as `name`; issued when there is none, or the one there is can't be used any longer.
+
+        Raises OSError when it can't be written.
+        """
         if (self.folder / f"{name}.key").exists():
-            found = _read(self.folder, name)
-            soon = _moment(now) + timedelta(days=RENEW_BEFORE_DAYS)
-            if found.certificate.not_valid_after_utc > soon and set(subject.names) <= _names_in(found.certificate):
-                return found
+            with suppress(Unreadable, FileNotFoundError):
+                found = _read(self.folder, name)
+                if self._is_good(found, subject, now):
+                    return found
         key = ec.generate_private_key(ec.SECP256R1())
         made = KeyPair(self._sign(subject, key.public_key(), now), key)
         _write(self.folder, name, made)
         return made
 
+    def _is_good(self, found: KeyPair, subject: Subject, now: Instant) -> bool:
+        """Whether a certificate that was issued earlier does what is wanted now."""
+        certificate = found.certificate
+        soon = _moment(now) + timedelta(days=RENEW_BEFORE_DAYS)
+        return (
+            certificate.not_valid_after_utc > soon
+            and certificate.subject == _name(subject.common_name, subject.organizations)
+            and set(subject.names) <= _names_in(certificate)
+            and _fits(found)
+            and _is_issued(certificate, self.authority.certificate)
+        )
+
     def sign_node(self, csr_pem: bytes, node: str, now: Instant) -> bytes:
         """Signs a node's request; the name in the certificate is `node`, whatever the request says.
 
-        Raises BadRequest when the request is not one, or its signature is wrong.
+        Raises BadRequest when the request is not one, its signature is wrong, or the name is too long.
         """
         try:
             csr = x509.load_pem_x509_csr(csr_pem)
-        except ValueError as error:
+            public_key, signed = csr.public_key(), csr.is_signature_valid
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise BadRequest("csr: not a certificate signing request in PEM") from error
-        public_key = csr.public_key()
-        if not csr.is_signature_valid or not isinstance(public_key, ec.EllipticCurvePublicKey):
+        if not signed or not isinstance(public_key, ec.EllipticCurvePublicKey) or public_key.key_size != 256:
             raise BadRequest("csr: needs a valid signature by an elliptic-curve key (P-256)")
+        if len(node) > NODE_NAME_MAX:
+            raise BadRequest(f"node name: at most {NODE_NAME_MAX} characters fit into a certificate")
         subject = Subject(NODE_PREFIX + node, (NODES_GROUP,))
         return self._sign(subject, public_key, now).public_bytes(serialization.Encoding.PEM)
 
@@ -198,15 +226,31 @@ def _names_in(certificate: x509.Certificate) -> set[str]:
     return {str(name.value) for name in names}
 
 
+def _fits(pair: KeyPair) -> bool:
+    """Whether key and certificate belong together; a crash between writing the two leaves some that do not."""
+    return pair.certificate.public_key() == pair.key.public_key()
+
+
+def _is_issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
 def _moment(now: Instant) -> datetime:
     return datetime.fromtimestamp(now // 1000, UTC)
 
 
 def _read(folder: Path, name: str) -> KeyPair:
-    certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
-    key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
+    try:
+        certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
+        key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise Unreadable(f"{folder / name}.crt or .key is damaged ({error}); restore both from a backup") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise BadRequest(f"{folder / name}.key: not an elliptic-curve key")
+        raise Unreadable(f"{folder / name}.key is not an elliptic-curve key; restore the one that was made here")
     return KeyPair(certificate, key)
 
 

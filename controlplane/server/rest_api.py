@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
-from prometheus_client import CollectorRegistry
 
 from controlplane.server import authn, authz, paths, subresources
 from controlplane.server.authn import UserInfo, VerifyToken
-from controlplane.server.metrics import Measured, Metrics, measured
+from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
 from controlplane.server.rest_answers import error_answer
 from controlplane.server.rest_call import BODY_MAX_BYTES, Call, truth
@@ -41,8 +40,6 @@ IN_FLIGHT_MAX = 800
 REQUEST_S = 60.0
 """How long a short request may take, in seconds."""
 _LONG = ("exec", "attach", "portforward", "log")
-_CANCELLED = 499
-"""What a request is counted as whose client left before the answer."""
 _NO_QUERY: MultiMapping[str] = MultiDict()
 
 
@@ -53,8 +50,8 @@ class Deps:
     verbs: Verbs
     streams: Streams
     site: SiteInfo
-    metrics: CollectorRegistry
-    """Where the server's own metrics are registered, and what `/metrics` shows."""
+    metrics: Metrics
+    """Where requests are counted; `/metrics` shows all of its registry."""
     verify_token: VerifyToken = authn.no_tokens
     routes: Sequence[web.RouteDef] = ()
     """Paths of others, served without authentication here: they do their own."""
@@ -65,11 +62,11 @@ class RestApi:
 
     def __init__(self, deps: Deps) -> None:
         """Answer from `deps`."""
-        self._metrics = Metrics(deps.metrics)
+        self._metrics = deps.metrics
         self._verify_token = deps.verify_token
         self._objects = ObjectHandlers(deps.verbs)
         self._streams = StreamHandlers(deps.verbs, deps.streams)
-        self._site = Site(deps.site, deps.verbs.registry, deps.metrics)
+        self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry)
         self.watches = Watches(deps.verbs)
         self._in_flight = 0
 
@@ -89,7 +86,7 @@ class RestApi:
             code = answer.status
             return answer
         except asyncio.CancelledError:
-            code = _CANCELLED
+            code = CANCELLED
             raise
         finally:
             self._metrics.served(what, code, None if long else time.perf_counter() - begun)
@@ -142,6 +139,8 @@ class RestApi:
     def _authenticated(self, request: web.Request) -> UserInfo:
         connection = request.transport.get_extra_info("ssl_object") if request.transport else None
         certificate = connection.getpeercert(binary_form=True) if connection is not None else None
+        if certificate:
+            self._metrics.certificate_shown(certificate, time.time())
         user = authn.authenticate(certificate, request.headers.get("Authorization", ""), self._verify_token)
         if "Impersonate-User" in request.headers:
             # To ignore it would be to act with more rights than the caller wanted.

@@ -1,0 +1,121 @@
+"""One gRPC call of a program: who makes it, whether they may, how it is counted, and how its errors are told.
+
+It counts in the same metrics as REST requests, because it does the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
+from functools import wraps
+from typing import Any, Protocol, TypeVar
+
+from controlplane.server import authz
+from controlplane.server.authn import UserInfo, from_certificate
+from controlplane.server.grpc_errors import api_error_of, refuse
+from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
+from controlplane.server.paths import Place
+from mizzen.api import errors
+from mizzen.api.kinds import Kind
+
+Answer = TypeVar("Answer")
+
+
+class Servicer(Protocol):
+    """What the decorators need of the object whose methods they guard."""
+
+    metrics: Metrics
+
+
+def certificate_of(context: Any) -> bytes:
+    """The peer's verified certificate in DER. Raises Unauthorized where there is none."""
+    certificates = context.auth_context().get("x509_pem_cert", ())
+    if not certificates:
+        raise errors.Unauthorized("a call needs a client certificate")
+    return ssl.PEM_cert_to_DER_cert(certificates[0].decode())
+
+
+def user_of(context: Any) -> UserInfo:
+    """Who calls. Raises Unauthorized."""
+    return from_certificate(certificate_of(context))
+
+
+class GrpcCall:
+    """A call under way."""
+
+    def __init__(self, context: Any, metrics: Metrics, *, long: bool) -> None:
+        self._context = context
+        self._metrics = metrics
+        self._long = long
+        self._what = Measured("OTHER")
+        self._counted = ExitStack()
+
+    def allow(
+        self, verb: str, kind: Kind[Any], namespace: str, name: str = "", sub: str = "", *, dry_run: bool = False
+    ) -> None:
+        """Say what the call asks for. Raises Unauthorized or Forbidden unless the caller may."""
+        place = Place(kind, namespace, name, sub)
+        self._what = measured(verb, place, dry_run)
+        count = self._metrics.long_running if self._long else self._metrics.in_flight
+        self._counted.enter_context(count(self._what))
+        certificate = certificate_of(self._context)
+        self._metrics.certificate_shown(certificate, time.time())
+        authz.check_place(from_certificate(certificate), verb, place)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count the call when it is over."""
+        begun, code = time.perf_counter(), 200
+        try:
+            with self._counted:
+                yield
+        except asyncio.CancelledError:
+            code = CANCELLED
+            raise
+        except Exception as error:
+            code = api_error_of(error).code
+            raise
+        finally:
+            self._metrics.served(self._what, code, None if self._long else time.perf_counter() - begun)
+
+
+def unary(
+    method: Callable[[Any, Any, GrpcCall], Awaitable[Answer]],
+) -> Callable[[Servicer, Any, Any], Awaitable[Answer]]:
+    """A method whose API errors become gRPC statuses."""
+
+    @wraps(method)
+    async def guarded(self: Servicer, request: Any, context: Any) -> Answer:
+        call = GrpcCall(context, self.metrics, long=False)
+        try:
+            with call.counting():
+                return await method(self, request, call)
+        except Exception as error:
+            await refuse(context, error)
+            raise
+
+    return guarded
+
+
+def streaming(
+    method: Callable[[Any, Any, GrpcCall], AsyncIterator[Answer]],
+) -> Callable[[Servicer, Any, Any], AsyncIterator[Answer]]:
+    """The same for a method that answers with a stream."""
+
+    @wraps(method)
+    async def guarded(self: Servicer, request: Any, context: Any) -> AsyncIterator[Answer]:
+        call = GrpcCall(context, self.metrics, long=True)
+        try:
+            with call.counting():
+                answers: Any = method(self, request, call)
+                async with aclosing(answers):
+                    async for answer in answers:
+                        yield answer
+        except Exception as error:
+            await refuse(context, error)
+            raise
+
+    return guarded

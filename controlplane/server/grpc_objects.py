@@ -1,0 +1,123 @@
+"""Objects and references as they travel over gRPC, read and written in the API's terms.
+
+What a program may get wrong is said here, in words that name the field and what would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from controlplane.admission.request import Operation
+from controlplane.server.representations import shown
+from controlplane.server.verbs_watch import Batch
+from controlplane.server.verbs_write import Written
+from mizzen.api import codec, errors, kinds
+from mizzen.api.kinds import Kind
+from mizzen.api.types import meta_v1
+from mizzen.engine.values import Key
+from mizzen.wire import convert
+from mizzen.wire.gen.mizzen.v1 import cluster_pb2
+
+EVENTS_MAX = 256
+EVENTS_MAX_BYTES = 1 << 20
+"""Changes in one message of a watch: at most this many, and about this many bytes; clients refuse above 4 MiB."""
+_OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
+_PROPAGATIONS = ("", "Background", "Foreground", "Orphan")
+
+
+def kind_named(resource: str) -> Kind[Any]:
+    """The kind of a resource such as `deployments.apps`. Raises BadRequest, naming what there is."""
+    kind = kinds.BY_RESOURCE.get(resource)
+    if kind is None:
+        known = ", ".join(sorted(kinds.BY_RESOURCE))
+        raise errors.BadRequest(f"resource {errors.quoted(resource)} is not served; there are: {known}")
+    return kind
+
+
+def place_of(ref: cluster_pb2.ObjectRef) -> tuple[Kind[Any], str, str]:
+    """Kind, namespace and name of a reference. Raises BadRequest where it does not name one object."""
+    kind = kind_named(ref.resource)
+    if not ref.name:
+        raise errors.BadRequest("ref.name: name the object")
+    return kind, namespace_in(kind, ref.namespace, "ref.namespace"), ref.name
+
+
+def namespace_in(kind: Kind[Any], namespace: str, field: str) -> str:
+    """The namespace, which kinds without namespaces do not have. Raises BadRequest where one is needed."""
+    if kind.namespaced and not namespace:
+        raise errors.BadRequest(f"{field}: a {kind.kind} needs a namespace, for example `default`")
+    return namespace if kind.namespaced else ""
+
+
+def object_in(packed: AnyMessage, *, named: bool) -> tuple[Kind[Any], Any]:
+    """An object that a program sent, in canonical form, and its kind. Raises BadRequest, also when it has no name."""
+    try:
+        obj = codec.normalised(convert.from_any(packed))
+    except msgspec.ValidationError as error:
+        raise errors.BadRequest(f"the object cannot be read: {error}") from error
+    kind = kinds.BY_TYPE.get(type(obj))
+    if kind is None:
+        raise errors.BadRequest(f"a {type(obj).__name__} is not an object that is stored")
+    namespace_in(kind, obj.metadata.namespace, "metadata.namespace")
+    if named and not obj.metadata.name:
+        raise errors.BadRequest("metadata.name: name the object")
+    return kind, obj
+
+
+def operation_of(kind: Kind[Any], subresource: str) -> Operation:
+    """What writing a part of an object is. Raises BadRequest for a part that can't be written."""
+    operation = _OPERATIONS.get(subresource)
+    if operation is None or (subresource and subresource not in kind.subresources):
+        raise errors.BadRequest(f"{kind.resource} have no subresource {errors.quoted(subresource)} to write")
+    return operation
+
+
+def propagation_in(request: cluster_pb2.DeleteRequest) -> str:
+    """What shall become of the dependents. Raises BadRequest."""
+    if request.propagation_policy not in _PROPAGATIONS:
+        raise errors.BadRequest("propagation_policy: must be Background, Foreground or Orphan")
+    return request.propagation_policy
+
+
+def patch_for(obj: Any) -> bytes:
+    """An object as a patch that changes just what is set in it; its status is not the caller's to set."""
+    bare = msgspec.structs.replace(obj, status=type(obj.status)()) if hasattr(obj, "status") else obj
+    return codec.encode_json(bare)
+
+
+def packed(kind: Kind[Any], obj: Any) -> AnyMessage:
+    """A stored object as a program gets it."""
+    return convert.to_any(shown(kind, obj))
+
+
+def answer(kind: Kind[Any], written: Written) -> cluster_pb2.ObjectResponse:
+    """What became of a write."""
+    return cluster_pb2.ObjectResponse(object=packed(kind, written.object), warnings=written.warnings)
+
+
+def reference(key: Key) -> cluster_pb2.ObjectRef:
+    """A key as it travels."""
+    return cluster_pb2.ObjectRef(resource=key.resource, namespace=key.namespace, name=key.name)
+
+
+def watched(kind: Kind[Any], batch: Batch) -> Iterator[cluster_pb2.WatchResponse]:
+    """A batch of changes in messages of a bounded size."""
+    events: list[cluster_pb2.WatchEvent] = []
+    size = 0
+    for change in batch.changes:
+        event = cluster_pb2.WatchEvent(type=change.type.value, object=packed(kind, change.entry.object()))
+        events.append(event)
+        size += len(event.object.value)
+        if len(events) >= EVENTS_MAX or size >= EVENTS_MAX_BYTES:
+            yield cluster_pb2.WatchResponse(events=events)
+            events, size = [], 0
+    if batch.bookmark:
+        metadata = meta_v1.ObjectMeta(resource_version=str(batch.bookmark))
+        mark = convert.to_any(kind.type(metadata=metadata))
+        events.append(cluster_pb2.WatchEvent(type="BOOKMARK", object=mark))
+    if events:
+        yield cluster_pb2.WatchResponse(events=events)
