@@ -30,7 +30,7 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     obj = view.get(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
     if obj is None:
         return Decision()
-    if obj.metadata.deletion_timestamp is not None:
+    if _is_leaving(obj):
         return _leaving(obj, view)
     references = obj.metadata.owner_references
     if not references:
@@ -57,39 +57,42 @@ def _leaving(obj: Any, view: View) -> Decision:
         if not blocking:
             return Decision((_without_finalizer(obj, FOREGROUND),))
         return Decision(
-            tuple(
-                Delete(_key(d), d.metadata.uid, propagation="Foreground")
-                for d in blocking
-                if d.metadata.deletion_timestamp is None
-            )
+            tuple(Delete(_key(d), d.metadata.uid, propagation="Foreground") for d in blocking if not _is_leaving(d))
         )
     return Decision()
 
 
 def _exists(owner: meta_v1.OwnerReference, obj: Object, view: View) -> bool:
-    kind = kinds.BY_KIND.get((owner.api_version, owner.kind))
-    if kind is None:
-        return True
-    found = view.get(kind, obj.metadata.namespace if kind.namespaced else "", owner.name)
-    return found is not None and found.metadata.uid == owner.uid
+    unknown = (owner.api_version, owner.kind) not in kinds.BY_KIND
+    return unknown or _owner(owner, obj, view) is not None
 
 
 def _waited_for(obj: Object, view: View) -> bool:
     """Every living owner is being deleted in the foreground and waits for this object."""
     owners = []
     for reference in obj.metadata.owner_references:
-        kind = kinds.BY_KIND.get((reference.api_version, reference.kind))
-        if kind is None:
+        if (reference.api_version, reference.kind) not in kinds.BY_KIND:
             return False
-        found = view.get(kind, obj.metadata.namespace if kind.namespaced else "", reference.name)
-        if found is not None and found.metadata.uid == reference.uid:
+        found = _owner(reference, obj, view)
+        if found is not None:
             owners.append((reference, found))
     return bool(owners) and all(
-        reference.block_owner_deletion
-        and found.metadata.deletion_timestamp is not None
-        and FOREGROUND in found.metadata.finalizers
+        reference.block_owner_deletion and _is_leaving(found) and FOREGROUND in found.metadata.finalizers
         for reference, found in owners
     )
+
+
+def _owner(reference: meta_v1.OwnerReference, obj: Object, view: View) -> Any:
+    """The object that a reference means, if it exists and its kind is known."""
+    kind = kinds.BY_KIND.get((reference.api_version, reference.kind))
+    if kind is None:
+        return None
+    found = view.get(kind, obj.metadata.namespace if kind.namespaced else "", reference.name)
+    return found if found is not None and found.metadata.uid == reference.uid else None
+
+
+def _is_leaving(obj: Any) -> bool:
+    return obj.metadata.deletion_timestamp is not None
 
 
 def _dependents(obj: Object, view: View) -> Iterable[Any]:
@@ -116,12 +119,16 @@ def _key(obj: Any) -> Key:
 
 
 def _related(obj: Object, view: View) -> Iterable[Key]:
-    """The object itself, what it owns, and what owns it."""
-    found = [_key(obj), *(_key(dependent) for dependent in _dependents(obj, view))]
+    """The object itself; if it goes or is gone, what it owns; and those of its owners that wait for it to go."""
+    found = [_key(obj)]
+    current = view.get(kinds.kind_of(obj), obj.metadata.namespace, obj.metadata.name)
+    # What is owned is asked about only then: a workload's status changes as often as it has pods.
+    if current is None or current.metadata.uid != obj.metadata.uid or _is_leaving(current):
+        found += [_key(dependent) for dependent in _dependents(obj, view)]
     for reference in obj.metadata.owner_references:
-        kind = kinds.BY_KIND.get((reference.api_version, reference.kind))
-        if kind is not None:
-            found.append(Key(kind.resource, obj.metadata.namespace if kind.namespaced else "", reference.name))
+        owner = _owner(reference, obj, view)
+        if owner is not None and _is_leaving(owner):
+            found.append(_key(owner))
     return found
 
 
