@@ -95,9 +95,10 @@ def pulled(turn: Turn, pending: Pending, result: Result, container: core.Contain
     if pending.image != container.image:
         return
     if result.failure is not None:
-        text = f'Failed to pull image "{container.image}": {result.failure.message}'
-        turn.record("Warning", "Failed", text, container.name)
-        _failed(turn, container, result.failure)
+        prefix = f'Failed to pull image "{container.image}": '
+        cause = result.failure.message.removeprefix(prefix)
+        turn.record("Warning", "Failed", prefix + cause, container.name)
+        _failed(turn, container, Failure(result.failure.reason, cause))
         return
     took, waited = duration(result.took_ms), duration(result.waited_ms or result.took_ms)
     size = f" Image size: {result.image_bytes} bytes." if result.image_bytes else ""

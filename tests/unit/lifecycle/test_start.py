@@ -227,6 +227,17 @@ def test_a_failed_pull_is_shown_then_waited_for_then_repeated() -> None:
     assert machine.one().ready
 
 
+def test_a_cause_that_says_it_all_is_not_said_twice() -> None:
+    text = 'Failed to pull image "shop:1": no such host'
+    machine = Machine(pod(), images={}, fault=fails(act.PullImage, "RegistryUnavailable", text))
+    machine.settle()
+    assert machine.records("Failed") == [text, "Error: RegistryUnavailable"]
+    assert machine.one().state.waiting == core.ContainerStateWaiting(
+        reason="RegistryUnavailable",
+        message="image pull failed for shop:1 because the registry is unavailable: no such host",
+    )
+
+
 def test_a_new_image_in_the_spec_is_tried_at_once() -> None:
     machine = Machine(pod(), images={})
     machine.settle()
