@@ -6,7 +6,6 @@ Every control plane makes sure of it at every start; what is there stays as it i
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable
 from typing import Any
 
 from controlplane.server import join
@@ -27,11 +26,11 @@ API_SERVICE = "kubernetes"
 async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
     """The system namespaces and the `kubernetes` service with this control plane behind it."""
     for name in NAMESPACES:
-        await _ensure(_create(verbs, core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name))))
-    await _ensure(_create(verbs, _api_service(settings)))
+        await _ensure(verbs, core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
+    await _ensure(verbs, _api_service(settings))
     if not ipaddress.ip_address(settings.advertise_address).is_loopback:
         # Pods have a loopback of their own: behind this address they would find themselves.
-        await _ensure(_create(verbs, _api_slice(settings)))
+        await _ensure(verbs, _api_slice(settings))
 
 
 def epoch(verbs: Verbs) -> str:
@@ -65,11 +64,21 @@ async def _create(verbs: Verbs, obj: Object) -> Any:
     return await verbs.writes.create(kind, obj.metadata.namespace, obj, WriteOptions(internal=True))
 
 
-async def _ensure(creating: Awaitable[Any]) -> None:
-    try:
-        await creating
-    except errors.AlreadyExists:
+async def _ensure(verbs: Verbs, obj: Object) -> None:
+    if _is_there(verbs, obj):
         return
+    try:
+        await _create(verbs, obj)
+    except (errors.AlreadyExists, errors.Invalid):
+        # Another control plane may have been faster; a service's address is then taken before its name is.
+        await verbs.registry.fresh()
+        if not _is_there(verbs, obj):
+            raise
+
+
+def _is_there(verbs: Verbs, obj: Object) -> bool:
+    metadata = obj.metadata
+    return verbs.registry.view.get(kinds.kind_of(obj), metadata.namespace, metadata.name) is not None
 
 
 def _api_service(settings: ServerSettings) -> core_v1.Service:
