@@ -1,4 +1,4 @@
-"""Which keys a change concerns: few while nothing goes, or every status of a workload would cost as much as its size."""
+"""Which keys a change concerns: few while nothing goes, or each status of a workload would cost as much as its size."""
 
 from __future__ import annotations
 
