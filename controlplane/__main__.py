@@ -6,11 +6,12 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 import uvloop
 
-from controlplane.app import Started, serve
+from controlplane.app import serve
 from controlplane.settings import ServerSettings, parse
 from controlplane.store.values import StoreError
 from mizzen.base.settings import SettingsError
@@ -25,14 +26,13 @@ async def _run(settings: ServerSettings) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, main.cancel)
     try:
-        await serve(settings, _tell)
+        await serve(settings, partial(_tell, settings))
     except asyncio.CancelledError:
         _LOG.info("stopped")
 
 
-def _tell(started: Started) -> None:
-    """What an operator needs now."""
-    settings = started.settings
+def _tell(settings: ServerSettings) -> None:
+    """What an operator needs now; not the token itself, because this ends up in logs."""
     address = f"{settings.advertise_address}:{settings.https_port}"
     sys.stdout.write(
         f"""
@@ -41,7 +41,7 @@ and gRPC at {settings.advertise_address}:{settings.grpc_port}.
 
 Use it:      export KUBECONFIG={settings.kubeconfig}
              kubectl get nodes
-Add a node:  mizzen agent --server {address} --token {started.token}
+Add a node:  mizzen agent --server {address} --token TOKEN     (the token is in {settings.token_file})
 
 """
     )

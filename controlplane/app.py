@@ -7,7 +7,6 @@ reverse one; whatever part breaks ends the process with its reason, so that a su
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import Any
 
 import prometheus_client
 import structlog
-from aiohttp import web
 
 from controlplane import bootstrap
 from controlplane.admission.effects import write_of
@@ -38,6 +36,7 @@ from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
 from controlplane.server.rest_api import Deps, build_app
+from controlplane.server.rest_listen import listen, tls_context
 from controlplane.server.rest_site import SiteInfo
 from controlplane.server.verbs import Verbs
 from controlplane.settings import ServerSettings
@@ -56,18 +55,6 @@ from mizzen.engine.plans import Plan, Question
 _LOG = structlog.get_logger(__name__)
 
 LEADER = "controllers"
-DRAIN_S = 2.0
-"""How long calls under way may go on when the server stops, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A control plane that serves."""
-
-    settings: ServerSettings
-    token: str
-    """For nodes to join with."""
-    registry: Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +70,7 @@ class _Core:
     ids: RandomIds
 
 
-async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> None:
+async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
     """Runs a control plane until it breaks or is cancelled; calls `ready` once it serves.
 
     Raises StoreError or OSError (possibly in a group) for what an operator can mend.
@@ -98,7 +85,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
         address, pair = f"{settings.bind_address}:{settings.grpc_port}", _server_pair(settings, core)
         await stack.enter_async_context(grpc_server(address, pair, core.authority.ca_pem, cluster, gateway))
         await stack.enter_async_context(_rest_server(settings, core, gateway, metrics))
-        token = await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
+        await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
         _write_kubeconfig(settings, core)
 
         async def decide(fence: Require) -> None:
@@ -115,7 +102,7 @@ async def serve(settings: ServerSettings, ready: Callable[[Started], None]) -> N
             group.create_task(lead(core.store, LEADER, identity, settings.leader_ttl_s, decide), name="leader")
             group.create_task(run_compactor(core.store), name="compactor")
             group.create_task(core.registry.ended(), name="registry")
-            ready(Started(settings, token, core.registry))
+            ready()
 
 
 async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
@@ -210,19 +197,10 @@ async def _rest_server(
         metrics=metrics,
         routes=joining.routes(),
     )
-    _server_pair(settings, core)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=core.authority.ca_pem.decode())
-    # Optional: a join has a token and no certificate yet, and anybody may ask for the server's health.
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.load_cert_chain(core.authority.folder / "server.crt", core.authority.folder / "server.key")
-    # Cancelling the handler is what ends the watches and logs of clients that have left.
-    runner = web.AppRunner(build_app(deps), handler_cancellation=True, access_log=None, shutdown_timeout=DRAIN_S)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, settings.bind_address, settings.https_port, ssl_context=context).start()
+    folder = core.authority.folder
+    tls = tls_context(folder / "server.crt", folder / "server.key", folder / "ca.crt")
+    async with listen(build_app(deps), settings.bind_address, settings.https_port, tls):
         yield
-    finally:
-        await runner.cleanup()
 
 
 def _write_kubeconfig(settings: ServerSettings, core: _Core) -> None:

@@ -41,8 +41,8 @@ def epoch(verbs: Verbs) -> str:
     return namespace.metadata.uid
 
 
-async def first_token(verbs: Verbs, authority: Pki, settings: ServerSettings, now: Instant, ids: Ids) -> str:
-    """The join token in the token file, if it is still good; else a new one, written there."""
+async def first_token(verbs: Verbs, authority: Pki, settings: ServerSettings, now: Instant, ids: Ids) -> None:
+    """Writes a join token into the token file, unless the one there is still good."""
     file = settings.token_file
     if file.exists():
         try:
@@ -50,13 +50,12 @@ async def first_token(verbs: Verbs, authority: Pki, settings: ServerSettings, no
         except join.TokenRefused:
             token = None
         if token is not None and token.ca_hash == authority.ca_hash:
-            return str(token)
+            return
         file.unlink()
     token = join.new_token(authority.ca_hash, ids)
     await _create(verbs, join.token_secret(token, times.render(now + join.DEFAULT_TTL_S * 1000)))
     file.touch(mode=0o600)
     file.write_text(f"{token}\n")
-    return str(token)
 
 
 async def _create(verbs: Verbs, obj: Object) -> Any:

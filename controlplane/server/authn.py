@@ -21,7 +21,6 @@ ANONYMOUS = "system:anonymous"
 UNAUTHENTICATED = "system:unauthenticated"
 AUTHENTICATED = "system:authenticated"
 MASTERS = "system:masters"
-NODES = "system:nodes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from aiohttp import web
 
-SHUTDOWN_S = 5.0
+SHUTDOWN_S = 2.0
 """How long open requests may take to end when the server stops, in seconds."""
 _BACKLOG = 1024
 
 
 def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
-    """TLS for the server; a client certificate must be signed by `client_ca`, if there is one at all."""
+    """TLS for the server; a client certificate must be signed by `client_ca`, if there is one at all.
+
+    There need not be: a join has a token and no certificate yet, and anybody may ask for the server's health.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(client_ca))
     context.load_cert_chain(certificate, key)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
