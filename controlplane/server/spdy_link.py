@@ -167,6 +167,9 @@ class Link:
     def ignore_all(self) -> None:
         """Nobody reads any stream any more, and nobody wants new ones."""
         self._closing = True
+        while not self._new.empty():
+            if stream := self._new.get_nowait():
+                stream.reset(Reason.REFUSED_STREAM)
         for stream in self._streams.values():
             stream.ignore()
 
