@@ -19,8 +19,6 @@ from mizzen.api import errors, openapi, openapi_v2, openapi_v2_binary
 
 _V3 = "/openapi/v3"
 _V2 = "/openapi/v2"
-_V2_BINARY = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-_V2_BINARY_ANSWER = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class OpenApi:
 
     async def answer(self, request: web.Request, path: str) -> web.Response:
         """The document under a path. Raises PathNotFound."""
-        document = await self._find(path, binary=_V2_BINARY in request.headers.get("Accept", ""))
+        document = await self._find(path, binary=openapi_v2_binary.ASKED_FOR in request.headers.get("Accept", ""))
         headers = {"ETag": f'"{document.hash}"', "Vary": "Accept", "Content-Type": document.content_type}
         if "hash" in request.query:
             headers["Cache-Control"] = "public, immutable"
@@ -89,4 +87,4 @@ class OpenApi:
 
     def _v2_binary(self) -> _Document:
         document = openapi_v2.document(server_version=self._version)
-        return _document(openapi_v2_binary.encode(document), _V2_BINARY_ANSWER)
+        return _document(openapi_v2_binary.encode(document), openapi_v2_binary.MEDIA_TYPE)

@@ -187,11 +187,6 @@ def cidr(value: str) -> tuple[str, ...]:
     return () if "/" in value else ("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",)
 
 
-def port_number(value: int) -> tuple[str, ...]:
-    """A port that can be listened on."""
-    return within(value, 1, 65535)
-
-
 def within(value: int, low: int, high: int) -> tuple[str, ...]:
     """A number in a range, both ends included."""
     return () if low <= value <= high else (f"must be between {low} and {high}, inclusive",)

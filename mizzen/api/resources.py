@@ -52,14 +52,6 @@ def add(left: Mapping[str, int], right: Mapping[str, int]) -> Amounts:
     return total
 
 
-def subtract(left: Mapping[str, int], right: Mapping[str, int]) -> Amounts:
-    """The differences, over the names of either side; they may be negative."""
-    rest = dict(left)
-    for name, number in right.items():
-        rest[name] = rest.get(name, 0) - number
-    return rest
-
-
 def maximum(left: Mapping[str, int], right: Mapping[str, int]) -> Amounts:
     """The larger numbers, over the names of either side."""
     most = dict(left)
@@ -83,12 +75,25 @@ def pod_requests(spec: core.PodSpec) -> Amounts:
 
     Requests of the pod as a whole, where it has them, stand in for those of its containers.
     """
-    return _pod_total(spec, limits=False)
-
-
-def pod_limits(spec: core.PodSpec) -> Amounts:
-    """What a pod may take at most; a resource that some container leaves unlimited counts only where it is limited."""
-    return _pod_total(spec, limits=True)
+    running: Amounts = {}
+    for container in spec.containers:
+        running = add(running, amounts(container.resources.requests))
+    sidecars: Amounts = {}
+    starting: Amounts = {}
+    for container in spec.init_containers:
+        wanted = amounts(container.resources.requests)
+        if is_sidecar(container):
+            running = add(running, wanted)
+            sidecars = add(sidecars, wanted)
+            wanted = sidecars
+        else:
+            # While a plain init container runs, so do the sidecars started before it.
+            wanted = add(wanted, sidecars)
+        starting = maximum(starting, wanted)
+    result = maximum(running, starting)
+    if spec.resources is not None:
+        result |= {name: n for name, n in amounts(spec.resources.requests).items() if _of_whole_pods(name)}
+    return add(result, amounts(spec.overhead)) if spec.overhead else result
 
 
 def is_sidecar(container: core.Container) -> bool:
@@ -111,36 +116,6 @@ def qos_class(spec: core.PodSpec) -> str:
         for request, limit in zip(requests, limits, strict=True)
     )
     return GUARANTEED if guaranteed else BURSTABLE
-
-
-def _pod_total(spec: core.PodSpec, *, limits: bool) -> Amounts:
-    running: Amounts = {}
-    for container in spec.containers:
-        running = add(running, _wanted(container.resources, limits))
-    sidecars: Amounts = {}
-    starting: Amounts = {}
-    for container in spec.init_containers:
-        wanted = _wanted(container.resources, limits)
-        if is_sidecar(container):
-            running = add(running, wanted)
-            sidecars = add(sidecars, wanted)
-            wanted = sidecars
-        else:
-            # While a plain init container runs, so do the sidecars started before it.
-            wanted = add(wanted, sidecars)
-        starting = maximum(starting, wanted)
-    result = maximum(running, starting)
-    if spec.resources is not None:
-        result |= {name: n for name, n in _wanted(spec.resources, limits).items() if _of_whole_pods(name)}
-    if spec.overhead:
-        overhead = amounts(spec.overhead)
-        # Overhead only raises a limit that exists; it does not limit what was unlimited.
-        result = add(result, {name: n for name, n in overhead.items() if not limits or result.get(name)})
-    return result
-
-
-def _wanted(resources: core.ResourceRequirements, limits: bool) -> Amounts:
-    return amounts(resources.limits if limits else resources.requests)
 
 
 def _of_whole_pods(name: str) -> bool:

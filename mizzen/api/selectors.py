@@ -129,7 +129,6 @@ class Selector:
         return ",".join(str(requirement) for requirement in self.requirements)
 
 
-EVERYTHING = Selector()
 NOTHING = Selector(nothing=True)
 
 

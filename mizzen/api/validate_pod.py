@@ -320,21 +320,6 @@ def _mirror(new: core.Pod, old: core.Pod) -> Errors:
         yield FieldError.forbidden(f"metadata.annotations[{MIRROR}]", f"may not {verb} mirror pod annotation")
 
 
-def update_ephemeral_containers(new: core.Pod, old: core.Pod) -> Errors:
-    """Ephemeral containers may be added, never changed or taken away."""
-    yield from validate_meta.update(new.metadata, old.metadata)
-    yield from _whole(new)
-    if MIRROR in old.metadata.annotations:
-        yield FieldError.forbidden("", "static pods do not support ephemeral containers")
-    path = "spec.ephemeralContainers"
-    now = {container.name: container for container in new.spec.ephemeral_containers}
-    for container in old.spec.ephemeral_containers:
-        if container.name not in now:
-            yield FieldError.forbidden(path, f'existing ephemeral containers "{container.name}" may not be removed')
-        elif now[container.name] != container:
-            yield FieldError.forbidden(path, f'existing ephemeral containers "{container.name}" may not be changed')
-
-
 def update_status(new: core.Pod, old: core.Pod) -> Errors:
     """A pod's status that is about to be replaced."""
     yield from validate_meta.update(new.metadata, old.metadata)

@@ -129,7 +129,6 @@ class Cache:
         """Begin empty; `indexes` are all that `select` will be asked for."""
         self._indexes = tuple(indexes)
         self._tables: dict[Kind[Any], _Table] = {}
-        self._hot_max = hot_max
         self._hot = Hot(hot_max)
         self._revision = 0
 
