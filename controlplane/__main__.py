@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import structlog
@@ -14,9 +14,12 @@ import uvloop
 from controlplane.app import serve
 from controlplane.settings import ServerSettings, parse
 from controlplane.store.values import StoreError
+from mizzen.api.errors import ApiError
 from mizzen.base.settings import SettingsError
 from mizzen.base.telemetry import set_up_logs, set_up_metrics
 
+_MENDABLE = (StoreError, OSError, ApiError)
+"""What an operator can do something about; everything else is a defect and shows where it happened."""
 _LOG = structlog.get_logger(__name__)
 
 
@@ -59,16 +62,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_metrics()
     try:
         uvloop.run(_run(settings))
-    except (StoreError, OSError) as error:
+    except _MENDABLE as error:
         sys.stderr.write(f"mizzen server: {error}\n")
         return 1
     except BaseExceptionGroup as group:
-        mendable, rest = group.split((StoreError, OSError))
+        mendable, rest = group.split(_MENDABLE)
         if rest is not None or mendable is None:
             raise
-        sys.stderr.write(f"mizzen server: {mendable.exceptions[0]}\n")
+        for cause in _leaves(mendable):
+            sys.stderr.write(f"mizzen server: {cause}\n")
         return 1
     return 0
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

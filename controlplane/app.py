@@ -49,6 +49,7 @@ from controlplane.store.registry import Registry
 from controlplane.store.values import Require
 from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
+from mizzen.base.settings import Address
 from mizzen.client import config as kubeconfig
 from mizzen.engine.plans import Plan, Question
 
@@ -82,7 +83,8 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
         cluster = ClusterService(core.verbs, gateway.streams, _planner(settings, core), reasons, metrics)
-        address, pair = f"{settings.bind_address}:{settings.grpc_port}", _server_pair(settings, core)
+        address = str(Address(settings.bind_address, settings.grpc_port))
+        pair = _server_pair(settings, core)
         await stack.enter_async_context(grpc_server(address, pair, core.authority.ca_pem, cluster, gateway))
         await stack.enter_async_context(_rest_server(settings, core, gateway, metrics))
         await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)

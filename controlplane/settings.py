@@ -9,11 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mizzen.api import formats
 from mizzen.base.settings import Problems, duration_ms
 from mizzen.base.telemetry import LEVELS
 
 HTTPS_PORT = 6443
 GRPC_PORT = 6440
+ANYWHERE = "0.0.0.0"
+CLUSTER_CIDR = ipaddress.IPv4Network("10.244.0.0/16")
+SERVICE_CIDR = ipaddress.IPv4Network("10.96.0.0/16")
+NODE_PREFIX = 24
+HEARTBEAT_MS, HEARTBEAT_MIN_MS = 10_000, 100
+NODE_GRACE_MS = 50_000
+LEADER_TTL_S = 15
+FORMATS = ("text", "json")
+SERVICES_MIN = 16
+"""Fewest service addresses; the API and the names have fixed ones among the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +74,49 @@ def parse(argv: Sequence[str]) -> ServerSettings:
     """The settings in a command line. Raises SettingsError with all problems; exits for --help."""
     args = _parser().parse_args(argv)
     problems = Problems()
-    heartbeat_ms = problems.read("--heartbeat-interval", args.heartbeat_interval, duration_ms, 10_000)
-    grace_ms = problems.read("--node-grace-period", args.node_grace_period, duration_ms, 50_000)
-    for flag, text in (("--cluster-cidr", args.cluster_cidr), ("--service-cidr", args.service_cidr)):
-        problems.read(flag, text, ipaddress.IPv4Network)
-    advertise = problems.read("--advertise-address", args.advertise_address or own_address(), _address)
-    dns = args.cluster_dns or _tenth(args.service_cidr)
-    problems.read("--cluster-dns", dns, _address)
+    https_port = problems.read("--https-port", args.https_port, _port, HTTPS_PORT)
+    grpc_port = problems.read("--grpc-port", args.grpc_port, _port, GRPC_PORT)
+    leader_ttl_s = problems.read("--leader-ttl", args.leader_ttl, _seconds, LEADER_TTL_S)
+    bind = problems.read("--bind-address", args.bind_address, _address, ANYWHERE)
+    heartbeat_ms = problems.read("--heartbeat-interval", args.heartbeat_interval, duration_ms, HEARTBEAT_MS)
+    grace_ms = problems.read("--node-grace-period", args.node_grace_period, duration_ms, NODE_GRACE_MS)
+    cluster = problems.read("--cluster-cidr", args.cluster_cidr, ipaddress.IPv4Network, CLUSTER_CIDR)
+    services = problems.read("--service-cidr", args.service_cidr, ipaddress.IPv4Network, SERVICE_CIDR)
+    prefix = problems.read("--node-prefix", args.node_prefix, _number, NODE_PREFIX)
+    _check_networks(problems, cluster, services, prefix)
+    advertise = problems.read("--advertise-address", args.advertise_address or own_address(), _address_v4)
+    dns = problems.read("--cluster-dns", args.cluster_dns, _address_v4, _tenth(services))
+    if heartbeat_ms is not None and heartbeat_ms < HEARTBEAT_MIN_MS:
+        problems.add("--heartbeat-interval", f"must be at least {HEARTBEAT_MIN_MS} ms")
     if heartbeat_ms is not None and grace_ms is not None and grace_ms <= heartbeat_ms:
         problems.add("--node-grace-period", "must be longer than --heartbeat-interval, or every node counts as lost")
-    if args.etcd_certificate and not args.etcd_key:
-        problems.add("--etcd-key", "is needed with --etcd-certificate")
+    for problem in formats.dns_subdomain(args.cluster_domain)[:1]:
+        problems.add("--cluster-domain", problem)
+    for flag, text, words in (("--log-level", args.log_level, LEVELS), ("--log-format", args.log_format, FORMATS)):
+        if text not in words:
+            problems.add(flag, f"{text!r} must be one of: {', '.join(words)}")
+    _check_etcd(problems, args)
+    if https_port is not None and https_port == grpc_port:
+        problems.add("--grpc-port", "must be another than --https-port")
     problems.check()
     return ServerSettings(
         data_dir=args.data_dir.absolute(),
         advertise_address=advertise or "",
-        bind_address=args.bind_address,
-        https_port=args.https_port,
-        grpc_port=args.grpc_port,
+        bind_address=bind or "",
+        https_port=https_port or 0,
+        grpc_port=grpc_port or 0,
         etcd=tuple(part for part in args.etcd.split(",") if part),
         etcd_ca=args.etcd_ca,
         etcd_certificate=args.etcd_certificate,
         etcd_key=args.etcd_key,
-        cluster_cidr=args.cluster_cidr,
-        node_prefix=args.node_prefix,
-        service_cidr=args.service_cidr,
-        cluster_dns=dns,
+        cluster_cidr=str(cluster),
+        node_prefix=prefix or 0,
+        service_cidr=str(services),
+        cluster_dns=dns or "",
         cluster_domain=args.cluster_domain,
         heartbeat_ms=heartbeat_ms or 0,
         node_grace_ms=grace_ms or 0,
-        leader_ttl_s=args.leader_ttl,
+        leader_ttl_s=leader_ttl_s or 0,
         log_level=args.log_level,
         log_format=args.log_format,
     )
@@ -103,23 +127,24 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data-dir", type=Path, default=Path("/var/lib/mizzen/server"), help="keys, certificates, etcd's data")
     add("--advertise-address", default="", help="the address that nodes and clients use (default: this machine's)")
-    add("--bind-address", default="0.0.0.0", help="where to listen")
-    add("--https-port", type=int, default=HTTPS_PORT, help="port of the Kubernetes API")
-    add("--grpc-port", type=int, default=GRPC_PORT, help="port of the gRPC API and of the nodes' sessions")
+    add("--bind-address", default=ANYWHERE, help="where to listen")
+    # Numbers are read with everything else, so that all mistakes are told together.
+    add("--https-port", default=str(HTTPS_PORT), help="port of the Kubernetes API")
+    add("--grpc-port", default=str(GRPC_PORT), help="port of the gRPC API and of the nodes' sessions")
     add("--etcd", default="", help="endpoints of an etcd cluster, with commas (default: start one here)")
     add("--etcd-ca", type=Path, help="certificate authority of the etcd cluster")
     add("--etcd-certificate", type=Path, help="client certificate for the etcd cluster")
     add("--etcd-key", type=Path, help="key of the client certificate")
-    add("--cluster-cidr", default="10.244.0.0/16", help="addresses of all pods")
-    add("--node-prefix", type=int, default=24, help="prefix length of a node's share of the pods' addresses")
-    add("--service-cidr", default="10.96.0.0/16", help="addresses of all services")
+    add("--cluster-cidr", default=str(CLUSTER_CIDR), help="addresses of all pods")
+    add("--node-prefix", default=str(NODE_PREFIX), help="prefix length of a node's share of the pods' addresses")
+    add("--service-cidr", default=str(SERVICE_CIDR), help="addresses of all services")
     add("--cluster-dns", default="", help="where pods ask for names (default: the tenth service address)")
     add("--cluster-domain", default="cluster.local", help="domain of the cluster's names")
     add("--heartbeat-interval", default="10s", help="how often nodes say that they are alive")
     add("--node-grace-period", default="50s", help="how long a silent node is waited for")
-    add("--leader-ttl", type=int, default=15, help="seconds until a dead leader is replaced")
-    add("--log-level", choices=sorted(LEVELS), default="info", help="what is logged")
-    add("--log-format", choices=("text", "json"), default="text", help="how it is logged")
+    add("--leader-ttl", default="15s", help="how long a dead leader is waited for")
+    add("--log-level", default="info", help=f"what is logged: {', '.join(LEVELS)}")
+    add("--log-format", default="text", help=f"how it is logged: {', '.join(FORMATS)}")
     return parser
 
 
@@ -134,12 +159,58 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
+def _check_networks(
+    problems: Problems,
+    cluster: ipaddress.IPv4Network | None,
+    services: ipaddress.IPv4Network | None,
+    prefix: int | None,
+) -> None:
+    if cluster is not None and services is not None and cluster.overlaps(services):
+        problems.add("--service-cidr", f"{services} overlaps with --cluster-cidr {cluster}")
+    if services is not None and services.num_addresses < SERVICES_MIN:
+        problems.add("--service-cidr", f"{services} is too small; take /28 or more")
+    if cluster is not None and prefix is not None and not cluster.prefixlen <= prefix <= 30:
+        problems.add("--node-prefix", f"must be from {cluster.prefixlen} (that of --cluster-cidr) to 30, not {prefix}")
+
+
+def _check_etcd(problems: Problems, args: argparse.Namespace) -> None:
+    if args.etcd_certificate and not args.etcd_key:
+        problems.add("--etcd-key", "is needed with --etcd-certificate")
+    if args.etcd_key and not args.etcd_certificate:
+        problems.add("--etcd-certificate", "is needed with --etcd-key")
+    if args.etcd_certificate and not args.etcd_ca:
+        problems.add("--etcd-ca", "is needed with --etcd-certificate")
+    if args.etcd_ca and not args.etcd:
+        problems.add("--etcd", "is needed with --etcd-ca; the etcd that is started here needs none")
+
+
 def _address(text: str) -> str:
     return str(ipaddress.ip_address(text))
 
 
-def _tenth(cidr: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(cidr)[10])
-    except (ValueError, IndexError):
-        return ""
+def _address_v4(text: str) -> str:
+    return str(ipaddress.IPv4Address(text))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a number")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    port = _number(text)
+    if not 0 < port < 65536:
+        raise ValueError(f"{text!r} is not a port; write a number from 1 to 65535")
+    return port
+
+
+def _seconds(text: str) -> int:
+    ms = duration_ms(text if not text.isdigit() else f"{text}s")
+    if ms < 1000 or ms % 1000:
+        raise ValueError(f"{text!r} must be whole seconds, at least one")
+    return ms // 1000
+
+
+def _tenth(services: ipaddress.IPv4Network | None) -> str | None:
+    return str(services[10]) if services is not None and services.num_addresses >= SERVICES_MIN else None

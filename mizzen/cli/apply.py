@@ -10,7 +10,8 @@ import typer
 from mizzen.api import errors, kinds
 from mizzen.cli import manifests
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
-from mizzen.client.client import Client
+from mizzen.cli.names import label
+from mizzen.client import Client
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,13 +37,12 @@ def apply(
 
 async def _apply(client: Client, obj: Any, dry_run: bool) -> str:
     kind = kinds.kind_of(obj)
-    label = f"{kind.singular}{'.' + kind.group if kind.group else ''}/{obj.metadata.name}"
+    called = label(kind, obj.metadata.name)
     suffix = " (server dry run)" if dry_run else ""
     try:
         before = await client.get(kind, obj.metadata.namespace, obj.metadata.name)
     except errors.NotFound:
         await client.apply(obj, dry_run=dry_run)
-        return f"{label} created{suffix}"
+        return f"{called} created{suffix}"
     after = await client.apply(obj, dry_run=dry_run)
-    same = before.metadata.resource_version == after.metadata.resource_version
-    return f"{label} {'unchanged' if same else 'configured'}{suffix}"
+    return f"{called} {'unchanged' if before == after else 'configured'}{suffix}"

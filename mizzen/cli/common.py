@@ -9,8 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from mizzen.client import config
-from mizzen.client.client import Client
+from mizzen.client import Client, config
 from mizzen.client.config import ClusterConfig
 
 T = TypeVar("T")

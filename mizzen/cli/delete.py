@@ -12,11 +12,11 @@ from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.cli import manifests
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
-from mizzen.cli.names import targets
-from mizzen.client.client import Client
-from mizzen.client.watch import follow
+from mizzen.cli.names import NameProblem, targets
+from mizzen.client import Client, wait_for
 
 WAIT_S = 120
+CASCADES = ("background", "foreground", "orphan")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,6 +35,10 @@ def delete(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Delete objects."""
+    if cascade not in CASCADES:
+        raise typer.BadParameter(f"must be one of: {', '.join(CASCADES)}", param_hint="--cascade")
+    if filename and what:
+        raise NameProblem("name objects or files, not both")
     where = namespace_of(kubeconfig, namespace)
     wanted: list[tuple[Kind[Any], str, str]]
     if filename:
@@ -61,24 +65,13 @@ async def _delete(
         if ignore:
             return
         raise
+    uid = deleted.metadata.uid
     if wait:
         try:
             async with asyncio.timeout(WAIT_S):
-                await _gone(client, kind, namespace, name, deleted.metadata.uid)
+                await wait_for(client, kind, namespace, name, lambda obj: obj is None or obj.metadata.uid != uid)
         except TimeoutError as error:
             raise errors.Timeout(
                 f"{kind.singular} {name!r} is still there after {WAIT_S} s; see its finalizers"
             ) from error
     typer.echo(f'{kind.singular}{"." + kind.group if kind.group else ""} "{name}" deleted')
-
-
-async def _gone(client: Client, kind: Kind[Any], namespace: str, name: str, uid: str) -> None:
-    """Returns when the object of this uid is not there any more."""
-    try:
-        if (await client.get(kind, namespace, name)).metadata.uid != uid:
-            return
-    except errors.NotFound:
-        return
-    async for event in follow(client, kind, namespace, field_selector=f"metadata.name={name}"):
-        if event.type == "DELETED" or event.object.metadata.uid != uid:
-            return

@@ -13,7 +13,7 @@ from mizzen.api import kinds, times
 from mizzen.api.types import core_v1
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
 from mizzen.cli.names import target
-from mizzen.client.client import Client
+from mizzen.client import Client
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,6 +47,8 @@ def describe(
 def _readable(obj: Any) -> Any:
     plain = msgspec.json.decode(msgspec.json.encode(obj))
     plain["metadata"].pop("managedFields", None)
+    if isinstance(obj, core_v1.Secret):
+        plain["data"] = {key: f"<{len(value)} bytes>" for key, value in obj.data.items()}
     return plain
 
 

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
-from mizzen.client.client import Client
+from mizzen.client import Client
 from mizzen.client.values import Command, EndOfInput, Exit, Input, Resize, Stderr, Stdin, Stdout
 
 INPUT_MAX = 64 * 1024
@@ -82,15 +82,14 @@ def _raw_terminal(wanted: bool) -> Iterator[None]:
 
 
 async def _input(tty: bool) -> AsyncIterator[Input]:
-    """Input bytes and changes of the terminal's size, as they come."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Input | None] = asyncio.Queue()
+    """Input bytes and changes of the terminal's size, as they come; no faster than they are sent on."""
+    loop, fd = asyncio.get_running_loop(), sys.stdin.fileno()
+    queue: asyncio.Queue[Input] = asyncio.Queue()
 
     def read() -> None:
-        data = os.read(sys.stdin.fileno(), INPUT_MAX)
-        queue.put_nowait(Stdin(data) if data else None)
-        if not data:
-            loop.remove_reader(sys.stdin.fileno())
+        loop.remove_reader(fd)
+        data = os.read(fd, INPUT_MAX)
+        queue.put_nowait(Stdin(data) if data else EndOfInput())
 
     def resized() -> None:
         size = shutil.get_terminal_size()
@@ -100,12 +99,17 @@ async def _input(tty: bool) -> AsyncIterator[Input]:
         resized()
         loop.add_signal_handler(signal.SIGWINCH, resized)
     try:
-        loop.add_reader(sys.stdin.fileno(), read)
+        loop.add_reader(fd, read)
     except PermissionError:
-        # Regular files can't be waited for; they can be read at once.
-        data = await asyncio.to_thread(sys.stdin.buffer.read)
-        queue.put_nowait(Stdin(data))
-        queue.put_nowait(None)
-    while (request := await queue.get()) is not None:
-        yield request
-    yield EndOfInput()
+        # Files can't be waited for; they can be read at once.
+        while data := os.read(fd, INPUT_MAX):
+            yield Stdin(data)
+        yield EndOfInput()
+        return
+    while True:
+        value = await queue.get()
+        yield value
+        if isinstance(value, EndOfInput):
+            return
+        if isinstance(value, Stdin):
+            loop.add_reader(fd, read)

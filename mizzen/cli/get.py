@@ -12,7 +12,7 @@ import yaml
 
 from mizzen.api.kinds import Kind
 from mizzen.cli.common import Kubeconfig, Namespace
-from mizzen.cli.names import kind_called, targets
+from mizzen.cli.names import NameProblem, kind_called, label, targets
 from mizzen.client import config
 from mizzen.client.rest import TABLE, RestClient, path_of
 
@@ -33,9 +33,12 @@ def get(
     """Show objects."""
     if output not in ("", "wide", "yaml", "json", "name"):
         raise typer.BadParameter("must be wide, yaml, json or name", param_hint="--output")
+    wanted = _wanted(what)
+    if every and any(name for _, name in wanted):
+        raise NameProblem("an object is shown by name in one namespace only: leave --all-namespaces out")
     loaded = config.load(kubeconfig)
     where = "" if every else namespace or loaded.namespace
-    asyncio.run(_get(loaded, _wanted(what), where, output, selector))
+    asyncio.run(_get(loaded, wanted, where, output, selector))
 
 
 def _wanted(what: Sequence[str]) -> list[tuple[Kind[Any], str]]:
@@ -64,7 +67,7 @@ async def _get(
 def _printed(found: list[tuple[Kind[Any], dict[str, Any]]], output: str) -> str:
     if output == "name":
         return "".join(
-            f"{kind.singular}{'.' + kind.group if kind.group else ''}/{item['metadata']['name']}\n"
+            f"{label(kind, item['metadata']['name'])}\n"
             for kind, answer in found
             for item in answer.get("items", [answer])
         )

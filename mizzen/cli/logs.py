@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
-from mizzen.client.client import Client
+from mizzen.client import Client
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -35,6 +36,10 @@ def main() -> None:
         sys.exit(f"Error from server{reason}: {error.message}")
     except (ConfigError, ManifestError, NameProblem) as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; the interpreter must not try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,25 @@ def targets(words: Sequence[str]) -> list[tuple[Kind[Any], str]]:
     if not words:
         raise NameProblem("name something, for example: pod/web-1, or: deployment web")
     if all("/" in word for word in words):
-        return [(kind_called(kind), name) for kind, _, name in (word.partition("/") for word in words)]
+        return [_pair(word) for word in words]
     if any("/" in word for word in words):
         raise NameProblem("name either TYPE NAME... or TYPE/NAME TYPE/NAME..., not both")
     kind = kind_called(words[0])
+    if len(words) == 1:
+        raise NameProblem(f"name the {kind.plural} that you mean, for example: {kind.singular}/web")
     return [(kind, name) for name in words[1:]]
+
+
+def _pair(word: str) -> tuple[Kind[Any], str]:
+    kind, _, name = word.partition("/")
+    if not name or "/" in name:
+        raise NameProblem(f"{word!r} must be like TYPE/NAME, for example deployment/web")
+    return kind_called(kind), name
+
+
+def label(kind: Kind[Any], name: str) -> str:
+    """What an object is called in messages: `pod/web-1`, `deployment.apps/web`."""
+    return f"{kind.singular}{'.' + kind.group if kind.group else ''}/{name}"
 
 
 def target(words: Sequence[str]) -> tuple[Kind[Any], str]:

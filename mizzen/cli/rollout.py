@@ -12,10 +12,10 @@ import typer
 
 from mizzen.api import errors, kinds, times
 from mizzen.api.types import apps_v1
+from mizzen.base.settings import duration_ms
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
 from mizzen.cli.names import NameProblem, target
-from mizzen.client.client import Client
-from mizzen.client.watch import follow
+from mizzen.client import Client, wait_for
 
 app = typer.Typer(help="Follow, look back at, undo and repeat rollouts.", no_args_is_help=True)
 REVISION = "deployment.kubernetes.io/revision"
@@ -39,29 +39,30 @@ def status(
 ) -> None:
     """Wait until a rollout is complete."""
     name, where = _deployment(what), namespace_of(kubeconfig, namespace)
-    seconds = float(timeout.removesuffix("s"))
+    try:
+        seconds = duration_ms(timeout) / 1000
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--timeout") from error
+    said = ""
+
+    def done(deployment: apps_v1.Deployment | None) -> bool:
+        nonlocal said
+        if deployment is None:
+            raise errors.NotFound(kinds.DEPLOYMENT, name)
+        text, complete = progress(deployment)
+        if text != said:
+            typer.echo(text)
+        said = text
+        return complete
 
     async def use(client: Client) -> None:
-        last = ""
-        async for event in follow(client, kinds.DEPLOYMENT, where, field_selector=f"metadata.name={name}"):
-            if event.type == "DELETED":
-                raise errors.NotFound(kinds.DEPLOYMENT, name)
-            text, done = progress(event.object)
-            if text != last:
-                typer.echo(text)
-            last = text
-            if done:
-                return
-
-    async def bounded(client: Client) -> None:
-        await client.get(kinds.DEPLOYMENT, where, name)
         try:
             async with asyncio.timeout(seconds):
-                await use(client)
+                await wait_for(client, kinds.DEPLOYMENT, where, name, done)
         except TimeoutError as error:
-            raise errors.Timeout(f"the rollout of {name!r} is not complete after {seconds:.0f} s") from error
+            raise errors.Timeout(f"the rollout of {name!r} is not complete after {timeout}") from error
 
-    with_client(kubeconfig, bounded)
+    with_client(kubeconfig, use)
 
 
 def progress(deployment: apps_v1.Deployment) -> tuple[str, bool]:

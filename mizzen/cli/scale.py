@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
-from mizzen.cli.names import target
+from mizzen.cli.names import label, target
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,4 +25,4 @@ def scale(
     kind, name = target(what)
     where = namespace_of(kubeconfig, namespace)
     with_client(kubeconfig, lambda client: client.scale(kind, where, name, replicas))
-    typer.echo(f"{kind.resource}/{name} scaled")
+    typer.echo(f"{label(kind, name)} scaled")

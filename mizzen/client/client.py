@@ -9,7 +9,8 @@ call has a deadline.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -41,6 +42,8 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2_grpc
 T = TypeVar("T", bound=Object)
 DEADLINE_S = 30.0
 DETAILS = "grpc-status-details-bin"
+_FINAL = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
+"""What gRPC itself says when another try would end in the same way."""
 OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -122,7 +125,7 @@ class Client:
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
-    ) -> AsyncIterator[Event[T]]:
+    ) -> AsyncGenerator[Event[T], None]:
         """Changes after a version (without one: the present objects first) until the connection ends."""
         request = pb.WatchRequest(
             resource=kind.resource,
@@ -132,9 +135,10 @@ class Client:
             resource_version=resource_version,
             allow_bookmarks=True,
         )
-        async for answer in self._stream("Watch", request):
-            for event in answer.events:
-                yield Event(event.type, _object(kind, event.object))
+        async with aclosing(self._stream("Watch", request)) as answers:
+            async for answer in answers:
+                for event in answer.events:
+                    yield Event(event.type, _object(kind, event.object))
 
     async def create(self, obj: T, *, dry_run: bool = False) -> T:
         """Stores a new object. Raises AlreadyExists, Invalid."""
@@ -175,6 +179,19 @@ class Client:
         )
         return _object(kind, (await self._call("Delete", request)).object)
 
+    async def delete_collection(
+        self, kind: Kind[T], namespace: str, *, label_selector: str = "", field_selector: str = ""
+    ) -> tuple[T, ...]:
+        """Deletes the objects of a namespace that match, all without selectors; returns their last states."""
+        request = pb.DeleteCollectionRequest(
+            resource=kind.resource,
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+        )
+        answer = await self._call("DeleteCollection", request)
+        return tuple(_object(kind, item) for item in answer.items)
+
     async def scale(self, kind: Kind[Any], namespace: str, name: str, replicas: int | None = None) -> tuple[int, int]:
         """Sets (where given) and returns the number of replicas: (wanted, present)."""
         request = pb.ScaleRequest(ref=_ref(kind, namespace, name), replicas=replicas)
@@ -191,7 +208,7 @@ class Client:
         previous: bool = False,
         tail_lines: int | None = None,
         timestamps: bool = False,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """A container's output."""
         request = pb.LogsRequest(
             namespace=namespace,
@@ -202,10 +219,13 @@ class Client:
             tail_lines=tail_lines,
             timestamps=timestamps,
         )
-        async for answer in self._stream("Logs", request):
-            yield answer.data
+        async with aclosing(self._stream("Logs", request)) as answers:
+            async for answer in answers:
+                yield answer.data
 
-    async def exec(self, command: Command, incoming: AsyncIterator[Input] | None = None) -> AsyncIterator[Output]:
+    async def exec(
+        self, command: Command, incoming: AsyncIterator[Input] | None = None
+    ) -> AsyncGenerator[Output, None]:
         """Runs a command in a container; the last output is its `Exit`."""
 
         async def requests() -> AsyncIterator[pb.ExecRequest]:
@@ -222,14 +242,29 @@ class Client:
                 async for value in incoming:
                     yield _request(value)
 
-        async for answer in self._stream("Exec", requests()):
-            match answer.WhichOneof("body"):
-                case "stdout":
-                    yield Stdout(answer.stdout)
-                case "stderr":
-                    yield Stderr(answer.stderr)
-                case "exit_code":
-                    yield Exit(answer.exit_code)
+        async with aclosing(self._stream("Exec", requests())) as answers:
+            async for answer in answers:
+                match answer.WhichOneof("body"):
+                    case "stdout":
+                        yield Stdout(answer.stdout)
+                    case "stderr":
+                        yield Stderr(answer.stderr)
+                    case "exit_code":
+                        yield Exit(answer.exit_code)
+
+    async def port_forward(
+        self, namespace: str, pod: str, port: int, incoming: AsyncIterator[bytes]
+    ) -> AsyncGenerator[bytes, None]:
+        """A connection to a port of a pod: what is sent there, and what comes from there."""
+
+        async def requests() -> AsyncIterator[pb.PortForwardRequest]:
+            yield pb.PortForwardRequest(start=pb.PortForwardStart(namespace=namespace, pod=pod, port=port))
+            async for data in incoming:
+                yield pb.PortForwardRequest(data=data)
+
+        async with aclosing(self._stream("PortForward", requests())) as answers:
+            async for answer in answers:
+                yield answer.data
 
     async def plan(self, apply: Iterable[Object] = (), *, lose_nodes: Iterable[str] = (), horizon_s: int = 0) -> Plan:
         """What a change, or the loss of nodes, would do."""
@@ -254,7 +289,7 @@ class Client:
         except grpc.aio.AioRpcError as error:
             raise api_error(error, self.config.grpc) from error
 
-    async def _stream(self, method: str, request: Any) -> AsyncIterator[Any]:
+    async def _stream(self, method: str, request: Any) -> AsyncGenerator[Any, None]:
         call = getattr(self._stub, method)(request)
         try:
             async for answer in call:
@@ -266,7 +301,7 @@ class Client:
 
 
 def api_error(error: grpc.aio.AioRpcError, target: str) -> errors.ApiError:
-    """The API's error that a failed call tells of; without one, the server was not reached."""
+    """The API's error that a failed call tells of; without one, the server was not reached or is none of ours."""
     trailing: Any = error.trailing_metadata() or ()
     for key, value in trailing:
         if key == DETAILS:
@@ -275,9 +310,12 @@ def api_error(error: grpc.aio.AioRpcError, target: str) -> errors.ApiError:
                 return errors.ApiError.from_status(convert.from_any(details.details[0]))
             except (DecodeError, IndexError, convert.BadMessage):
                 break
-    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+    code, said = error.code(), error.details()
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return errors.Timeout(f"{target} did not answer in time")
-    return errors.ServiceUnavailable(f"can't reach the cluster at {target}: {error.details()}")
+    if code in _FINAL:
+        return errors.InternalError(f"{target} answered {code.name}: {said}")
+    return errors.ServiceUnavailable(f"can't reach the cluster at {target}: {said}")
 
 
 def _request(value: Input) -> pb.ExecRequest:

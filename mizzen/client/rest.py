@@ -14,7 +14,7 @@ import msgspec
 from mizzen.api import errors
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1
-from mizzen.client.config import ClusterConfig
+from mizzen.client.config import ClusterConfig, ConfigError
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 DEADLINE_S = 30.0
@@ -39,7 +39,7 @@ class RestClient:
             await self._session.close()
 
     async def get(self, path: str, *, accept: str = "application/json", **query: str) -> dict[str, Any]:
-        """The JSON at a path. Raises the API's errors, ServiceUnavailable when nothing answers."""
+        """The JSON at a path. Raises the API's errors; ServiceUnavailable or Timeout when nothing answers."""
         assert self._session is not None, "use `async with RestClient(...)`"
         wanted = {key: value for key, value in query.items() if value}
         try:
@@ -49,10 +49,13 @@ class RestClient:
                 body = await answer.read()
                 if answer.status >= 400:
                     raise errors.ApiError.from_status(msgspec.json.decode(body, type=meta_v1.Status))
+                return msgspec.json.decode(body, type=dict[str, Any])
+        except TimeoutError as error:
+            raise errors.Timeout(f"{self._config.server} did not answer within {DEADLINE_S:.0f} s") from error
         except aiohttp.ClientError as error:
             raise errors.ServiceUnavailable(f"can't reach the cluster at {self._config.server}: {error}") from error
-        found: dict[str, Any] = msgspec.json.decode(body)
-        return found
+        except msgspec.DecodeError as error:
+            raise errors.InternalError(f"{self._config.server} does not answer as a cluster does: {error}") from error
 
 
 def path_of(kind: Kind[Any], namespace: str = "", name: str = "") -> str:
@@ -63,11 +66,14 @@ def path_of(kind: Kind[Any], namespace: str = "", name: str = "") -> str:
 
 
 def _tls(config: ClusterConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=config.ca_pem.decode())
-    # The ssl module takes client certificates from files only.
-    with tempfile.TemporaryDirectory() as folder:
-        pair = Path(folder) / "client.pem"
-        pair.touch(mode=0o600)
-        pair.write_bytes(config.certificate_pem + config.key_pem)
-        context.load_cert_chain(pair)
+    try:
+        context = ssl.create_default_context(cadata=config.ca_pem.decode())
+        # The ssl module takes client certificates from files only.
+        with tempfile.TemporaryDirectory() as folder:
+            pair = Path(folder) / "client.pem"
+            pair.touch(mode=0o600)
+            pair.write_bytes(config.certificate_pem + b"\n" + config.key_pem)
+            context.load_cert_chain(pair)
+    except (ssl.SSLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the kubeconfig's certificates or key can't be used: {error}") from error
     return context

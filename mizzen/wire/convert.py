@@ -92,7 +92,7 @@ def _parse(name: str, data: bytes) -> Any:
         return _reader(name)(_message_class(name).FromString(data))
     except KeyError as error:
         raise BadMessage(f"there is no API type {name}") from error
-    except (DecodeError, ValueError) as error:
+    except (DecodeError, ValueError, OverflowError) as error:
         raise BadMessage(f"the bytes are not a {name}: {error}") from error
 
 
@@ -132,7 +132,7 @@ def _read_time(digits: int) -> Callable[[Any], str]:
             return ""  # upstream's encoding of a time that is not set, where the field itself is always written
         moment = _EPOCH + timedelta(seconds=value.seconds)
         fraction = f".{value.nanos // 1000:06d}" if digits else ""
-        return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+        return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}{fraction}Z"
 
     return read
 
@@ -160,18 +160,9 @@ def _json_writer(value: Any) -> dict[str, bytes] | None:
     return None if value is None else {"raw": msgspec.json.encode(value)}
 
 
-def _read_duration(value: Any) -> str:
-    return f"{value.duration / 1_000_000_000:g}s"
-
-
-def _write_duration(text: str) -> dict[str, int] | None:
-    return {"duration": round(float(text.removesuffix("s")) * 1_000_000_000)} if text else None
-
-
 _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "Time": (_read_time(0), _write_time),
     "MicroTime": (_read_time(6), _write_time),
-    "Duration": (_read_duration, _write_duration),
     "Quantity": (lambda value: value.string, lambda text: {"string": text} if text else None),
     "IntOrString": (_read_int_or_string, _write_int_or_string),
     "RawExtension": (_json_reader, _json_writer),
@@ -248,21 +239,6 @@ def _item_writer(field: schema.Field) -> Callable[[Any], Any] | None:
     return _SCALARS[field.type][1] if field.type in _SCALARS else None
 
 
-def _map_value_class(field: schema.Field) -> Callable[..., Any]:
-    """A map of messages takes messages, not dicts."""
-    return (
-        _message_class(field.message)
-        if field.type == "message"
-        else getattr(scalars_pb2, field.type, _meta(field.type))
-    )
-
-
-def _meta(name: str) -> Any:
-    from mizzen.wire.gen.mizzen.api.meta.v1 import meta_pb2
-
-    return getattr(meta_pb2, name, None)
-
-
 def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
     write = _item_writer(field)
     if field.cardinality == "list":
@@ -270,7 +246,7 @@ def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
     if field.cardinality == "map":
         if write is None:
             return dict
-        make = _map_value_class(field)
+        make = getattr(scalars_pb2, field.type)  # a map of messages takes messages, not dicts
         return lambda values: {key: make(**(write(value) or {})) for key, value in values.items()}
     return (lambda value: value) if write is None else write
 
