@@ -12,7 +12,7 @@ Vocabulary
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -27,6 +27,8 @@ _Place = tuple[str, str]
 
 HOT_MAX = 8192
 """Default number of decoded objects that the cache keeps."""
+RETIRED_MAX = 256
+"""Decoded objects that are kept for a moment after they were replaced or removed."""
 
 
 class Hot:
@@ -35,7 +37,8 @@ class Hot:
     def __init__(self, limit: int) -> None:
         """Keep at most `limit` decoded objects."""
         self._limit = limit
-        self._ring: deque[Entry] = deque()
+        self._ring: OrderedDict[Entry, None] = OrderedDict()
+        self._retired: deque[Entry] = deque()
 
     def read(self, entry: Entry) -> Any:
         """Return the decoded object and remember that it is wanted."""
@@ -47,15 +50,22 @@ class Hot:
     def keep(self, entry: Entry, decoded: Any) -> Any:
         """Keep `decoded` with its entry, and cool another when there are too many."""
         entry.decoded = decoded
-        self._ring.append(entry)
+        self._ring[entry] = None
         while len(self._ring) > self._limit:
-            oldest = self._ring.popleft()
+            oldest, _ = self._ring.popitem(last=False)
             if oldest.used:
                 oldest.used = False
-                self._ring.append(oldest)
+                self._ring[oldest] = None
             else:
                 oldest.decoded = None
         return decoded
+
+    def retire(self, entry: Entry) -> None:
+        """Give up an entry that is no longer current; those who are told of the change soon may still look at it."""
+        self._ring.pop(entry, None)
+        self._retired.append(entry)
+        if len(self._retired) > RETIRED_MAX:
+            self._retired.popleft().decoded = None
 
 
 class _Table:
@@ -186,11 +196,16 @@ class Cache:
         decoded = entry.object()
         before = self._table(entry.kind).put(entry, decoded)
         self._hot.keep(entry, decoded)
+        if before is not None:
+            self._hot.retire(before)
         return before
 
     def remove(self, kind: Kind[Any], namespace: str, name: str) -> Entry | None:
         """Take an object out; return the entry that was there."""
-        return self._table(kind).remove(namespace, name)
+        before = self._table(kind).remove(namespace, name)
+        if before is not None:
+            self._hot.retire(before)
+        return before
 
     def _table(self, kind: Kind[Any]) -> _Table:
         table = self._tables.get(kind)
