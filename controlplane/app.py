@@ -143,8 +143,11 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
     performer = Performer(core.registry, partial(_write_of, core.admission), recorder.record, core.clock, core.ids)
     collector = WorkqueueCollector(core.clock)
     prometheus_client.REGISTRY.register(collector)
-    every = every_controller(
-        node_grace_ms=settings.node_grace_ms, cluster_cidr=settings.cluster_cidr, node_prefix=settings.node_prefix
+    every = partial(
+        every_controller,
+        node_grace_ms=settings.node_grace_ms,
+        cluster_cidr=settings.cluster_cidr,
+        node_prefix=settings.node_prefix,
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder, performer

@@ -7,7 +7,7 @@ as many as it has workers that perform. No policy lives here: what runs when is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import structlog
@@ -20,7 +20,7 @@ from mizzen.engine.controller import Controller
 from mizzen.engine.entry import Change
 from mizzen.engine.feed import Feed
 from mizzen.engine.loop import ControlLoop, Story, Turn, TurnFailed
-from mizzen.engine.values import Clock, Ids, Key
+from mizzen.engine.values import Clock, Ids, Instant, Key
 
 _LOG = structlog.get_logger(__name__)
 
@@ -33,15 +33,15 @@ class Controllers:
 
     def __init__(
         self,
-        controllers: Sequence[Controller],
+        controllers: Callable[[Instant], Sequence[Controller]],
         registry: Registry,
         performer: Performer,
         clock: Clock,
         ids: Ids,
         collector: WorkqueueCollector,
     ) -> None:
-        """Nothing runs before `run`."""
-        self._controllers = tuple(controllers)
+        """Nothing runs before `run`, which asks for the controllers that begin to lead at that time."""
+        self._controllers = controllers
         self._registry = registry
         self._performer = performer
         self._clock = clock
@@ -57,7 +57,7 @@ class Controllers:
         await self._registry.fresh()
         drivers = [
             _Driver(ControlLoop(one), self._registry, self._performer, self._clock, self._ids, fence)
-            for one in self._controllers
+            for one in self._controllers(self._clock.now())
         ]
         self._loops = tuple(driver.loop for driver in drivers)
         self._collector.use(self._loops)

@@ -48,7 +48,7 @@ class Brain:
         self._fence = store.lead(name)
         self._replica = Replica(Cache(indexes.ALL))
         store.fill(self._replica)
-        every = every_controller(node_grace_ms=grace_ms, cluster_cidr="10.244.0.0/16", node_prefix=24)
+        every = every_controller(world.now, node_grace_ms=grace_ms, cluster_cidr="10.244.0.0/16", node_prefix=24)
         self._loops = [ControlLoop(one) for one in every]
         self._feed = Feed(self._loops)
         self._rounds = Rounds(Scheduler())

@@ -15,10 +15,13 @@ from controlplane.reconcilers import (
     tainteviction,
 )
 from mizzen.engine.controller import Controller
+from mizzen.engine.values import Instant
 
 
-def every_controller(*, node_grace_ms: int, cluster_cidr: str, node_prefix: int) -> tuple[Controller, ...]:
-    """All controllers of a control plane.
+def every_controller(
+    since: Instant, *, node_grace_ms: int, cluster_cidr: str, node_prefix: int
+) -> tuple[Controller, ...]:
+    """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
     and the length of one node's share.
@@ -27,7 +30,7 @@ def every_controller(*, node_grace_ms: int, cluster_cidr: str, node_prefix: int)
         deployment.CONTROLLER,
         replicaset.CONTROLLER,
         endpointslice.CONTROLLER,
-        nodelifecycle.controller(node_grace_ms),
+        nodelifecycle.controller(node_grace_ms, since),
         tainteviction.CONTROLLER,
         nodeipam.controller(cluster_cidr, node_prefix),
         podgc.CONTROLLER,

@@ -36,23 +36,27 @@ HEALTH = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 MANAGED = {NOT_READY, UNREACHABLE, UNSCHEDULABLE, *PRESSURE.values()}
 
 
-def controller(grace_ms: int) -> Controller:
-    """The controller; a node without a heartbeat for `grace_ms` counts as lost (Kubernetes: 50 s)."""
+def controller(grace_ms: int, since: Instant) -> Controller:
+    """The controller; a node without a heartbeat for `grace_ms` counts as lost (Kubernetes: 50 s).
+
+    Silence counts from `since`, when this leader took office: before then there may have been nobody to hear a node,
+    and a control plane that was away must not find all its nodes lost when it is back.
+    """
 
     def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
-        return decide(key, view, now, grace_ms)
+        return decide(key, view, now, grace_ms, since)
 
     return Controller(
         name="node_lifecycle", kind=kinds.NODE, reconcile=reconcile, watches=((kinds.LEASE, _node_of_lease),)
     )
 
 
-def decide(key: Key, view: View, now: Instant, grace_ms: int) -> Decision:
+def decide(key: Key, view: View, now: Instant, grace_ms: int, since: Instant) -> Decision:
     """One node: conditions by the age of its heartbeat, taints by its conditions, then its pods."""
     node = view.get(kinds.NODE, "", key.name)
     if node is None:
         return Decision()
-    left_ms = _heartbeat_ms(node, view) + grace_ms - now
+    left_ms = max(_heartbeat_ms(node, view), since) + grace_ms - now
     wake = left_ms if left_ms > 0 else None
     if left_ms <= 0:
         lost = _lost(node, now)

@@ -70,7 +70,7 @@ async def running(cluster: Cluster, reconcile: Reconcile, workers: int = 4) -> A
     one = Controller("test", CONFIGS, decide, watches=((CONFIGS, pair),), workers=workers)
     collector = WorkqueueCollector(cluster.clock)
     performer, clock, ids = cluster.performer, cluster.clock, cluster.ids
-    made = Running(Controllers([one], cluster.registry, performer, clock, ids, collector), collector)
+    made = Running(Controllers(lambda _: [one], cluster.registry, performer, clock, ids, collector), collector)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(made.controllers.run(cluster.fence))
         yield made

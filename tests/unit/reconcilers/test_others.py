@@ -88,8 +88,8 @@ class TestEndpointSlices:
 
 
 class TestNodes:
-    def decide(self, *objects: Any) -> Decision:
-        return nodelifecycle.decide(Key("nodes", "", "n1"), view(*objects), NOW, GRACE_MS)
+    def decide(self, *objects: Any, since: int = 0) -> Decision:
+        return nodelifecycle.decide(Key("nodes", "", "n1"), view(*objects), NOW, GRACE_MS, since)
 
     def test_a_living_node_is_looked_at_when_its_grace_ends(self) -> None:
         assert self.decide(node("n1"), lease("n1", -10)) == Decision(wake_after_ms=40_000)
@@ -99,6 +99,11 @@ class TestNodes:
         ready = nodelifecycle.condition(lost, "Ready")
         assert ready is not None
         assert (ready.status, ready.reason) == ("Unknown", "NodeStatusUnknown")
+
+    def test_silence_before_this_leader_listened_says_nothing(self) -> None:
+        decision = self.decide(node("n1"), lease("n1", -500), since=NOW - 10_000)
+        assert decision == Decision(wake_after_ms=40_000)
+        assert of(self.decide(node("n1"), lease("n1", -500), since=NOW - 51_000), UpdateStatus)
 
     def test_an_unknown_node_is_tainted_with_the_time(self) -> None:
         changed = of(self.decide(node("n1", ready="Unknown"), lease("n1", -10)), Update)[0].object
