@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ DATA_DIR = Path("/var/lib/mizzen/agent")
 API_PORT = 6443
 METRICS_PORT = 10255
 PODS_MAX = 110
+TOKEN_VARIABLE = "MIZZEN_TOKEN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mizzen agent", description="Run this machine as a node.")
     add = parser.add_argument
     add("--server", default="", help="address of the control plane, like 10.0.0.1:6443; needed to join")
-    add("--token", default="", help="join token; only needed while the node has no certificate")
+    # The environment, unlike a command line, is hidden from the machine's other users.
+    token_help = f"join token, or set ${TOKEN_VARIABLE}; only needed while the node has no certificate"
+    add("--token", default=os.environ.get(TOKEN_VARIABLE, ""), help=token_help)
     add("--data-dir", type=Path, default=DATA_DIR, help="certificate, checkpoint and volumes of this agent")
     add("--node-name", default="", help="name of the node (default: this machine's host name)")
     add("--node-ip", default="", help="address of the node (default: the one that leads to the server)")

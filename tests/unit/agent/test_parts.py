@@ -302,6 +302,12 @@ def test_settings_are_read_and_have_defaults() -> None:
     assert found.data_dir == Path.cwd() / "relative"
 
 
+def test_the_token_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIZZEN_TOKEN", "hidden")
+    assert parse(["--server", "10.0.0.1"]).token == "hidden"
+    assert parse(["--server", "10.0.0.1", "--token", "shown"]).token == "shown"
+
+
 def test_all_wrong_settings_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         parse(["--token", "t", "--node-name", "Not_A_Name", "--labels", "x", "--taints", "y", "--node-ip", "z"])
