@@ -70,10 +70,6 @@ class Brain:
             self._store.followers.remove(self._news)
             self._world.tell(f"{self.name} is gone")
 
-    def quiet(self) -> bool:
-        """Nothing is due now."""
-        return not self._news_due and self._next_due() != 0
-
     # News and turns
 
     def _news(self, changes: Sequence[Change]) -> None:
