@@ -140,7 +140,7 @@ def _status(status_json: bytes) -> meta_v1.Status:
     """How a node says that a stream has ended. Raises InternalError for what nobody can read."""
     try:
         return msgspec.json.decode(status_json, type=meta_v1.Status)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise errors.InternalError(f"the node ended the stream with something unknown: {error}") from error
 
 

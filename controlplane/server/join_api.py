@@ -69,7 +69,7 @@ class JoinApi:
             raise errors.Unauthorized(str(error)) from error
         try:
             wanted = msgspec.json.decode(await _body(request), type=JoinRequest)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise errors.BadRequest(f"the join request is not understood: {error}") from error
         problems = formats.dns_subdomain(wanted.node)
         if problems:

@@ -9,7 +9,6 @@ Order: a config goes before the pods that need it, and its end after theirs.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -41,8 +40,10 @@ class NodeFeed:
         self._node = node
         self._registry = registry
         self._pending: dict[Key, node_pb2.Delta] = {}
-        self._pods: dict[Key, tuple[Key, ...]] = {}
-        self._named: Counter[Key] = Counter()
+        self._pods: dict[Key, frozenset[Key]] = {}
+        """The node's pods, and what each names."""
+        self._named: dict[Key, set[Key]] = {}
+        """What pods name, and which."""
         self._node_parts: dict[str, bytes] = {}
         self._synced = False
         self.version = 0
@@ -87,7 +88,7 @@ class NodeFeed:
                 self._pod(change)
             elif kind in FOR_ALL:
                 self._tell(change.entry, gone=change.type is ChangeType.DELETED)
-            elif kind in CONFIG and self._named[change.key]:
+            elif kind in CONFIG and change.key in self._named:
                 self._put(change.key, change.version, b"" if change.type is ChangeType.DELETED else change.entry.raw)
         self.version = version
         return bool(self._pending)
@@ -96,7 +97,7 @@ class NodeFeed:
         """All that is pending, in messages of a bounded size; the last carries the version, and `synced` once."""
         messages = [node_pb2.Deltas()]
         size = 0
-        for delta in self._pending.values():
+        for delta in sorted(self._pending.values(), key=_turn):
             if len(messages[-1].items) >= BATCH_ITEMS or size > BATCH_BYTES:
                 messages.append(node_pb2.Deltas())
                 size = 0
@@ -114,30 +115,30 @@ class NodeFeed:
             self._adopt(change.entry, pod, tell_config=True)
             self._put(change.key, change.version, change.entry.raw)
         elif here or change.key in self._pods:
-            if change.key not in self._pods:
-                # It left while the agent was away, which may still have what only this pod needed.
-                self._adopt(change.entry, pod, tell_config=False)
             self._put(change.key, change.version, b"")
-            self._release(self._pods.pop(change.key))
+            # Not only what is noted: after a resumption this may be an older pod of the name, which the agent has.
+            self._release(change.key, self._pods.pop(change.key, frozenset()) | _names(pod))
 
     def _adopt(self, entry: Entry, pod: core_v1.Pod, *, tell_config: bool) -> None:
-        """Notes what a pod names; configs go before the pod that needs them."""
-        names = tuple(Key(*name) for name in configs_of(pod))
-        before = self._pods.get(entry.key, ())
+        """Notes what a pod names, and sends what no other pod has named."""
+        names, before = _names(pod), self._pods.get(entry.key, frozenset())
         self._pods[entry.key] = names
-        for key in names:
-            if not self._named[key] and tell_config:
+        for key in sorted(names):
+            pods = self._named.setdefault(key, set())
+            if not pods and tell_config:
                 found = self._registry.cache.entry(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
                 if found is not None:
                     self._put(key, found.version, found.raw)
-            self._named[key] += 1
-        self._release(before)
+            pods.add(entry.key)
+        self._release(entry.key, before - names)
 
-    def _release(self, names: Iterable[Key]) -> None:
-        for key in names:
-            self._named[key] -= 1
-            if not self._named[key]:
-                del self._named[key]
+    def _release(self, pod: Key, names: Iterable[Key]) -> None:
+        """A pod does not need these configs (any more); what none needs goes."""
+        for key in sorted(names):
+            pods = self._named.get(key, set())
+            pods.discard(pod)
+            if not pods:
+                self._named.pop(key, None)
                 self._put(key, 0, b"")
 
     def _tell(self, entry: Entry, *, gone: bool = False) -> None:
@@ -153,12 +154,21 @@ class NodeFeed:
         self._put(entry.key, entry.version, json)
 
     def _put(self, key: Key, version: int, json: bytes) -> None:
-        """Sends an object instead of what was pending of it: a config from there, so that it stays before its pods."""
-        if not json or key.resource not in _CONFIG_RESOURCES:
-            self._pending.pop(key, None)
+        """Sends an object instead of what was pending of it."""
         self._pending[key] = node_pb2.Delta(
             resource=key.resource, namespace=key.namespace, name=key.name, version=version, json=json
         )
+
+
+def _names(pod: core_v1.Pod) -> frozenset[Key]:
+    return frozenset(Key(*name) for name in configs_of(pod))
+
+
+def _turn(delta: node_pb2.Delta) -> int:
+    """Configs go before the pods that need them, and leave after those that needed them."""
+    if delta.resource not in _CONFIG_RESOURCES:
+        return 1
+    return 0 if delta.json else 2
 
 
 @lru_cache(maxsize=1024)

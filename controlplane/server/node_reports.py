@@ -165,6 +165,7 @@ class Reports:
 
     async def register(self, name: str, wanted: core_v1.Node) -> core_v1.Node:
         """The Node object of an agent that has come: made, or brought up to date."""
+        await self._registry.fresh()
         for _ in range(ATTEMPTS):
             node = self._registry.view.get(kinds.NODE, "", name)
             if node is None:

@@ -54,7 +54,7 @@ class RestClient:
             raise errors.Timeout(f"{self._config.server} did not answer within {DEADLINE_S:.0f} s") from error
         except aiohttp.ClientError as error:
             raise errors.ServiceUnavailable(f"can't reach the cluster at {self._config.server}: {error}") from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise errors.InternalError(f"{self._config.server} does not answer as a cluster does: {error}") from error
 
 
