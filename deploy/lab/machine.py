@@ -94,6 +94,7 @@ class Machine:
     def power_off(self) -> None:
         """Pull the plug: every process of the machine is killed at once, nothing is flushed or said good-bye to."""
         self._cgroup.kill()
+        self._cgroup.remove()  # the kernel that made them is gone
         if self._state.init is not None:
             self._state.init.send(signal.SIGKILL)
         self._switch.unplug(self._state)

@@ -16,7 +16,7 @@ from deploy.shell import wait_for
 from tests.e2e.kubectl import Kubectl, programs
 
 NODES = 3
-FLAGS = ("--heartbeat-interval", "2s", "--node-grace-period", "8s", "--leader-ttl", "3")
+FLAGS = ("--heartbeat-interval", "2s", "--node-grace-period", "10s", "--leader-ttl", "3")
 """A lost node is noticed after seconds, not after most of a minute."""
 
 
@@ -43,9 +43,16 @@ class Cluster:
         assert isinstance(found[0], dict)
         return found[0]
 
-    def kill(self, pod: dict[str, Any]) -> None:
-        """SIGKILL to the first process of a pod's container."""
-        self.node_of(pod).run("kill", "-9", str(self.container(pod)["State"]["Pid"]))
+    def kill(self, pod: dict[str, Any], name: str = "") -> None:
+        """SIGKILL to the first process of a pod's container (its only one, if not named)."""
+        self.node_of(pod).run("kill", "-9", str(self.container(pod, name)["State"]["Pid"]))
+
+    def mend(self) -> None:
+        """Switches on what a test that failed half-way has left switched off."""
+        for machine in (self.lab.server, *self.nodes):
+            machine.heal()
+            machine.boot()
+        wait_for("the API", lambda: self.kubectl.tries("get", "--raw", "/readyz").returncode == 0, 30)
 
     def wait_for_node(self, name: str, ready: str, timeout_s: float = 40) -> None:
         """Returns when a node's condition Ready is `ready`: True, False or Unknown."""
@@ -69,6 +76,20 @@ def is_ready(pod: dict[str, Any]) -> bool:
 def restarts(pod: dict[str, Any]) -> int:
     """How often containers of a pod have been started again."""
     return sum(status["restartCount"] for status in pod["status"].get("containerStatuses", []))
+
+
+def untouched(before: list[dict[str, Any]], after: list[dict[str, Any]], but: dict[str, Any] | None = None) -> bool:
+    """Whether all pods are still there and Ready, with the containers that they had (`but` may have new ones)."""
+    present = {pod["metadata"]["uid"]: pod for pod in after}
+    for pod in before:
+        now = present.get(pod["metadata"]["uid"])
+        if now is None or not is_ready(now) or (pod is not but and _containers(now) != _containers(pod)):
+            return False
+    return True
+
+
+def _containers(pod: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(status["containerID"], status["restartCount"]) for status in pod["status"]["containerStatuses"]]
 
 
 @contextmanager

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 
 import pytest
 
+from deploy.shell import TimedOut, tail, wait_for
+from tests.e2e import traces
 from tests.e2e.cluster import Cluster, running
 from tests.e2e.kubectl import Kubectl, programs
 
@@ -27,17 +30,35 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def kubectl(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
-    """The newest kubectl, for a namespace that ends with the test."""
+    """The newest kubectl, for a namespace that ends with the test, and without a trace on any machine."""
     namespace = f"{request.node.originalname[5:40].replace('_', '-').strip('-')}-{secrets.token_hex(2)}"
+    before = {node.name: traces.of(node) for node in cluster.nodes}
     cluster.kubectl("create", "namespace", namespace)
     yield cluster.kubectl.within(namespace)
+    cluster.mend()
     cluster.kubectl("delete", "namespace", namespace, timeout_s=90)
+    with suppress(TimedOut):
+        wait_for("nothing to be left", lambda: {node.name: traces.of(node) for node in cluster.nodes} == before, 15)
+    for node in cluster.nodes:
+        assert traces.of(node).splitlines() == before[node.name].splitlines(), f"left on {node.name}"
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Keeps a figure, to be printed at the end."""
     return lambda text: _figures.append(f"{request.node.name}: {text}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the daemons said, with a test that failed."""
+    report = yield
+    cluster = item.funcargs.get("cluster")
+    if report.failed and isinstance(cluster, Cluster):
+        for machine in cluster.lab.machines:
+            for service in machine.services:
+                report.sections.append((f"{service} on {machine.name}", tail(machine.log(service), 25)))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,7 +13,7 @@ from deploy.lab.cluster import AGENT
 from deploy.lab.machine import DOCKERD
 from deploy.shell import wait_for
 from tests.e2e import network
-from tests.e2e.cluster import Cluster, is_ready, ready_pods, restarts
+from tests.e2e.cluster import Cluster, is_ready, ready_pods, restarts, untouched
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.manifests import deployment, service, web_container
 
@@ -122,15 +122,3 @@ def logs(kubectl: Kubectl, pod: dict[str, Any]) -> str:
 def running_on(machine: Machine) -> set[str]:
     """The ids of the containers that run on a machine."""
     return set(machine.docker("ps", "-q", "--no-trunc").split())
-
-
-def untouched(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
-    """Whether all pods are still there and Ready, with the containers that they had."""
-    present = {pod["metadata"]["uid"]: pod for pod in after}
-    return all(
-        (now := present.get(pod["metadata"]["uid"])) is not None
-        and restarts(now) == restarts(pod)
-        and [s["containerID"] for s in now["status"]["containerStatuses"]]
-        == [s["containerID"] for s in pod["status"]["containerStatuses"]]
-        for pod in before
-    )

@@ -130,6 +130,7 @@ def test_power_cycle(lab: Lab) -> None:
     machine.run("nft", "add", "table", "ip", "leftover")
     lab.power_off(2)
     assert not machine.running
+    assert not list(CGROUPS.glob(f"*/mizzen-lab-*{machine.netns[2:6]}/{machine.name}"))
     assert not pings(lab.machine(1), machine.address)
     with pytest.raises(LabError, match="switched off"):
         machine.run("true")

@@ -1,0 +1,25 @@
+"""What pods and services leave on a machine while they are there, and must not leave when they are gone."""
+
+from __future__ import annotations
+
+import re
+
+from deploy.lab import Machine
+
+LOOK = r"""
+echo '# containers'; docker ps -a --no-trunc --format '{{.Names}}' | sort
+echo '# links'; ip -o link | cut -d: -f2 | cut -d@ -f1 | sort
+echo '# routes'; ip -4 route | sort
+echo '# mounts'; cut -d' ' -f5 /proc/self/mountinfo | grep -e /var/lib/ -e /run/ | sort
+echo '# folders'; ls -A /var/lib/mizzen/pods
+echo '# shims'; pgrep -c -x containerd-shim
+echo '# groups'; find /sys/fs/cgroup -type d | grep -E '[0-9a-f]{64}' | sort
+echo '# rules'; nft -s list table ip mizzen
+"""
+LISTS = re.compile(r"elements = \{([^}]*)\}")
+
+
+def of(machine: Machine) -> str:
+    """Everything on a machine that may belong to a pod or a service."""
+    seen = machine.run("sh", "-c", LOOK, check=False)
+    return LISTS.sub(lambda match: " ".join(sorted(match[1].split(","))), seen)
