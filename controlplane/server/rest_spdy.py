@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import structlog
 from aiohttp import WSMsgType, web
@@ -155,6 +156,10 @@ class _Connection:
         self._writer.write(data)
         await self._writer.drain()
 
+    async def lost(self) -> None:
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
     async def close(self) -> None:
         self._writer.close()
 
@@ -173,6 +178,9 @@ class _Tunnel:
 
     async def write(self, data: bytes) -> None:
         await self._messages.send_bytes(data)
+
+    async def lost(self) -> None:
+        await asyncio.Event().wait()  # aiohttp cancels the handler.
 
     async def close(self) -> None:
         await self._messages.close()

@@ -8,7 +8,7 @@ Nothing grows without bound. What was received and not yet read by its user is c
 frame at a time and in turn, until the wire takes it. Answers (a SYN_REPLY, a ping) are sent without waiting, so that
 reading goes on while writing is held up; above `OUTPUT_MAX_BYTES` of them reading waits too.
 
-A client that is gone while the wire is not read is found out by pings: TCP refuses them.
+A client that is gone while the wire is not read is found out by pings: TCP refuses the first, and the second fails.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OUTPUT_MAX_BYTES = 512 * 1024
 """What waits for the wire before even reading waits."""
 MERGED_MAX_BYTES = 4096
 """Up to this size pieces are kept as one: many small ones would weigh more than their bytes."""
-PING_S = 15.0
+PING_S = 10.0
 """Time between two pings, in seconds."""
 LINGER_S = 60.0
 """How long a client may take to read what is left and to leave after all is said, in seconds."""
@@ -52,6 +52,10 @@ class Wire(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Send bytes; waits while the other side takes none. Raises ConnectionError."""
+        ...
+
+    async def lost(self) -> None:
+        """Return when the other side is known to be gone, also while nobody reads."""
         ...
 
     async def close(self) -> None:
@@ -304,16 +308,17 @@ async def serve(wire: Wire, use: Callable[[Link], Awaitable[None]]) -> None:
     Raises what `use` raises.
     """
     link = Link(wire)
-    reader, writer, pinger = (asyncio.create_task(run()) for run in (link.read_all, link.write_all, link.ping_all))
+    runs = (link.read_all, link.write_all, wire.lost, link.ping_all)
+    reader, writer, lost, pinger = (asyncio.create_task(run()) for run in runs)
     user = asyncio.ensure_future(use(link))
-    tasks = (reader, writer, pinger, user)
+    tasks = (user, reader, writer, lost, pinger)
     reason = Farewell.INTERNAL_ERROR
     try:
-        await asyncio.wait({reader, writer, user}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({user, reader, writer, lost}, return_when=asyncio.FIRST_COMPLETED)
         if user.done() and user.exception() is None:
             link.ignore_all()
             reason = Farewell.OK
-            await asyncio.wait({reader, writer}, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reader, writer, lost}, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)
         if reader.done() and isinstance(error := reader.exception(), SpdyError):
             _LOG.info("spdy_broken", error=str(error), error_type=type(error).__name__)
             reason = Farewell.PROTOCOL_ERROR
@@ -323,7 +328,7 @@ async def serve(wire: Wire, use: Callable[[Link], Awaitable[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         await link.say_farewell(reason)
         await wire.close()
-    _raise_of(user, reader, writer)
+    _raise_of(*tasks)
 
 
 def _raise_of(*tasks: asyncio.Future[None]) -> None:

@@ -35,6 +35,8 @@ FRAMES_MAX = 32
 """Frames of one stream that wait for their reader."""
 PIECE_MAX_BYTES = 128 * 1024
 CONNECT_DEADLINE_S = 10.0
+DELIVERY_S = 5.0
+"""How long what a user sent before leaving may take to be delivered."""
 
 Frame = node_pb2.StreamFrame
 Kind = node_pb2.OpenStream
@@ -184,7 +186,7 @@ class Streams:
     async def _converse(self, session: Session, wire: _Wire) -> meta.Status:
         """Carry both directions until the command ends or the user leaves."""
         try:
-            ended, _ = await _race(_copy_output(session, wire), _copy_input(session, wire))
+            ended, *_ = await _race(_copy_output(session, wire), _copy_input(session, wire), wire.until_over())
             return _exit_status(await session.exit_code()) if ended else _SUCCESS
         finally:
             await session.close()
@@ -205,7 +207,7 @@ class Streams:
             name = slot.pod.metadata.name
             raise Refused(500, "InternalError", f"cannot reach port {port} of pod {name}: {error}") from error
         try:
-            await _race(_copy_to_port(wire, writer), _copy_from_port(reader, wire))
+            await _race(_copy_to_port(wire, writer), _copy_from_port(reader, wire), wire.until_over())
         finally:
             writer.close()
             with suppress(OSError):
@@ -254,6 +256,11 @@ class _Wire:
         while await self.read() is not None:
             pass
 
+    async def until_over(self) -> None:
+        """Return a little after the call has ended: who takes no input would not notice by reading."""
+        await self._call.code()
+        await asyncio.sleep(DELIVERY_S)
+
     async def finish(self, status: meta.Status) -> None:
         """Say how it ended, and end the call."""
         await self.send(Frame.STATUS, msgspec.json.encode(status), end=True)
@@ -296,12 +303,12 @@ async def _copy_from_port(reader: asyncio.StreamReader, wire: _Wire) -> None:
     await wire.send(Frame.STDOUT, b"", end=True)
 
 
-async def _race(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> tuple[bool, bool]:
-    """Run both until one has ended, cancel the other; which have ended by themselves. Raises what they raise."""
-    tasks = (asyncio.create_task(first), asyncio.create_task(second))
+async def _race(*runs: Coroutine[Any, Any, None]) -> tuple[bool, ...]:
+    """Run all until one has ended, cancel the others; which have ended by themselves. Raises what they raise."""
+    tasks = tuple(asyncio.create_task(run) for run in runs)
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        ended = (tasks[0].done(), tasks[1].done())
+        ended = tuple(task.done() for task in tasks)
     finally:
         for task in tasks:
             task.cancel()

@@ -302,7 +302,8 @@ async def test_a_broken_wire_ends_everything() -> None:
         wire.open()
 
 
-async def test_a_client_that_is_gone_while_nothing_is_read_is_found_out() -> None:
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_client_that_is_gone_while_nothing_is_read_is_found_out(told: bool) -> None:
     async def deaf(link: Link) -> None:
         await accepted(link)
         await forever(link)
@@ -313,7 +314,9 @@ async def test_a_client_that_is_gone_while_nothing_is_read_is_found_out() -> Non
         for _ in range(100):
             wire.say(Data(one, bytes(CHUNK)))
         await settled()
-        wire.broken = True
+        wire.broken = not told
+        if told:
+            wire.torn.set()
     assert asyncio.get_running_loop().time() - started <= PING_S + 1
 
 
