@@ -68,7 +68,7 @@ def container_status(
         last_state=last,
         ready=completed if has_work else running and memory.ready,
         restart_count=max(memory.attempt, 0),
-        image=container.image,
+        image=_image(container, memory, current),
         image_id=f"{ID_PREFIX}{current.image_id}" if current is not None and current.image_id else "",
         container_id=_container_id(memory, current, stage),
         started=running and memory.started and not has_work,
@@ -91,6 +91,11 @@ def _states(
         before = core.ContainerState(terminated=ended)
     reason = memory.waiting or ("PodInitializing" if has_init else "ContainerCreating")
     return _waiting(reason, memory.message), before
+
+
+def _image(container: core.Container, memory: ContainerMemory, current: ContainerState | None) -> str:
+    """The image that the newest instance was made from; the spec may name another one by now."""
+    return (current is not None and memory.pull_for) or container.image
 
 
 def _container_id(memory: ContainerMemory, current: ContainerState | None, stage: Stage) -> str:

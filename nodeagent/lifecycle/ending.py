@@ -9,7 +9,7 @@ from __future__ import annotations
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.actions import Gone, RemoveSandbox, TeardownVolumes
 from nodeagent.lifecycle.containers import Stage, exit_code, is_sidecar, remaining_ms, restarts
-from nodeagent.lifecycle.memory import Ending, PodFailure
+from nodeagent.lifecycle.memory import Backoff, Ending, PodFailure
 from nodeagent.lifecycle.starts import stage, wants_anything
 from nodeagent.lifecycle.stops import end, grace_s, remove
 from nodeagent.lifecycle.turn import Turn
@@ -99,8 +99,9 @@ def take_away(turn: Turn) -> None:
     if not _all_ended(turn, ending.by_ms) or turn.busy():
         return
     if not turn.memory.cleaning:
-        # The last status is told before anything disappears; see `step`.
-        turn.change(cleaning=True)
+        # The last status is told before anything disappears; see `step`. What could not be set up, and would be
+        # tried again minutes later, does not hold up taking away what there is of it.
+        turn.change(cleaning=True, volumes_retry=Backoff(), sandbox_retry=Backoff())
     for state in (*turn.current.values(), *turn.strays):
         remove(turn, state)
     if turn.seen.containers or not _sandboxes_gone(turn):

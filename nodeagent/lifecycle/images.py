@@ -112,7 +112,8 @@ def _have(turn: Turn, container: core.Container, image_id: str) -> None:
     current = turn.current.get(container.name)
     # The next attempt is the one after the newest instance; an instance that never ran keeps its number.
     attempt = next_attempt(memory, current.attempt if current is not None else -1)
-    turn.note(container.name, image=image_id, image_for=attempt, pull=Backoff(), waiting="", message="")
+    # Why the container waits is shown until it runs: a try that fails again is no news.
+    turn.note(container.name, image=image_id, image_for=attempt, pull=Backoff())
 
 
 def next_attempt(memory: ContainerMemory, seen_attempt: int) -> int:

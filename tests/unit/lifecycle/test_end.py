@@ -169,6 +169,16 @@ def test_a_pod_deleted_while_it_waits_does_not_wait_any_more(work: type[act.Oper
     assert machine.gone
 
 
+@pytest.mark.parametrize("work", [act.SetupVolumes, act.CreateSandbox])
+def test_what_could_not_be_set_up_for_long_is_taken_away_at_once(work: type[act.Operation]) -> None:
+    machine = Machine(pod(), fault=lambda op: Failure("FailedMount", "no") if isinstance(op, work) else None)
+    machine.sandboxes = [sandbox(status=Status.EXITED)]
+    machine.after(90_000)
+    machine.spec = deleted(machine.spec)
+    machine.settle()
+    assert machine.gone
+
+
 @pytest.mark.parametrize("work", [act.CreateSandbox, act.CreateAndStart])
 def test_a_start_in_flight_is_waited_for_and_then_undone(work: type[act.Operation]) -> None:
     machine = Machine(pod(), held=lambda op: isinstance(op, work))

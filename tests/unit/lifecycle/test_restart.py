@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from mizzen.api.types import core_v1 as core
+from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.containers import (
     CRASH_FIRST_MS,
     CRASH_MAX_MS,
@@ -106,6 +107,21 @@ def test_the_first_end_is_answered_at_once_the_second_waits() -> None:
     assert machine.one().restart_count == 2
 
 
+def test_a_container_in_a_crash_loop_is_shown_waiting_until_it_runs_again() -> None:
+    machine = Machine(pod())
+    machine.settle()
+    machine.exit(code=1)
+    machine.settle()
+    machine.exit(code=1)
+    machine.settle()
+    before = len(machine.log)
+    machine.after(10_500)
+    states = [
+        action.status.container_statuses[0].state for action in machine.log[before:] if isinstance(action, act.Report)
+    ]
+    assert [state.running is not None for state in states] == [True]
+
+
 def test_one_container_in_a_crash_loop_does_not_hold_up_the_other() -> None:
     machine = Machine(pod(container("a"), container("b")))
     machine.settle()
@@ -187,9 +203,14 @@ def test_a_changed_image_replaces_the_container() -> None:
     machine.settle()
     machine.spec = pod(container(image="shop:2"))
     machine.images["shop:2"] = "sha256:c"
+    machine.held = lambda op: isinstance(op, act.Stop)
+    machine.settle()
+    assert machine.one().image == "shop:1", "what still runs is the old one"
+    machine.held = lambda _: False
+    machine.obey()
     machine.settle()
     assert machine.records("Killing") == ["Container app definition changed, will be restarted"]
-    assert machine.one().restart_count == 1
+    assert (machine.one().restart_count, machine.one().image) == (1, "shop:2")
     assert machine.one().ready
 
 

@@ -283,6 +283,9 @@ def test_a_config_problem_waits_for_the_object_it_needs() -> None:
     )
     assert machine.records("Failed") == ['Error: configmap "conf" not found']
     assert machine.settle() == []
+    reports = [action for action in machine.log if isinstance(action, act.Report)]
+    machine.after(25_000)
+    assert [a for a in machine.log if isinstance(a, act.Report)] == reports, "trying again in vain is no news"
     machine.fault = lambda _: None
     machine.objects = 7
     assert "CreateAndStart:app" in machine.settle()
