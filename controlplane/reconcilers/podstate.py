@@ -39,10 +39,10 @@ def ready_since_ms(pod: core_v1.Pod) -> int | None:
 
 def available_in_ms(pod: core_v1.Pod, min_ready_s: int, now: Instant) -> int | None:
     """0 when the pod counts as available, else the milliseconds until it will; None while it is not ready."""
+    if not min_ready_s:
+        return 0 if is_ready(pod) else None
     since = ready_since_ms(pod)
-    if since is None:
-        return 0 if is_ready(pod) and min_ready_s == 0 else None
-    return max(0, since + min_ready_s * 1000 - now) if min_ready_s else 0
+    return None if since is None else max(0, since + min_ready_s * 1000 - now)
 
 
 def restarts(pod: core_v1.Pod) -> int:

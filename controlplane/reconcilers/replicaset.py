@@ -45,7 +45,9 @@ def _scale(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], ids: Ids) -
         pod = pod_from_template(owner, owner.spec.template, ids)
         effects.append(Create(pod))
         effects.append(Emit(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}", COMPONENT))
-    for pod in podstate.in_order_of_deletion(active)[: max(0, min(BURST, len(active) - wanted))]:
+    surplus = min(BURST, len(active) - wanted)
+    # Most turns have nothing to delete, and the order costs as much as all the rest.
+    for pod in podstate.in_order_of_deletion(active)[:surplus] if surplus > 0 else ():
         name = pod.metadata.name
         effects.append(Delete(Key(kinds.POD.resource, pod.metadata.namespace, name), pod.metadata.uid))
         effects.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}", COMPONENT))
@@ -86,6 +88,8 @@ def _has_all(have: Iterable[tuple[str, str]], wanted: Iterable[tuple[str, str]])
 
 
 def _next_available(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], now: Instant) -> int | None:
+    if not owner.spec.min_ready_seconds:
+        return None
     waits = [podstate.available_in_ms(pod, owner.spec.min_ready_seconds, now) for pod in active]
     return min((wait for wait in waits if wait), default=None)
 

@@ -11,7 +11,7 @@ that nobody can read would stop those who decide.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,7 +23,7 @@ from mizzen.api import codec, errors, kinds, times
 from mizzen.api.types import coordination_v1, core_v1, meta_v1
 from mizzen.engine.effects import Emit
 from mizzen.engine.happenings import Happening, writes_of
-from mizzen.engine.values import Clock, Ids
+from mizzen.engine.values import Clock, Ids, Instant
 from mizzen.wire.gen.mizzen.v1 import node_pb2
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -31,7 +31,7 @@ LEASE_DURATION_S = 40
 ATTEMPTS = 8
 """Others write to pods and nodes too; each conflict means that somebody got on, so a few rounds suffice."""
 AT_ONCE = 64
-"""Objects of one batch that are stored at the same time; the store groups them."""
+"""Reports of one batch that are stored at the same time; the store groups them."""
 REPORT_MAX_BYTES = 512 * 1024
 """What is larger will not fit into the store beside the rest of its object."""
 MESSAGE_MAX = 1024
@@ -39,8 +39,6 @@ COUNT_MAX = 1_000_000
 
 T = TypeVar("T")
 Report = node_pb2.Report
-_ORDER = {Report.EVENT: 1, Report.POD_GONE: 2}
-"""Statuses go first, ends last: an event on a pod that is gone would be lost."""
 _LOG = structlog.get_logger(__name__)
 
 
@@ -53,29 +51,21 @@ class Reports:
         self._ids = ids
 
     async def store(self, node: str, items: Sequence[Report]) -> None:
-        """A batch: different pods side by side, one pod's reports one after the other.
+        """A batch, side by side, so that it travels in few transactions; the ends of pods come last.
 
         Raises StoreError or ApiError when something can't be stored now.
         """
-        about: dict[str, list[Report]] = {}
-        for report in items:
-            about.setdefault(report.uid, []).append(report)
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def one(reports: list[Report]) -> None:
-            async with gate:
-                for report in sorted(reports, key=lambda report: _ORDER.get(report.kind, 0)):
-                    await self.apply(node, report)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for reports in about.values():
-                    group.create_task(one(reports))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        ends = [report for report in items if report.kind == Report.POD_GONE]
+        rest = [self.apply(node, report) for report in items if report.kind not in (Report.POD_GONE, Report.EVENT)]
+        await _side_by_side([*rest, *(self._events(node, events) for events in _by_object(node, items))])
+        # An event on a pod that is gone would be lost.
+        await _side_by_side([self.apply(node, report) for report in ends])
 
     async def apply(self, node: str, report: Report) -> None:
-        """One report. Raises StoreError or ApiError when it can't be stored now; what never can be is logged."""
+        """One report that is no event. Raises StoreError or ApiError when it can't be stored now.
+
+        What never can be is logged.
+        """
         try:
             match report.kind:
                 case Report.POD_STATUS:
@@ -84,12 +74,10 @@ class Reports:
                     await self._pod_gone(node, report)
                 case Report.NODE_STATUS:
                     await self._node_status(node, _read(report, core_v1.NodeStatus))
-                case Report.EVENT:
-                    await self._event(node, _read(report, core_v1.Event))
                 case _:
                     raise errors.BadRequest(f"unknown kind of report {report.kind}")
         except (errors.BadRequest, errors.InternalError) as error:
-            _LOG.warning("report_refused", node=node, pod=f"{report.namespace}/{report.name}", error=str(error))
+            _log_refused(node, report, error)
 
     async def _pod_status(self, node: str, report: Report) -> None:
         reported = _read(report, core_v1.PodStatus)
@@ -138,21 +126,20 @@ class Reports:
                 return
         raise errors.Conflict(kinds.NODE, name)
 
-    async def _event(self, node: str, event: core_v1.Event) -> None:
-        """Counts or stores what happened to a pod of the node, or to the node itself."""
+    async def _events(self, node: str, events: Sequence[core_v1.Event]) -> None:
+        """Counts or stores what happened to a pod of the node, or to the node itself; all about one object."""
         for _ in range(ATTEMPTS):
-            regarding = self._regarding(node, event.involved_object)
+            regarding = self._regarding(node, events[0].involved_object)
             if regarding is None:
                 return
-            component = event.source.component or "kubelet"
-            emit = Emit(regarding, event.type, event.reason, event.message[:MESSAGE_MAX], component)
-            happening = Happening(emit, min(max(1, event.count), COUNT_MAX), self._clock.now())
+            happenings = [_happening(event, regarding, self._clock.now()) for event in events]
             try:
-                await self._registry.commit(writes_of((happening,), self._registry.view, self._ids))
+                await self._registry.commit(writes_of(happenings, self._registry.view, self._ids))
                 return
             except (errors.AlreadyExists, errors.Conflict, errors.NotFound):
                 await self._registry.fresh()
-        _LOG.warning("event_dropped", node=node, reason=event.reason, why="others write the same event all the time")
+        why = "others write the same events all the time"
+        _LOG.warning("events_dropped", node=node, events=len(events), reason=events[0].reason, why=why)
 
     def _regarding(self, node: str, about: core_v1.ObjectReference) -> Any | None:
         """The object of an event, if the node may speak of it."""
@@ -236,6 +223,48 @@ class Reports:
         except errors.NotFound:
             return True
         return True
+
+
+async def _side_by_side(storing: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Runs all. Raises the first failure."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(work: Coroutine[Any, Any, None]) -> None:
+        async with gate:
+            await work
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in storing:
+                group.create_task(one(work))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+
+
+def _by_object(node: str, items: Iterable[Report]) -> Iterable[Sequence[core_v1.Event]]:
+    """The events among some reports, those about one object together; what can't be read is logged."""
+    found: dict[tuple[str, ...], list[core_v1.Event]] = {}
+    for report in items:
+        if report.kind != Report.EVENT:
+            continue
+        try:
+            event = _read(report, core_v1.Event)
+        except errors.BadRequest as error:
+            _log_refused(node, report, error)
+            continue
+        about = event.involved_object
+        found.setdefault((about.kind, about.namespace, about.name, about.uid), []).append(event)
+    return found.values()
+
+
+def _happening(event: core_v1.Event, regarding: Any, now: Instant) -> Happening:
+    component = event.source.component or "kubelet"
+    emit = Emit(regarding, event.type, event.reason, event.message[:MESSAGE_MAX], component)
+    return Happening(emit, min(max(1, event.count), COUNT_MAX), now)
+
+
+def _log_refused(node: str, report: Report, error: errors.ApiError) -> None:
+    _LOG.warning("report_refused", node=node, pod=f"{report.namespace}/{report.name}", error=str(error))
 
 
 def version_of(obj: Any) -> int:
