@@ -93,7 +93,8 @@ def spawn(
             {**os.environ, **(env or {})},
             file_actions=files,
             setsid=True,
-            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these two
+            # Python ignores the first two, and a shell lets what it runs in the background ignore the third.
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT],
         )
     return identify(pid)
 
