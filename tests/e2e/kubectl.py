@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import select
 import shutil
+import struct
 import subprocess
-from collections.abc import Sequence
+import termios
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from deploy.shell import sh
@@ -23,6 +32,12 @@ class Kubectl:
     program: Path
     kubeconfig: Path
     namespace: str
+
+    @property
+    def minor(self) -> int:
+        """The second part of its version."""
+        said = json.loads(self("version", "--client", "-o", "json"))["clientVersion"]["gitVersion"]
+        return int(said.split(".")[1])
 
     def __call__(self, *argv: str, stdin: str = "", timeout_s: float = TIMEOUT_S) -> str:
         """What a command prints; raises CommandFailed with what it complained of."""
@@ -52,6 +67,15 @@ class Kubectl:
         """Applies objects."""
         return self("apply", "-f", "-", stdin=document(objects))
 
+    @contextmanager
+    def going(self, *argv: str) -> Iterator[Path]:
+        """A command that goes on while the block runs; gives the file that its output goes to."""
+        with NamedTemporaryFile() as out, subprocess.Popen(self.words(argv), stdout=out, stderr=out) as process:
+            try:
+                yield Path(out.name)
+            finally:
+                process.terminate()
+
     def words(self, argv: Sequence[str]) -> list[str]:
         """The whole command line."""
         options = ["--kubeconfig", str(self.kubeconfig), "--cache-dir", f"{self.kubeconfig}.cache"]
@@ -63,8 +87,8 @@ class Kubectl:
 
 
 def document(objects: Sequence[dict[str, Any]]) -> str:
-    """Objects as kubectl reads them from a file."""
-    return "\n---\n".join(json.dumps(obj) for obj in objects)
+    """Objects as every kubectl reads them from a file."""
+    return "\n".join(json.dumps(obj) for obj in objects)
 
 
 def programs() -> list[Path]:
@@ -75,3 +99,40 @@ def programs() -> list[Path]:
     folder = Path(found).resolve().parent
     versions = {int(path.name.rpartition(".")[2]): path for path in folder.glob("kubectl.1.*")}
     return [versions[minor] for minor in sorted(versions) if minor >= OLDEST] or [Path(found)]
+
+
+class Terminal:
+    """A command at a terminal of its own: what is typed, and what appears."""
+
+    def __init__(self, process: subprocess.Popen[bytes], ours: int) -> None:
+        self.process = process
+        self._ours = ours
+        self._shown = b""
+
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self._ours, text.encode())
+
+    def wait_for(self, text: str, timeout_s: float = 20) -> str:
+        """Return all that was shown as soon as it holds `text`."""
+        deadline = time.monotonic() + timeout_s
+        while text.encode() not in self._shown:
+            ready, _, _ = select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{text!r} did not appear: {self._shown!r}"
+            self._shown += os.read(self._ours, 4096)
+        return self._shown.decode()
+
+
+@contextmanager
+def at_terminal(words: Sequence[str], rows: int = 30, columns: int = 100) -> Iterator[Terminal]:
+    """Run a command with a terminal of its own."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)

@@ -27,12 +27,12 @@ def web_container(image: str = "demo:v1", **fields: Any) -> Manifest:
 
 
 def pod(name: str, *containers: Manifest, **spec: Any) -> Manifest:
-    """A pod that does not outstay its welcome."""
+    """A pod that goes at once when it has to."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"terminationGracePeriodSeconds": 2, "containers": list(containers), **spec},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": list(containers), **spec},
     }
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -24,31 +21,16 @@ REPLICAS, UNAVAILABLE, SURGE = 8, 2, 2
 COUNTS = "jsonpath={.status.availableReplicas} {.status.replicas} {.status.observedGeneration}{'\\n'}"
 
 
-@contextmanager
-def watched(kubectl: Kubectl, log: Path) -> Iterator[None]:
-    """`kubectl get -w` writes how many replicas are available and how many there are, at every change."""
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(kubectl.words(["get", "deployment", "web", "-w", "-o", COUNTS]), stdout=out) as watch,
-    ):
-        try:
-            wait_for("the watch to begin", log.read_text, 10)
-            yield
-        finally:
-            watch.terminate()
-
-
-def test_update_and_rollback_under_requests(
-    cluster: Cluster, kubectl: Kubectl, tmp_path: Path, figure: Callable[[str], None]
-) -> None:
+def test_update_and_rollback_under_requests(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
     kubectl.apply(deployment("web", REPLICAS), service("web"))
     kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     address = kubectl.get("service", "web")["spec"]["clusterIP"]
     with (
-        watched(kubectl, tmp_path / "counts"),
+        kubectl.going("get", "deployment", "web", "-w", "-o", COUNTS) as seen,
         network.Requests(cluster.nodes[0], address, 80) as near,
         network.Requests(cluster.nodes[1], address, 80) as other,
     ):
+        wait_for("the watch to begin", seen.read_text, 10)
         for change, version in (
             (["set", "image", "deployment/web", "web=demo:v2"], "v2"),
             (["rollout", "undo", "deployment/web"], "v1"),
@@ -63,10 +45,9 @@ def test_update_and_rollback_under_requests(
             assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {f"demo:{version}"}
             assert not before & {pod["metadata"]["name"] for pod in pods}
             near.go_on(50)
+        counts = [[int(word) for word in line.split()] for line in seen.read_text().splitlines()]
     figure(f"requests meanwhile: {near}; {other}")
     assert not near.failures + other.failures
-
-    counts = [[int(word) for word in line.split()] for line in (tmp_path / "counts").read_text().splitlines()]
     assert min(available for available, _, _ in counts) >= REPLICAS - UNAVAILABLE
     assert max(present for _, present, _ in counts) <= REPLICAS + SURGE
     history = kubectl("rollout", "history", "deployment/web").splitlines()[2:]
