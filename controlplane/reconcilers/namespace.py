@@ -1,10 +1,12 @@
 """Empties a namespace that is being deleted, then lets it go.
 
-Pods go first, as what they do may need the rest; then everything else. The conditions say what remains.
+Pods go first, as what they do may need the rest; then everything else at once, so that what is held by a finalizer
+holds up nothing but itself. The conditions say what remains.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +29,7 @@ _CONTENT: tuple[Kind[Any], ...] = (
 
 
 def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
-    """One namespace: while it is terminating, delete the first kind of content that is left."""
+    """One namespace: while it is terminating, delete its pods, and when they are gone everything else."""
     namespace = view.get(kinds.NAMESPACE, "", key.name)
     if namespace is None or namespace.metadata.deletion_timestamp is None:
         return Decision()
@@ -39,13 +41,14 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
         effects.append(UpdateStatus(msgspec.structs.replace(namespace, status=status)))
     if not left:
         return Decision((*effects,) if effects else tuple(_finalize(namespace)))
-    kind, objects = left[0]
+    first, (some, *_) = left[0]
     effects += [
         Delete(Key(kind.resource, key.name, obj.metadata.name), obj.metadata.uid)
+        for kind, objects in (left[:1] if first is kinds.POD else left)
         for obj in objects
         if obj.metadata.deletion_timestamp is None
     ]
-    waiting = Waiting("DeletingContent", _remaining(left), Key(kind.resource, key.name, objects[0].metadata.name))
+    waiting = Waiting("DeletingContent", _remaining(left), Key(first.resource, key.name, some.metadata.name))
     return Decision(tuple(effects), waiting=(waiting,))
 
 
@@ -56,18 +59,25 @@ def _finalize(namespace: core_v1.Namespace) -> Iterable[Effect]:
 
 
 def _remaining(left: list[tuple[Kind[Any], Any]]) -> str:
-    counted = ", ".join(f"{kind.resource} has {len(objects)} resource instances" for kind, objects in left)
-    return f"Some resources are remaining: {counted}"
+    counted = sorted(f"{kind.plural}.{kind.group} has {len(objects)} resource instances" for kind, objects in left)
+    return f"Some resources are remaining: {', '.join(counted)}"
 
 
-def _status(namespace: core_v1.Namespace, left: list[tuple[Kind[Any], Any]], now: Instant) -> core_v1.NamespaceStatus:
-    held = {
+def _held(left: list[tuple[Kind[Any], Any]]) -> str:
+    """Which finalizers hold content that was told to go; empty when none does."""
+    held = Counter(
         finalizer
         for _, objects in left
         for obj in objects
         if obj.metadata.deletion_timestamp
         for finalizer in obj.metadata.finalizers
-    }
+    )
+    counted = sorted(f"{finalizer} in {count} resource instances" for finalizer, count in held.items())
+    return f"Some content in the namespace has finalizers remaining: {', '.join(counted)}" if counted else ""
+
+
+def _status(namespace: core_v1.Namespace, left: list[tuple[Kind[Any], Any]], now: Instant) -> core_v1.NamespaceStatus:
+    held = _held(left)
     conditions = (
         _condition(
             "NamespaceDeletionDiscoveryFailure", "", "ResourcesDiscovered", "All resources successfully discovered"
@@ -87,7 +97,7 @@ def _status(namespace: core_v1.Namespace, left: list[tuple[Kind[Any], Any]], now
         ),
         _condition(
             "NamespaceFinalizersRemaining",
-            f"Some content in the namespace has finalizers remaining: {', '.join(sorted(held))}" if held else "",
+            held,
             "SomeFinalizersRemain" if held else "ContentHasNoFinalizers",
             "All content-preserving finalizers finished",
         ),

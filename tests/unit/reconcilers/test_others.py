@@ -250,8 +250,19 @@ class TestNamespaces:
         decision = self.decide(self.leaving(), pod("a"), held)
         assert [e.key.resource for e in of(decision, Delete)] == ["pods"]
         conditions = {c.type: c for c in of(decision, UpdateStatus)[0].object.status.conditions}
-        assert "pods has 1 resource instances" in conditions["NamespaceContentRemaining"].message
+        assert conditions["NamespaceContentRemaining"].message == (
+            "Some resources are remaining: configmaps. has 1 resource instances, pods. has 1 resource instances"
+        )
         assert [e.key.name for e in of(self.decide(self.leaving(), held), Delete)] == ["c"]
+
+    def test_what_a_finalizer_holds_holds_up_nothing_else(self) -> None:
+        stuck = core_v1.ConfigMap(metadata=meta("stuck", deletion_timestamp=at(), finalizers=("example.com/hold",)))
+        decision = self.decide(self.leaving(), stuck, deployment(), core_v1.Secret(metadata=meta("s")))
+        assert {e.key.resource for e in of(decision, Delete)} == {"deployments.apps", "secrets"}
+        conditions = {c.type: c for c in of(decision, UpdateStatus)[0].object.status.conditions}
+        assert conditions["NamespaceFinalizersRemaining"].message == (
+            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+        )
 
     def test_an_empty_namespace_is_let_go(self) -> None:
         told = of(self.decide(self.leaving()), UpdateStatus)[0].object
