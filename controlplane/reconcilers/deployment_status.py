@@ -51,7 +51,15 @@ def counts(owner: apps_v1.Deployment, sets: revisions.Sets) -> apps_v1.Deploymen
         ready_replicas=sum(rs.status.ready_replicas for rs in sets.all),
         available_replicas=available,
         unavailable_replicas=max(0, total - available),
+        terminating_replicas=_terminating(sets),
     )
+
+
+def _terminating(sets: revisions.Sets) -> int | None:
+    """The pods on their way out; None while a ReplicaSet has not counted its own."""
+    counted = [rs.status.terminating_replicas for rs in sets.all]
+    known = [count for count in counted if count is not None]
+    return sum(known) if len(known) == len(counted) else None
 
 
 def is_complete(owner: apps_v1.Deployment, now_is: apps_v1.DeploymentStatus) -> bool:

@@ -15,7 +15,17 @@ _PHASE_RANK = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 def is_active(pod: core_v1.Pod) -> bool:
     """Neither finished nor on its way out."""
-    return pod.status.phase not in ("Succeeded", "Failed") and pod.metadata.deletion_timestamp is None
+    return not is_finished(pod) and pod.metadata.deletion_timestamp is None
+
+
+def is_terminating(pod: core_v1.Pod) -> bool:
+    """On its way out and not finished yet."""
+    return not is_finished(pod) and pod.metadata.deletion_timestamp is not None
+
+
+def is_finished(pod: core_v1.Pod) -> bool:
+    """It has succeeded or failed for good."""
+    return pod.status.phase in ("Succeeded", "Failed")
 
 
 def condition(pod: core_v1.Pod, type_: str) -> core_v1.PodCondition | None:

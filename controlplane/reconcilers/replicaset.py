@@ -32,7 +32,7 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     effects: list[Effect] = list(claimed.effects)
     if owner.metadata.deletion_timestamp is None and not claimed.effects:
         effects += _scale(owner, active, ids)
-    status = _status(owner, active, now)
+    status = _status(owner, claimed.owned, active, now)
     if status != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=status)))
     return Decision(tuple(effects), wake_after_ms=_next_available(owner, active, now))
@@ -71,7 +71,9 @@ def pod_from_template(owner: Object, template: core_v1.PodTemplateSpec, ids: Ids
     )
 
 
-def _status(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], now: Instant) -> apps_v1.ReplicaSetStatus:
+def _status(
+    owner: apps_v1.ReplicaSet, owned: Sequence[core_v1.Pod], active: Sequence[core_v1.Pod], now: Instant
+) -> apps_v1.ReplicaSetStatus:
     labels = owner.spec.template.metadata.labels
     return msgspec.structs.replace(
         owner.status,
@@ -79,6 +81,7 @@ def _status(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], now: Insta
         fully_labeled_replicas=sum(_has_all(pod.metadata.labels.items(), labels.items()) for pod in active),
         ready_replicas=sum(map(podstate.is_ready, active)),
         available_replicas=sum(podstate.available_in_ms(p, owner.spec.min_ready_seconds, now) == 0 for p in active),
+        terminating_replicas=sum(map(podstate.is_terminating, owned)),
         observed_generation=owner.metadata.generation,
     )
 

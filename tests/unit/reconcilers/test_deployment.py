@@ -159,6 +159,22 @@ def test_a_complete_rollout_says_so() -> None:
     assert (status.replicas, status.updated_replicas, status.unavailable_replicas) == (3, 3, 0)
 
 
+@pytest.mark.parametrize(("old", "new", "both"), [(2, 1, 3), (0, 0, 0), (None, 1, None)])
+def test_pods_on_their_way_out_are_counted_when_all_are_known(
+    old: int | None, new: int | None, both: int | None
+) -> None:
+    owner = deployment(image="demo:v2", replicas=1)
+    sets = [
+        msgspec.structs.replace(rs, status=msgspec.structs.replace(rs.status, terminating_replicas=count))
+        for rs, count in (
+            (generation(owner, "web-1", "demo:v1", 1, 0, 0), old),
+            (generation(owner, "web-2", "demo:v2", 2, 1, 1), new),
+        )
+    ]
+    (told,) = of(decide(annotated(owner, "2"), *sets), UpdateStatus)
+    assert told.object.status.terminating_replicas == both
+
+
 def test_a_rollout_that_hangs_exceeds_its_deadline() -> None:
     owner = annotated(deployment(3, progress_deadline_seconds=60), "1")
     begun = apps_v1.DeploymentCondition(

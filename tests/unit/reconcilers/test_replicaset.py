@@ -95,8 +95,15 @@ def test_status_counts_and_waits_for_min_ready_seconds() -> None:
     assert decision.wake_after_ms == 6000
 
 
+def test_pods_on_their_way_out_are_counted_apart() -> None:
+    owner = replica_set(replicas=1)
+    leaving = [pod(name, owner, node="n1", ready_since=-30, deletion_timestamp=at(-1)) for name in ("a", "b")]
+    done = msgspec.structs.replace(leaving[1], status=msgspec.structs.replace(leaving[1].status, phase="Succeeded"))
+    status = of(decide(owner, leaving[0], done), UpdateStatus)[0].object.status
+    assert (status.replicas, status.terminating_replicas) == (0, 1)
+
+
 def test_nothing_to_do_is_no_effect() -> None:
-    owner = replica_set(
-        replicas=1, status={"replicas": 1, "fully_labeled_replicas": 1, "ready_replicas": 1, "available_replicas": 1}
-    )
+    counts = {"replicas": 1, "fully_labeled_replicas": 1, "ready_replicas": 1, "available_replicas": 1}
+    owner = replica_set(replicas=1, status={**counts, "terminating_replicas": 0})
     assert decide(owner, pod("a", owner, node="n1", ready_since=-9)) == Decision()
