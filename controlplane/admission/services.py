@@ -60,6 +60,9 @@ def carry_over(service: core.Service, old: core.Service) -> core.Service:
     spec, before = service.spec, old.spec
     if _needs_ip(before) and _needs_ip(spec) and not spec.cluster_ip and not spec.cluster_ips:
         spec = replace(spec, cluster_ip=before.cluster_ip, cluster_ips=before.cluster_ips)
+    elif _needs_ip(spec) and spec.cluster_ip != before.cluster_ip and spec.cluster_ips == before.cluster_ips:
+        # Whoever knows only one way of writing it changes only that; the other one follows.
+        spec = replace(spec, cluster_ips=(spec.cluster_ip,) if spec.cluster_ip else ())
     elif not _needs_ip(spec) and spec.cluster_ip == before.cluster_ip:
         spec = replace(spec, cluster_ip="", cluster_ips=(), ip_families=(), ip_family_policy=None)
     if _needs_ports(before) and _needs_ports(spec):

@@ -73,9 +73,11 @@ def apply_json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]
         except jsonpatch.InvalidJsonPatch as error:
             raise BadRequest(f"error decoding patch: {error}") from error
         except jsonpatch.JsonPatchTestFailed as error:
-            raise _rejected(f"testing path {operation['path']} failed: {error}") from error
+            # The library's own words show the document, which may be a Secret.
+            raise _rejected(f"testing path {operation['path']} failed: test failed") from error
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as error:
-            raise _rejected(f"{operation['op']} operation does not apply at {operation['path']}: {error}") from error
+            what = f"{operation['op']} operation does not apply at {operation['path']}"
+            raise _rejected(f"{what}: missing value") from error
     if not isinstance(result, dict):
         raise _rejected("the patched document is no object")
     return result

@@ -56,7 +56,7 @@ def _config_map(config: core.ConfigMap) -> Errors:
             yield FieldError.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
     yield from _keys("binaryData", config.binary_data)
     if size > DATA_MAX_BYTES:
-        yield FieldError.too_long("", DATA_MAX_BYTES)
+        yield FieldError.too_long("[]", DATA_MAX_BYTES)
 
 
 def _keys(path: str, keys: Iterable[str]) -> Errors:

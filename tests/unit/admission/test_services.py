@@ -81,6 +81,14 @@ def test_an_update_keeps_what_it_leaves_out() -> None:
     assert grown.claims == (f"services/nodeports/{second.node_port}",)
 
 
+@pytest.mark.parametrize("other", ["10.96.1.1", "None"])
+def test_an_address_that_is_changed_in_one_way_of_writing_it_is_refused_as_a_change(other: str) -> None:
+    old = _made(_service())
+    changed = replace(old, spec=replace(old.spec, cluster_ip=other))
+    with pytest.raises(errors.Invalid, match=r"spec.clusterIPs\[0\]: .*: may not change once set$"):
+        CLUSTER.having(old).update(changed, old)
+
+
 def test_an_update_drops_what_has_no_meaning_any_longer() -> None:
     old = _made(_service(type="NodePort"))
     inside = CLUSTER.having(old).update(replace(old, spec=replace(old.spec, type="ClusterIP")), old).object

@@ -258,7 +258,7 @@ def test_service_addresses_stay() -> None:
             {"data": {"a": ""}, "binaryData": {"a": ""}},
             ['data[a]: Invalid value: "a": duplicate of key present in binaryData'],
         ),
-        (kinds.CONFIG_MAP, {"data": {"a": "x" * 1048577}}, [": Too long: may not be more than 1048576 bytes"]),
+        (kinds.CONFIG_MAP, {"data": {"a": "x" * 1048577}}, ["[]: Too long: may not be more than 1048576 bytes"]),
         (kinds.SECRET, {"stringData": {"a": "x" * 1048577}}, ["data: Too long: may not be more than 1048576 bytes"]),
         (
             kinds.SECRET,
