@@ -192,12 +192,17 @@ def refused(refusal: Refusal, now: Instant) -> tuple[Effect, ...]:
     pod, message = refusal.pod, str(refusal.explanation)
     event = Emit(pod, "Warning", "FailedScheduling", message, SCHEDULER)
     before = next((one for one in pod.status.conditions if one.type == "PodScheduled"), None)
-    if before is not None and (before.status, before.reason, before.message) == ("False", "Unschedulable", message):
-        return (event,)
     since = before.last_transition_time if before is not None and before.status == "False" else times.render(now)
     condition = core_v1.PodCondition(
-        type="PodScheduled", status="False", reason="Unschedulable", message=message, last_transition_time=since
+        type="PodScheduled",
+        observed_generation=pod.metadata.generation,
+        status="False",
+        reason="Unschedulable",
+        message=message,
+        last_transition_time=since,
     )
+    if condition == before:
+        return (event,)
     others = tuple(one for one in pod.status.conditions if one.type != "PodScheduled")
     status = replace(pod.status, conditions=(*others, condition))
     return (UpdateStatus(replace(pod, status=status)), event)

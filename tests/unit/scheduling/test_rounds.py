@@ -6,14 +6,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from controlplane.scheduling.passes import PassLimits, Scheduler
-from controlplane.scheduling.rounds import FIRST_PAUSE_MS, PARKED_MS, Rounds
+from controlplane.scheduling.filters import Explanation
+from controlplane.scheduling.passes import PassLimits, Refusal, Scheduler
+from controlplane.scheduling.rounds import FIRST_PAUSE_MS, PARKED_MS, Rounds, refused
 from mizzen.api import kinds
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine import canonical, indexes
 from mizzen.engine.cache import Cache
-from mizzen.engine.effects import Bind
+from mizzen.engine.effects import Bind, Emit, UpdateStatus
 from mizzen.engine.entry import Entry, deletion, replacement
 
 
@@ -136,6 +137,18 @@ def test_a_parked_pod_is_tried_when_something_helps_but_not_before_its_pause() -
     world.remove("a", 100)
     assert world.rounds.next_due(100) == FIRST_PAUSE_MS - 100
     assert world.run(FIRST_PAUSE_MS) == ["b=n1"]
+
+
+def test_a_refusal_is_noted_once_and_for_the_generation_that_it_is_about() -> None:
+    one = pod("a")
+    one = replace(one, metadata=replace(one.metadata, generation=2))
+    why = Explanation(1, (("Insufficient cpu", 1),))
+    noted, _ = refused(Refusal(one, why), 0)
+    assert isinstance(noted, UpdateStatus)
+    (condition,) = noted.object.status.conditions
+    assert (condition.type, condition.status, condition.observed_generation) == ("PodScheduled", "False", 2)
+    (event,) = refused(Refusal(noted.object, why), 60_000)
+    assert isinstance(event, Emit)
 
 
 def test_pauses_grow_while_a_pod_fits_nowhere() -> None:
