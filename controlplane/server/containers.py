@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mizzen.api import kinds
-from mizzen.api.errors import BadRequest, Conflict
+from mizzen.api.errors import BadRequest
 from mizzen.api.types import core_v1 as core
 
 _PULL = {
@@ -26,12 +25,12 @@ def container_for_log(pod: core.Pod, name: str, *, previous: bool) -> str:
 
 
 def container_to_enter(pod: core.Pod, name: str) -> str:
-    """The name of the container to run in. Raises BadRequest or Conflict."""
+    """The name of the container to run in. Raises BadRequest where there is nothing to enter, saying why."""
     if pod.status.phase in ("Succeeded", "Failed"):
         raise BadRequest(f"cannot exec into a container in a completed pod; current phase is {pod.status.phase}")
     name = _chosen(pod, name)
     if not pod.spec.node_name:
-        raise Conflict(kinds.POD, pod.metadata.name, f"pod {pod.metadata.name} does not have a host assigned")
+        raise BadRequest(f"pod {pod.metadata.name} does not have a host assigned")
     return name
 
 

@@ -48,12 +48,14 @@ async def serve_command(request: web.Request, open_: Open) -> web.StreamResponse
     session = await open_()
     try:
         await socket.prepare(request)
-        receiver = asyncio.create_task(_receive(socket, session))
-        sender = asyncio.create_task(_send(socket, session))
-        await asyncio.wait({receiver, sender}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (receiver, sender):
-            task.cancel()
-        await asyncio.gather(receiver, sender, return_exceptions=True)
+        tasks = [asyncio.create_task(_receive(socket, session)), asyncio.create_task(_send(socket, session))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Also when the client is cut off, which cancels this handler: nothing else would end them.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         await socket.close()
     finally:
         await session.close()
