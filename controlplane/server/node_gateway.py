@@ -119,7 +119,6 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
             hello = await _hello(node, request_iterator)
             wanted, _ = codec.decode_json(hello.node_json, core_v1.Node, validation="Ignore")
             registered = await self._reports.register(node, wanted)
-            await self._reports.heartbeat(node)
             await self._registry.fresh()
             session = self._begin(node, hello.position)
             _LOG.info("node_connected", node=node, agent_version=hello.agent_version, resumed=session.resumed)

@@ -151,17 +151,21 @@ class Reports:
         return pod
 
     async def register(self, name: str, wanted: core_v1.Node) -> core_v1.Node:
-        """The Node object of an agent that has come: made, or brought up to date."""
+        """The Node object of an agent that has come: made, or brought up to date, with its first heartbeat."""
         await self._registry.fresh()
         for _ in range(ATTEMPTS):
             node = self._registry.view.get(kinds.NODE, "", name)
             if node is None:
                 made = new_node(name, wanted, self._clock.now(), self._ids)
                 try:
-                    return await self._registry.create(made)
+                    node = await self._registry.create(made)
                 except errors.AlreadyExists:
                     await self._registry.fresh()
                     continue
+                await self.heartbeat(name)
+                return node
+            # Before its status says that it is well: seen with its old lease, a node that was lost would be so again.
+            await self.heartbeat(name)
             labels = {**node.metadata.labels, **wanted.metadata.labels}
             changed = msgspec.structs.replace(
                 node,

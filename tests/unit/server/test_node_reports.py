@@ -406,6 +406,19 @@ async def test_heartbeats_renew_a_lease_that_belongs_to_the_node() -> None:
         assert renewed.metadata.labels == {"others": "write too"}
 
 
+async def test_a_node_that_comes_back_is_alive_before_it_is_well() -> None:
+    async with rig() as r:
+        await r.reports.register("n1", core.Node())
+        await r.registry.fresh()
+        changed: list[Any] = []
+        r.registry.subscribe(lambda changes, _: changed.extend(change.entry.kind for change in changes))
+        r.clock.ms += 60_000
+        ready = core.NodeCondition(type="Ready", status="True")
+        await r.reports.register("n1", core.Node(status=core.NodeStatus(conditions=(ready,))))
+        await r.registry.fresh()
+        assert changed == [kinds.LEASE, kinds.NODE]
+
+
 async def test_two_control_planes_make_one_lease_and_one_node() -> None:
     async with rig() as r:
         second = Reports(r.other, r.clock, SeededIds(2))
