@@ -1,4 +1,4 @@
-"""Decisions of the scheduler a second, on 1,000 and 5,000 simulated nodes. `python -m tests.benchmarks.bench_scheduler`"""
+"""Decisions of the scheduler a second, on simulated nodes: `python -m tests.benchmarks.bench_scheduler`."""
 
 from __future__ import annotations
 
