@@ -27,6 +27,8 @@ class Explanation:
 
     nodes: int
     reasons: tuple[tuple[str, int], ...]
+    cramped: bool = False
+    """Some node is only too full: when pods go, the pod may fit."""
 
     def __str__(self) -> str:
         if not self.nodes:

@@ -111,7 +111,8 @@ class Ranking:
             counts.update(map(filters.insufficient, lacking))
             if not lacking:
                 counts[filters.PORTS] += 1
-        return Explanation(len(self._scores), tuple(sorted(counts.items())))
+        cramped = len(self._screen.refused) < len(self._scores)
+        return Explanation(len(self._scores), tuple(sorted(counts.items())), cramped)
 
 
 def _screened(cluster: Cluster, encoded: bytes) -> Screen:

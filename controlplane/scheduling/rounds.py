@@ -42,6 +42,8 @@ Place = tuple[str, str]
 class _Parked:
     earliest: Instant
     """Not to be tried before this tick."""
+    cramped: bool
+    """More room on some node would help."""
 
 
 class Rounds:
@@ -85,23 +87,23 @@ class Rounds:
             self._assumed.pop(place, None)
             self.scheduler.cluster.drop_pod(*place)
             if pod.spec.node_name:
-                self._help(tick)
+                self._help(tick, only_room=True)
         elif pod.spec.node_name:
             self._forget(place)
             self._assumed.pop(place, None)
             self.scheduler.cluster.set_pod(pod)
             if pod.status.phase in ("Succeeded", "Failed"):
-                self._help(tick)
+                self._help(tick, only_room=True)
         elif not wants_placing(pod):
             self._forget(place)
         elif place not in self._assumed and _asks_anew(change, pod):
             self._queue(place, pod)
 
-    def _help(self, tick: Instant) -> None:
-        """Something has changed that a parked pod may have waited for."""
-        for place, parked in self._parked.items():
-            self._later.add_at(place, max(tick, parked.earliest))
-        self._parked.clear()
+    def _help(self, tick: Instant, *, only_room: bool = False) -> None:
+        """Something has changed that a parked pod may have waited for; `only_room`: a pod has gone, no node changed."""
+        helped = [place for place, parked in self._parked.items() if parked.cramped or not only_room]
+        for place in helped:
+            self._later.add_at(place, max(tick, self._parked.pop(place).earliest))
 
     def _queue(self, place: Place, pod: core_v1.Pod) -> None:
         self._parked.pop(place, None)
@@ -155,7 +157,7 @@ class Rounds:
 
     def _park(self, refusal: Refusal, tick: Instant) -> None:
         place = (refusal.pod.metadata.namespace, refusal.pod.metadata.name)
-        self._parked[place] = _Parked(tick + self._backoff.failed(place))
+        self._parked[place] = _Parked(tick + self._backoff.failed(place), refusal.explanation.cramped)
         self._later.add_at(place, tick + PARKED_MS)
 
     def _release(self, view: View, tick: Instant) -> None:

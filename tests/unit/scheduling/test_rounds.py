@@ -145,10 +145,26 @@ def test_a_refusal_is_noted_once_and_for_the_generation_that_it_is_about() -> No
     why = Explanation(1, (("Insufficient cpu", 1),))
     noted, _ = refused(Refusal(one, why), 0)
     assert isinstance(noted, UpdateStatus)
+    assert isinstance(noted.object, core.Pod)
     (condition,) = noted.object.status.conditions
     assert (condition.type, condition.status, condition.observed_generation) == ("PodScheduled", "False", 2)
     (event,) = refused(Refusal(noted.object, why), 60_000)
     assert isinstance(event, Emit)
+
+
+def test_a_pod_that_no_node_suits_is_not_tried_because_pods_go_but_at_once_when_a_node_changes() -> None:
+    world = World()
+    world.put(node())
+    world.put(pod("a"))
+    world.bound(Bind("default", "a", "uid-a", "n1"))
+    world.put(pod("picky", node_selector={"disk": "ssd"}))
+    assert (world.run(), world.refused) == ([], ["picky"])
+    world.remove("a", 5_000)
+    assert world.rounds.pending() == {"active": 0, "unschedulable": 1}
+    assert world.rounds.next_due(5_000) == PARKED_MS - 5_000
+    one = node()
+    world.put(replace(one, metadata=replace(one.metadata, labels={"disk": "ssd"})), 6_000)
+    assert world.run(6_000) == ["picky=n1"]
 
 
 def test_pauses_grow_while_a_pod_fits_nowhere() -> None:
