@@ -1,8 +1,8 @@
 """Who is asking: a client certificate, a bearer token, or nobody in particular.
 
-The TLS layer has already checked that a certificate is signed by the cluster's authority and is in its time; here its
-subject becomes a user (common name) with groups (organisations). A token that nobody knows is refused, also when a
-certificate comes with it: a wrong claim is not the same as none.
+The TLS layer has already checked that a certificate is signed by the cluster's authority; here it must be in its time,
+and its subject becomes a user (common name) with groups (organisations). A token that nobody knows is refused, also
+when a certificate comes with it: a wrong claim is not the same as none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TypeAlias
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from mizzen.api import times
 from mizzen.api.errors import Unauthorized
+from mizzen.engine.values import Instant
 
 ANONYMOUS = "system:anonymous"
 UNAUTHENTICATED = "system:unauthenticated"
@@ -43,18 +45,50 @@ def no_tokens(token: str) -> UserInfo | None:
     return None
 
 
-@lru_cache(maxsize=4096)
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A certificate as far as it matters here."""
+
+    user: UserInfo
+    from_ms: Instant
+    until_ms: Instant
+
+
 def from_certificate(der: bytes) -> UserInfo:
     """The user that a certificate, already verified by TLS, stands for. Raises Unauthorized where it names nobody."""
-    subject = x509.load_der_x509_certificate(der).subject
+    return _read(der).user
+
+
+def in_time(der: bytes, now: Instant) -> UserInfo:
+    """The same for a certificate whose time nobody has looked at. Raises Unauthorized also when it is not its time."""
+    shown = _read(der)
+    whose = f'the client certificate of "{shown.user.name}"'
+    if now > shown.until_ms:
+        raise Unauthorized(
+            f"{whose} expired at {times.render(shown.until_ms)}; get a new one. The administrator's kubeconfig is "
+            "written anew into the server's data folder whenever the server starts"
+        )
+    if now < shown.from_ms:
+        raise Unauthorized(f"{whose} is not valid before {times.render(shown.from_ms)}; check the clocks")
+    return shown.user
+
+
+@lru_cache(maxsize=4096)
+def _read(der: bytes) -> _Shown:
+    certificate = x509.load_der_x509_certificate(der)
+    subject = certificate.subject
     names = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if not names or not names[0]:
         raise Unauthorized("the client certificate has no common name, which is the user's name")
     groups = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    return UserInfo(names[0], (*groups, AUTHENTICATED))
+    return _Shown(
+        UserInfo(names[0], (*groups, AUTHENTICATED)),
+        round(certificate.not_valid_before_utc.timestamp() * 1000),
+        round(certificate.not_valid_after_utc.timestamp() * 1000),
+    )
 
 
-def authenticate(certificate: bytes | None, authorization: str, verify_token: VerifyToken) -> UserInfo:
+def authenticate(certificate: bytes | None, authorization: str, verify_token: VerifyToken, now: Instant) -> UserInfo:
     """The user behind a request, by its peer certificate (DER) and its Authorization header. Raises Unauthorized."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() == "bearer" and token.strip():
@@ -62,4 +96,4 @@ def authenticate(certificate: bytes | None, authorization: str, verify_token: Ve
         if user is None:
             raise Unauthorized()
         return UserInfo(user.name, (*user.groups, AUTHENTICATED)) if AUTHENTICATED not in user.groups else user
-    return from_certificate(certificate) if certificate else NOBODY
+    return in_time(certificate, now) if certificate else NOBODY

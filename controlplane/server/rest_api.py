@@ -139,9 +139,11 @@ class RestApi:
     def _authenticated(self, request: web.Request) -> UserInfo:
         connection = request.transport.get_extra_info("ssl_object") if request.transport else None
         certificate = connection.getpeercert(binary_form=True) if connection is not None else None
+        now_s = time.time()
         if certificate:
-            self._metrics.certificate_shown(certificate, time.time())
-        user = authn.authenticate(certificate, request.headers.get("Authorization", ""), self._verify_token)
+            self._metrics.certificate_shown(certificate, now_s)
+        authorization = request.headers.get("Authorization", "")
+        user = authn.authenticate(certificate, authorization, self._verify_token, round(now_s * 1000))
         if "Impersonate-User" in request.headers:
             # To ignore it would be to act with more rights than the caller wanted.
             raise errors.BadRequest("impersonation (kubectl --as) is not supported by this server")

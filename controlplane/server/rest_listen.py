@@ -12,17 +12,21 @@ from aiohttp import web
 SHUTDOWN_S = 2.0
 """How long open requests may take to end when the server stops, in seconds."""
 _BACKLOG = 1024
+_NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which Python has no name."""
 
 
 def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
     """TLS for the server; a client certificate must be signed by `client_ca`, if there is one at all.
 
-    There need not be: a join has a token and no certificate yet, and anybody may ask for the server's health.
+    There need not be: a join has a token and no certificate yet, and anybody may ask for the server's health. Whether
+    it is in its time is asked later (`authn`): TLS would end the connection, and nobody would learn why.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(client_ca))
     context.load_cert_chain(certificate, key)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= _NO_CHECK_TIME
     return context
 
 

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind, Object
+from mizzen.client.certificates import untimely
 from mizzen.client.config import ClusterConfig
 from mizzen.client.values import (
     Command,
@@ -287,7 +288,7 @@ class Client:
         try:
             return await getattr(self._stub, method)(request, timeout=self._deadline_s)
         except grpc.aio.AioRpcError as error:
-            raise api_error(error, self.config.grpc) from error
+            raise self._failure(error) from error
 
     async def _stream(self, method: str, request: Any) -> AsyncGenerator[Any, None]:
         call = getattr(self._stub, method)(request)
@@ -295,9 +296,16 @@ class Client:
             async for answer in call:
                 yield answer
         except grpc.aio.AioRpcError as error:
-            raise api_error(error, self.config.grpc) from error
+            raise self._failure(error) from error
         finally:
             call.cancel()
+
+    def _failure(self, error: grpc.aio.AioRpcError) -> errors.ApiError:
+        """What a failed call tells; an untimely certificate ends the connection before anybody can say why."""
+        failure = api_error(error, self.config.grpc)
+        if isinstance(failure, errors.ServiceUnavailable) and (reason := untimely(self.config.certificate_pem)):
+            return errors.Unauthorized(reason)
+        return failure
 
 
 def api_error(error: grpc.aio.AioRpcError, target: str) -> errors.ApiError:

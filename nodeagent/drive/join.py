@@ -152,5 +152,8 @@ async def _call(
         ) from error
     except TimeoutError as error:
         raise JoinUnreachable(f"{url} did not answer within {DEADLINE_S:.0f} s") from error
+    except aiohttp.ClientConnectorError as error:
+        reason = error.os_error.strerror or error.os_error
+        raise JoinUnreachable(f"{url} can not be reached: {reason}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise JoinUnreachable(f"{url} can not be reached: {error}") from error
