@@ -44,11 +44,14 @@ class NodeStream:
         self.left = asyncio.Event()
         """The user has left: nobody reads `up`, and what is in `down` is the last."""
         self.gone = asyncio.Event()
-        """The agent has gone; nobody reads `down`."""
+        """The agent has gone: nobody reads `down`, and what is in `up` is the last."""
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """What comes from the node; the last is on the STATUS channel, unless the connection was lost."""
-        while (frame := await self.up.get()) is not None:
+        while not (self.gone.is_set() and self.up.empty()):
+            frame = await self.up.get()
+            if frame is None:
+                return
             yield Piece(Channel(frame.channel), frame.data, frame.end)
             if frame.channel == Frame.STATUS:
                 return
@@ -64,8 +67,12 @@ class NodeStream:
     def leave(self) -> None:
         """The same at once, without waiting."""
         self.left.set()
-        if not self.down.full():
-            self.down.put_nowait(None)  # for who waits for more; a full queue is noticed when it is empty
+        _wake(self.down)
+
+    def lose(self) -> None:
+        """The agent has gone."""
+        self.gone.set()
+        _wake(self.up)
 
 
 class NodeStreams:
@@ -140,11 +147,10 @@ class NodeStreams:
             if stream.left.is_set():
                 await asyncio.wait((reader, sender), timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stream.gone.set()
             for task in (sender, reader):
                 task.cancel()
             await asyncio.gather(sender, reader, return_exceptions=True)
-            await _offer(stream.up, None, stream.left)
+            stream.lose()
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -167,7 +173,13 @@ async def _send_all(stream: NodeStream, write: Callable[[Frame], Awaitable[None]
         await write(frame)
 
 
-async def _offer(queue: asyncio.Queue[Frame | None], frame: Frame | None, deaf: asyncio.Event) -> None:
+def _wake(queue: asyncio.Queue[Frame | None]) -> None:
+    """Lets go who waits for more; in a full queue nobody waits, and its end is noticed when it is empty."""
+    if not queue.full():
+        queue.put_nowait(None)
+
+
+async def _offer(queue: asyncio.Queue[Frame | None], frame: Frame, deaf: asyncio.Event) -> None:
     """Puts a frame, waiting for room, unless nobody reads any more."""
     if deaf.is_set():
         return
