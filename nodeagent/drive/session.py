@@ -32,6 +32,11 @@ from nodeagent.drive.outbox import EVENT, GONE, NODE, STATUS, Item, Outbox
 
 MESSAGE_MAX_BYTES = 64 << 20
 WELCOME_DEADLINE_S = 20.0
+GATHER_S = 0.1
+"""A report leaves at once after a quiet moment; those that follow closely are gathered for this long.
+
+Every batch costs a transaction, and its echo to all who watch.
+"""
 SILENCE_INTERVALS = 3
 HEARTBEAT_DEFAULT_MS = 10_000
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.2, 5.0
@@ -320,6 +325,7 @@ class _Talk:
             # Not bounded here: a control plane that is silent for too long ends the whole session.
             await self._stored.wait()
             outbox.stored()
+            await asyncio.sleep(GATHER_S)
 
     async def _leave(self) -> None:
         await self._reconnect.wait()
