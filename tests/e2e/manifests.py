@@ -10,12 +10,16 @@ PORT = 8080
 """Where the demo image serves."""
 
 
+FOREVER = "trap exit TERM; sleep 1000 & wait"
+"""A script that waits, and ends when it is asked to: a first process has to want that."""
+
+
 def container(name: str = "main", image: str = "demo:v1", **fields: Any) -> Manifest:
     """A container of the demo image."""
     return {"name": name, "image": image, **fields}
 
 
-def shell(script: str, name: str = "main", **fields: Any) -> Manifest:
+def shell(script: str = FOREVER, name: str = "main", **fields: Any) -> Manifest:
     """A container that runs a script."""
     return container(name, command=["sh", "-c", script], **fields)
 

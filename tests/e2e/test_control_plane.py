@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 AWAY_S = 20
 """Longer than a node may be silent and a pod bears a lost node, together."""
-NAMES = "while sleep 0.2; do nslookup -type=a web.$SPACE.svc.cluster.local >/dev/null && echo found || echo lost; done"
+LOOK = "nslookup -type=a web.$SPACE.svc.cluster.local >/dev/null"
+NAMES = f"trap exit TERM; while sleep 0.2; do {LOOK} && echo found || echo lost; done"
 
 
 def test_nodes_go_on_without_a_control_plane(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 VERSIONS = [program for program in programs() if program.suffix in (".29", ".31", ".33")] or programs()
 READS_SLICES = 31
 """Older ones look for Endpoints, which Kubernetes has given up for slices."""
-TALK = "echo one; echo two; echo three >&2; while sleep 0.2; do echo more; done"
+TALK = "trap exit TERM; echo one; echo two; echo three >&2; while sleep 0.2; do echo more; done"
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda program: program.name)
@@ -87,7 +87,7 @@ def test_logs(every: Kubectl) -> None:
 
 def test_exec(every: Kubectl) -> None:
     kubectl = every
-    kubectl.apply(pod("box", shell("sleep 1000")))
+    kubectl.apply(pod("box", shell()))
     kubectl("wait", "--for=condition=Ready", "pod/box", "--timeout=30s")
     assert kubectl("exec", "box", "--", "hostname") == "box\n"
     done = kubectl.tries("exec", "box", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
@@ -109,7 +109,7 @@ def test_exec(every: Kubectl) -> None:
 
 def test_copy(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("copy")
-    kubectl.apply(pod("box", shell("sleep 1000")))
+    kubectl.apply(pod("box", shell()))
     kubectl("wait", "--for=condition=Ready", "pod/box", "--timeout=30s")
     (folder / "sent").write_bytes(os.urandom(300_000))
     kubectl("cp", str(folder / "sent"), "box:/tmp/there")

@@ -22,7 +22,7 @@ TOLERATED_S = 3
 
 def test_power_off_and_boot(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
     template = {"containers": [web_container()], "tolerations": leaving_dead_nodes(TOLERATED_S)}
-    faithful = pod("faithful", shell("sleep 1000"), nodeName="node-2", restartPolicy="Always")
+    faithful = pod("faithful", shell(), nodeName="node-2", restartPolicy="Always")
     kubectl.apply(deployment("web", 6, template), service("web"), faithful)
     kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     kubectl("wait", "--for=condition=Ready", "pod/faithful", "--timeout=30s")
