@@ -1,0 +1,121 @@
+"""The peers that Mizzen's pod starts are held against: bare Docker, and Docker Swarm, on the same Engine.
+
+`Docker.start_pods` makes pods by hand: the very requests that the node agent makes for a sandbox and for a container
+that joins it, four pods at a time, without addresses, probes, or anybody who watches. `Swarm` scales a service.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import platform
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from deploy.images import demo
+from deploy.lab import Machine
+from deploy.shell import wait_for
+from nodeagent.runtime import archive, docker_specs
+from nodeagent.runtime.values import ContainerSpec, PodRef, SandboxSpec
+
+AT_ONCE = 4
+IMAGE = "demo:v1"
+COMMAND = ("sleep", "1000000")
+API = "/v1.41"
+WAIT_S = 180
+"""How long many containers may take."""
+
+
+class Docker:
+    """A machine's Engine without anything on top."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self._machine = machine
+        self._socket = str(machine.path("/run/docker.sock"))
+        pause = folder / "pause.tar"
+        pause.write_bytes(archive.pause_image(demo.ARCHITECTURES[platform.machine()])[1])
+        for image in (pause, demo.build(folder)):
+            machine.load_image(image)
+
+    def start_pods(self, count: int) -> float:
+        """Make and start a sandbox and a container for each pod; return how long it took in seconds."""
+        began = time.perf_counter()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self._start_pod, range(count)))
+        return time.perf_counter() - began
+
+    def remove_all(self) -> None:
+        """Remove every container."""
+        if containers := self._machine.docker("ps", "-aq").split():
+            self._machine.docker("rm", "-f", *containers, timeout_s=WAIT_S)
+
+    def count(self) -> int:
+        """How many containers there are."""
+        return len(self._machine.docker("ps", "-aq").split())
+
+    def _start_pod(self, number: int) -> None:
+        ref = PodRef(uid=f"uid-{number}", namespace="default", name=f"p{number}")
+        sandbox = self._create(docker_specs.sandbox_body(SandboxSpec(pod=ref), 0))
+        container = ContainerSpec(pod=ref, name="app", attempt=0, sandbox_id=sandbox, image=IMAGE, command=COMMAND)
+        self._create(docker_specs.container_body(container, 0))
+
+    def _create(self, body: dict[str, Any]) -> str:
+        """Create and start a container; return its id."""
+        with closing(http.client.HTTPConnection("docker", timeout=WAIT_S)) as connection:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(self._socket)
+            made = _post(connection, "/containers/create", body)
+            _post(connection, f"/containers/{made['Id']}/start")
+        return str(made["Id"])
+
+
+def _post(connection: http.client.HTTPConnection, path: str, body: Any = None) -> Any:
+    connection.request("POST", API + path, json.dumps(body), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    said = answer.read()
+    if answer.status >= 400:
+        raise RuntimeError(f"Docker refused {path}: {said.decode()}")
+    return json.loads(said) if said else None
+
+
+class Swarm:
+    """One service of a swarm of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def scale(self, count: int) -> float:
+        """Scale the service and return after how many seconds all its tasks ran."""
+        began = time.perf_counter()
+        self._machine.docker("service", "scale", "--detach", f"bench={count}")
+        wait_for(f"{count} tasks", lambda: self._running() == count, WAIT_S)
+        return time.perf_counter() - began
+
+    def _running(self) -> int:
+        listed = ("service", "ps", "--filter", "desired-state=running", "--format", "{{.CurrentState}}", "bench")
+        return sum(state.startswith("Running") for state in self._machine.docker(*listed).splitlines())
+
+
+@contextmanager
+def swarm(machine: Machine, network: str) -> Iterator[Swarm]:
+    """A swarm with a service of no replicas on `overlay` or `bridge`; both are gone afterwards."""
+    docker = machine.docker
+    docker("swarm", "init", "--advertise-addr", machine.address)
+    # By its id: with a name Swarm asks a registry first.
+    image = docker("image", "inspect", "--format", "{{.Id}}", IMAGE).strip()
+    options = ["--endpoint-mode=dnsrr", "--restart-condition=none", "--stop-grace-period=0s", "--no-resolve-image"]
+    if network == "overlay":
+        docker("network", "create", "--driver", "overlay", "bench")
+        options.append("--network=bench")
+    try:
+        docker("service", "create", "-q", "--detach", "--name=bench", "--replicas=0", *options, image, *COMMAND)
+        yield Swarm(machine)
+    finally:
+        docker("service", "rm", "bench", check=False)
+        wait_for("the tasks to go", lambda: not docker("ps", "-aq"), WAIT_S)
+        docker("swarm", "leave", "--force", check=False)
