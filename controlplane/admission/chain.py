@@ -25,7 +25,7 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settin
             lifecycle.check_delete(request)
             return Admitted(old)
         case Operation.UPDATE_STATUS | Operation.FINALIZE:
-            return Admitted(_status(request, old))
+            return Admitted(_status(request, old, now))
         case Operation.UPDATE:
             return _update(request, old, view, settings)
 
@@ -61,8 +61,10 @@ def _update(request: Request, old: Any, view: View, settings: Settings) -> Admit
     return Admitted(obj, warnings_for(obj), claims)
 
 
-def _status(request: Request, old: Any) -> Any:
+def _status(request: Request, old: Any, now: Instant) -> Any:
     obj = strategy.prepare_update(request, metadata.for_update(request, old), old)
+    if request.kind is kinds.PERSISTENT_VOLUME:
+        obj = strategy.note_phase(obj, old, now)
     if obj != old:
         _refuse(request, obj, validate.validate_status_update(obj, old))
     return obj

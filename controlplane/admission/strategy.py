@@ -11,12 +11,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from controlplane.admission.request import Operation, Request
-from mizzen.api import kinds
+from mizzen.api import kinds, times
 from mizzen.api.resources import qos_class
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.engine.values import Instant
 
-_WITH_GENERATION = (kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.ENDPOINT_SLICE)
+_WITH_GENERATION = (
+    kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.ENDPOINT_SLICE,
+    kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.REPLICATION_CONTROLLER, kinds.POD_TEMPLATE,
+)  # fmt: skip
 _STATUS_ON_CREATE = (kinds.NODE,)
 """A node comes with its status: its agent creates it."""
 _NAMESPACE_FINALIZER = "kubernetes"
@@ -43,7 +47,19 @@ def _initial_status(obj: Any) -> Any:
         return core.PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
     if isinstance(obj, core.Namespace):
         return core.NamespaceStatus(phase="Active")
+    if isinstance(obj, core.PersistentVolume):
+        return core.PersistentVolumeStatus(phase="Pending", last_phase_transition_time=obj.metadata.creation_timestamp)
+    if isinstance(obj, core.PersistentVolumeClaim):
+        return core.PersistentVolumeClaimStatus(phase="Pending")
     return type(obj)().status
+
+
+def note_phase(obj: core.PersistentVolume, old: core.PersistentVolume, now: Instant) -> core.PersistentVolume:
+    """The volume with the time at which it came into its phase, where whoever changed the phase does not give one."""
+    status, before = obj.status, old.status
+    if status.phase == before.phase or status.last_phase_transition_time != before.last_phase_transition_time:
+        return obj
+    return replace(obj, status=replace(status, last_phase_transition_time=times.render(now)))
 
 
 def prepare_update(request: Request, obj: Any, old: Any) -> Any:

@@ -8,12 +8,16 @@ from typing import Any
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
 
+_WITH_TEMPLATE = (apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, core.ReplicationController)
+
 
 def warnings_for(obj: Any) -> tuple[str, ...]:
     """The warnings for an object that is about to be stored."""
     if isinstance(obj, core.Pod):
         return tuple(_pod_spec(obj.spec, "spec"))
-    if isinstance(obj, apps.Deployment | apps.ReplicaSet):
+    if isinstance(obj, core.PodTemplate):
+        return tuple(_pod_spec(obj.template.spec, "template.spec"))
+    if isinstance(obj, _WITH_TEMPLATE) and obj.spec.template is not None:
         return tuple(_pod_spec(obj.spec.template.spec, "spec.template.spec"))
     return ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,7 +18,7 @@ _MESSAGE = codec.message_name(autoscaling.Scale)
 
 
 def scale_of(obj: Any) -> autoscaling.Scale:
-    """The scale of a deployment or replica set."""
+    """The scale of a workload that has replicas."""
     metadata: meta.ObjectMeta = obj.metadata
     return autoscaling.Scale(
         metadata=meta.ObjectMeta(
@@ -28,10 +29,12 @@ def scale_of(obj: Any) -> autoscaling.Scale:
             creation_timestamp=metadata.creation_timestamp,
         ),
         spec=autoscaling.ScaleSpec(replicas=obj.spec.replicas or 0),
-        status=autoscaling.ScaleStatus(
-            replicas=obj.status.replicas, selector=str(selectors.from_field(obj.spec.selector))
-        ),
+        status=autoscaling.ScaleStatus(replicas=obj.status.replicas, selector=str(_selector(obj.spec.selector))),
     )
+
+
+def _selector(selector: meta.LabelSelector | Mapping[str, str] | None) -> selectors.Selector:
+    return selectors.from_labels(selector) if isinstance(selector, Mapping) else selectors.from_field(selector)
 
 
 def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:

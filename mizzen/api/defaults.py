@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mizzen.api import defaults_apps, defaults_core, defaults_pod
+from mizzen.api import defaults_apps, defaults_core, defaults_pod, defaults_storage
 from mizzen.api.edit import each, edited, filled
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
@@ -43,4 +43,11 @@ _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
     apps.Deployment: defaults_apps.deployment,
     apps.ReplicaSet: defaults_apps.replica_set,
     discovery.EndpointSlice: _endpoint_slice,
+    apps.StatefulSet: defaults_apps.stateful_set,
+    apps.DaemonSet: defaults_apps.daemon_set,
+    core.ReplicationController: defaults_apps.replication_controller,
+    core.PodTemplate: defaults_apps.pod_template,
+    core.PersistentVolume: defaults_storage.volume,
+    core.PersistentVolumeClaim: defaults_storage.claim,
+    core.LimitRange: defaults_core.limit_range,
 }

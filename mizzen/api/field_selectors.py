@@ -149,6 +149,7 @@ _FIELDS: dict[Kind[Any], dict[str, Getter]] = {
         "spec.type": lambda service: str(service.spec.type),
     },
     kinds.REPLICA_SET: {"status.replicas": lambda replica_set: str(replica_set.status.replicas)},
+    kinds.REPLICATION_CONTROLLER: {"status.replicas": lambda controller: str(controller.status.replicas)},
     kinds.EVENT: {
         **_reference(lambda event: event.involved_object, "involvedObject"),
         "reason": lambda event: str(event.reason),

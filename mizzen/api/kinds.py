@@ -69,6 +69,7 @@ class Kind(Generic[T]):
 
 
 _WORKLOAD = ("all",)
+_STATUS = ("status",)
 _SCALED = ("status", "scale")
 
 POD = Kind(
@@ -108,9 +109,40 @@ LEASE = Kind(coordination_v1.Lease, "coordination.k8s.io", "v1", "Lease", "lease
 ENDPOINT_SLICE = Kind(discovery_v1.EndpointSlice, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 EVENTS_EVENT = Kind(events_v1.Event, "events.k8s.io", "v1", "Event", "events", short_names=("ev",), stored=False)
 
+# Workloads and storage
+
+STATEFUL_SET = Kind(
+    apps_v1.StatefulSet, "apps", "v1", "StatefulSet", "statefulsets", short_names=("sts",), categories=_WORKLOAD,
+    subresources=_SCALED,
+)  # fmt: skip
+DAEMON_SET = Kind(
+    apps_v1.DaemonSet, "apps", "v1", "DaemonSet", "daemonsets", short_names=("ds",), categories=_WORKLOAD,
+    subresources=_STATUS,
+)  # fmt: skip
+CONTROLLER_REVISION = Kind(apps_v1.ControllerRevision, "apps", "v1", "ControllerRevision", "controllerrevisions")
+REPLICATION_CONTROLLER = Kind(
+    core_v1.ReplicationController, "", "v1", "ReplicationController", "replicationcontrollers", short_names=("rc",),
+    categories=_WORKLOAD, subresources=_SCALED,
+)  # fmt: skip
+POD_TEMPLATE = Kind(core_v1.PodTemplate, "", "v1", "PodTemplate", "podtemplates")
+PERSISTENT_VOLUME = Kind(
+    core_v1.PersistentVolume, "", "v1", "PersistentVolume", "persistentvolumes", namespaced=False, short_names=("pv",),
+    subresources=_STATUS,
+)  # fmt: skip
+PERSISTENT_VOLUME_CLAIM = Kind(
+    core_v1.PersistentVolumeClaim, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", short_names=("pvc",),
+    subresources=_STATUS,
+)  # fmt: skip
+RESOURCE_QUOTA = Kind(
+    core_v1.ResourceQuota, "", "v1", "ResourceQuota", "resourcequotas", short_names=("quota",), subresources=_STATUS
+)
+LIMIT_RANGE = Kind(core_v1.LimitRange, "", "v1", "LimitRange", "limitranges", short_names=("limits",))
+
 KINDS: tuple[Kind[Any], ...] = (
     POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET,
     LEASE, ENDPOINT_SLICE, EVENTS_EVENT,
+    STATEFUL_SET, DAEMON_SET, CONTROLLER_REVISION, REPLICATION_CONTROLLER, POD_TEMPLATE, PERSISTENT_VOLUME,
+    PERSISTENT_VOLUME_CLAIM, RESOURCE_QUOTA, LIMIT_RANGE,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in KINDS}

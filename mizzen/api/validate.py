@@ -16,7 +16,10 @@ from mizzen.api import (
     validate_meta,
     validate_network,
     validate_pod,
+    validate_quota,
     validate_service,
+    validate_sets,
+    validate_storage,
     validate_workload,
 )
 from mizzen.api.errors import FieldError
@@ -160,4 +163,27 @@ _RULES: dict[type[Any], _Rules] = {
     ),
     coordination.Lease: _Rules(_create_lease, _update_lease),
     discovery.EndpointSlice: _Rules(validate_network.create_slice, validate_network.update_slice),
+    apps.StatefulSet: _Rules(
+        validate_sets.create_stateful_set, validate_sets.update_stateful_set, validate_sets.update_stateful_set_status
+    ),
+    apps.DaemonSet: _Rules(
+        validate_sets.create_daemon_set, validate_sets.update_daemon_set, validate_sets.update_daemon_set_status
+    ),
+    apps.ControllerRevision: _Rules(validate_sets.create_revision, validate_sets.update_revision),
+    core.ReplicationController: _Rules(
+        validate_sets.create_replication_controller,
+        validate_sets.update_replication_controller,
+        validate_sets.update_replication_controller_status,
+    ),
+    core.PodTemplate: _Rules(validate_workload.create_pod_template, validate_workload.update_pod_template),
+    core.PersistentVolume: _Rules(
+        validate_storage.create_volume, validate_storage.update_volume, validate_storage.update_volume_status
+    ),
+    core.PersistentVolumeClaim: _Rules(
+        validate_storage.create_claim, validate_storage.update_claim, validate_storage.update_claim_status
+    ),
+    core.ResourceQuota: _Rules(
+        validate_quota.create_quota, validate_quota.update_quota, validate_quota.update_quota_status
+    ),
+    core.LimitRange: _Rules(validate_quota.create_limits, validate_quota.update_limits),
 }

@@ -105,6 +105,12 @@ def amount(path: str, name: str, text: str) -> Errors:
         yield FieldError.invalid(path, text, NOT_INTEGER)
 
 
+def positive_amount(path: str, text: str) -> Errors:
+    """An amount must be more than nothing."""
+    if quantity.parse(text).nano <= 0:
+        yield FieldError.invalid(path, text, NOT_POSITIVE)
+
+
 def is_native(name: str) -> bool:
     """Whether a resource is one of ours, as opposed to what devices and others bring (`example.com/gpu`)."""
     return "/" not in name or "kubernetes.io/" in name

@@ -79,9 +79,10 @@ def _empty_dir(path: str, source: core.EmptyDirVolumeSource) -> Errors:
         yield FieldError.unsupported(f"{path}.medium", source.medium, _MEDIA)
 
 
-def _host_path(path: str, source: core.HostPathVolumeSource) -> Errors:
+def host_path(path: str, source: core.HostPathVolumeSource) -> Errors:
+    """A file or directory of the node."""
     yield from required(f"{path}.path", source.path)
-    yield from _no_backsteps(f"{path}.path", source.path)
+    yield from no_backsteps(f"{path}.path", source.path)
     yield from maybe_one_of(f"{path}.type", source.type, _HOST_PATH_TYPES)
 
 
@@ -168,7 +169,8 @@ def _claim(path: str, source: core.PersistentVolumeClaimVolumeSource) -> Errors:
     yield from required(f"{path}.claimName", source.claim_name)
 
 
-def _nfs(path: str, source: core.NFSVolumeSource) -> Errors:
+def nfs(path: str, source: core.NFSVolumeSource) -> Errors:
+    """A directory of an NFS server."""
     yield from required(f"{path}.server", source.server)
     yield from required(f"{path}.path", source.path)
     if source.path and not source.path.startswith("/"):
@@ -190,13 +192,13 @@ def _image(path: str, source: core.ImageVolumeSource) -> Errors:
 
 _RULES: dict[str, Callable[[str, Any], Errors]] = {
     "empty_dir": _empty_dir,
-    "host_path": _host_path,
+    "host_path": host_path,
     "secret": _secret,
     "config_map": _config_map,
     "downward_api": _downward_api,
     "projected": _projected,
     "persistent_volume_claim": _claim,
-    "nfs": _nfs,
+    "nfs": nfs,
     "csi": _csi,
     "ephemeral": _ephemeral,
     "image": _image,
@@ -227,10 +229,11 @@ def _inside(path: str, value: str) -> Errors:
 def _descending(path: str, value: str) -> Errors:
     if value.startswith("/"):
         yield FieldError.invalid(path, value, "must be a relative path")
-    yield from _no_backsteps(path, value)
+    yield from no_backsteps(path, value)
 
 
-def _no_backsteps(path: str, value: str) -> Errors:
+def no_backsteps(path: str, value: str) -> Errors:
+    """A path must not lead upwards."""
     if ".." in value.split("/"):
         yield FieldError.invalid(path, value, "must not contain '..'")
 

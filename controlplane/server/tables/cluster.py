@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from controlplane.server.tables.model import AGE, NAME, NONE, UNKNOWN, Row, TableOf, age, column, joined, since
+from typing import Any
+
+from controlplane.server.tables.model import AGE, NAME, NONE, UNKNOWN, Column, Row, TableOf, age, column, joined, since
 from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -102,6 +104,12 @@ def lease_row(obj: coordination.Lease, now: Instant) -> Row:
     return Row((obj.metadata.name, obj.spec.holder_identity or "", age(obj.metadata, now)))
 
 
+def plain_row(obj: Any, now: Instant) -> Row:
+    """The cells of an object of which only the name and the creation are shown."""
+    del now
+    return Row((obj.metadata.name, obj.metadata.creation_timestamp or ""))
+
+
 def status_row(obj: meta.Status, now: Instant) -> Row:
     """The cells of an answer that is not an object; `now` is not needed."""
     del now
@@ -145,6 +153,9 @@ SECRET_TABLE = TableOf(
 CONFIG_MAP_TABLE = TableOf((NAME, column("Data", "How many entries it has."), AGE), config_map_row)
 SERVICE_ACCOUNT_TABLE = TableOf((NAME, AGE), service_account_row)
 LEASE_TABLE = TableOf((NAME, column("Holder", "Who holds the lease."), AGE), lease_row)
+PLAIN_TABLE = TableOf(
+    (NAME, Column(name="Created At", type="date", description="When the object was created.")), plain_row
+)
 STATUS_TABLE = TableOf(
     (
         column("Status", "Success or Failure."),

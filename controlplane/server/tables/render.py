@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.server.tables import cluster, pods, services, workloads
+from controlplane.server.tables import cluster, limits, pods, services, storage, workloads
 from controlplane.server.tables.model import Row, RowCondition, TableOf
 from mizzen.api import kinds
 from mizzen.api.types import autoscaling_v1 as autoscaling
@@ -33,6 +33,15 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.REPLICA_SET.type: workloads.REPLICA_SET_TABLE,
     kinds.LEASE.type: cluster.LEASE_TABLE,
     kinds.ENDPOINT_SLICE.type: services.ENDPOINT_SLICE_TABLE,
+    kinds.STATEFUL_SET.type: workloads.STATEFUL_SET_TABLE,
+    kinds.DAEMON_SET.type: workloads.DAEMON_SET_TABLE,
+    kinds.CONTROLLER_REVISION.type: workloads.REVISION_TABLE,
+    kinds.REPLICATION_CONTROLLER.type: workloads.REPLICATION_CONTROLLER_TABLE,
+    kinds.POD_TEMPLATE.type: workloads.POD_TEMPLATE_TABLE,
+    kinds.PERSISTENT_VOLUME.type: storage.VOLUME_TABLE,
+    kinds.PERSISTENT_VOLUME_CLAIM.type: storage.CLAIM_TABLE,
+    kinds.RESOURCE_QUOTA.type: limits.QUOTA_TABLE,
+    kinds.LIMIT_RANGE.type: cluster.PLAIN_TABLE,
     autoscaling.Scale: workloads.SCALE_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }
