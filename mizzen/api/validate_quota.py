@@ -113,7 +113,7 @@ def _amounts(path: str, listed: Mapping[str, str]) -> Errors:
                 yield FieldError.invalid(at, name, _NOT_STANDARD)
             yield FieldError.invalid(at, name, "must be a standard resource for quota")
         yield from amount(at, name, text)
-        if name in COUNTED and not quantity.parse(text).nano % quantity.NANO == 0:
+        if name in COUNTED and quantity.parse(text).nano % quantity.NANO:
             yield FieldError.invalid(at, text, "must be an integer")
 
 
