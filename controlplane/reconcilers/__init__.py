@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import (
+    daemonset,
     deployment,
     endpointslice,
     eventexpiry,
@@ -12,6 +13,7 @@ from controlplane.reconcilers import (
     nodelifecycle,
     podgc,
     replicaset,
+    statefulset,
     tainteviction,
 )
 from mizzen.engine.controller import Controller
@@ -29,6 +31,8 @@ def every_controller(
     return (
         deployment.CONTROLLER,
         replicaset.CONTROLLER,
+        statefulset.CONTROLLER,
+        daemonset.CONTROLLER,
         endpointslice.CONTROLLER,
         nodelifecycle.controller(node_grace_ms, since),
         tainteviction.CONTROLLER,
