@@ -218,6 +218,10 @@ GROUPS = {
     "coordination": "coordination.k8s.io",
     "discovery": "discovery.k8s.io",
     "events": "events.k8s.io",
+    "networking": "networking.k8s.io",
+    "storage": "storage.k8s.io",
+    "scheduling": "scheduling.k8s.io",
+    "node": "node.k8s.io",
 }
 """API group names that are not their package's name."""
 
