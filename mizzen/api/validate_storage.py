@@ -172,7 +172,8 @@ def driver_name(path: str, name: str) -> Errors:
     yield from required(path, name)
     if len(name) > DRIVER_NAME_MAX:
         yield FieldError.too_long(path, DRIVER_NAME_MAX)
-    yield from checked(path, name.lower(), formats.dns_subdomain)
+    for problem in formats.dns_subdomain(name.lower()):
+        yield FieldError.invalid(path, name, problem)
 
 
 _RULES: dict[str, Callable[[str, Any], Errors]] = {
