@@ -21,6 +21,7 @@ _WITH_GENERATION = (
     kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.ENDPOINT_SLICE,
     kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.REPLICATION_CONTROLLER, kinds.POD_TEMPLATE, kinds.JOB, kinds.CRON_JOB,
     kinds.INGRESS, kinds.INGRESS_CLASS, kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET, kinds.PRIORITY_CLASS,
+    kinds.FLOW_SCHEMA, kinds.PRIORITY_LEVEL, kinds.DEVICE_CLASS, kinds.RESOURCE_SLICE,
 )  # fmt: skip
 _WITH_GENERATION_LATER = (kinds.CSI_DRIVER,)
 """The first change of such an object is its generation 1."""

@@ -15,8 +15,10 @@ from mizzen.api import (
     defaults_autoscaling,
     defaults_batch,
     defaults_core,
+    defaults_flowcontrol,
     defaults_networking,
     defaults_pod,
+    defaults_resource,
     defaults_storage,
 )
 from mizzen.api.edit import each, edited, filled
@@ -25,7 +27,9 @@ from mizzen.api.types import autoscaling_v1, autoscaling_v2
 from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
+from mizzen.api.types import flowcontrol_v1 as flowcontrol
 from mizzen.api.types import networking_v1 as networking
+from mizzen.api.types import resource_v1 as resource
 from mizzen.api.types import scheduling_v1 as scheduling
 from mizzen.api.types import storage_v1 as storage
 
@@ -81,4 +85,8 @@ _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
     storage.VolumeAttachment: defaults_storage.attachment,
     storage.CSIDriver: defaults_storage.driver,
     scheduling.PriorityClass: _priority_class,
+    flowcontrol.FlowSchema: defaults_flowcontrol.schema,
+    flowcontrol.PriorityLevelConfiguration: defaults_flowcontrol.level,
+    resource.ResourceClaim: defaults_resource.claim,
+    resource.ResourceClaimTemplate: defaults_resource.template,
 }

@@ -19,10 +19,12 @@ from mizzen.api.types import (
     core_v1,
     discovery_v1,
     events_v1,
+    flowcontrol_v1,
     meta_v1,
     networking_v1,
     node_v1,
     policy_v1,
+    resource_v1,
     scheduling_v1,
     storage_v1,
 )
@@ -217,6 +219,29 @@ PRIORITY_CLASS = Kind(
 )  # fmt: skip
 RUNTIME_CLASS = Kind(node_v1.RuntimeClass, "node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False)
 
+# Flow control
+
+_FLOWCONTROL = "flowcontrol.apiserver.k8s.io"
+FLOW_SCHEMA = Kind(
+    flowcontrol_v1.FlowSchema, _FLOWCONTROL, "v1", "FlowSchema", "flowschemas", namespaced=False, subresources=_STATUS
+)
+PRIORITY_LEVEL = Kind(
+    flowcontrol_v1.PriorityLevelConfiguration, _FLOWCONTROL, "v1", "PriorityLevelConfiguration",
+    "prioritylevelconfigurations", namespaced=False, subresources=_STATUS,
+)  # fmt: skip
+
+# Devices
+
+_RESOURCE = "resource.k8s.io"
+DEVICE_CLASS = Kind(resource_v1.DeviceClass, _RESOURCE, "v1", "DeviceClass", "deviceclasses", namespaced=False)
+RESOURCE_CLAIM = Kind(
+    resource_v1.ResourceClaim, _RESOURCE, "v1", "ResourceClaim", "resourceclaims", subresources=_STATUS
+)
+RESOURCE_CLAIM_TEMPLATE = Kind(
+    resource_v1.ResourceClaimTemplate, _RESOURCE, "v1", "ResourceClaimTemplate", "resourceclaimtemplates"
+)
+RESOURCE_SLICE = Kind(resource_v1.ResourceSlice, _RESOURCE, "v1", "ResourceSlice", "resourceslices", namespaced=False)
+
 KINDS: tuple[Kind[Any], ...] = (
     POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET,
     LEASE, ENDPOINT_SLICE, EVENTS_EVENT,
@@ -227,6 +252,8 @@ KINDS: tuple[Kind[Any], ...] = (
     POD_DISRUPTION_BUDGET, HORIZONTAL_POD_AUTOSCALER, HORIZONTAL_POD_AUTOSCALER_V1,
     STORAGE_CLASS, VOLUME_ATTACHMENT, CSI_DRIVER, CSI_NODE, CSI_STORAGE_CAPACITY, VOLUME_ATTRIBUTES_CLASS,
     PRIORITY_CLASS, RUNTIME_CLASS,
+    FLOW_SCHEMA, PRIORITY_LEVEL,
+    DEVICE_CLASS, RESOURCE_CLAIM, RESOURCE_CLAIM_TEMPLATE, RESOURCE_SLICE,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in reversed(KINDS)}

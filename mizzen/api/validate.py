@@ -17,12 +17,14 @@ from mizzen.api import (
     validate_batch,
     validate_classes,
     validate_core,
+    validate_flowcontrol,
     validate_meta,
     validate_network,
     validate_networking,
     validate_pod,
     validate_policy,
     validate_quota,
+    validate_resource,
     validate_service,
     validate_sets,
     validate_storage,
@@ -36,9 +38,11 @@ from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from mizzen.api.types import events_v1 as events
+from mizzen.api.types import flowcontrol_v1 as flowcontrol
 from mizzen.api.types import networking_v1 as networking
 from mizzen.api.types import node_v1 as node
 from mizzen.api.types import policy_v1 as policy
+from mizzen.api.types import resource_v1 as resource
 from mizzen.api.types import scheduling_v1 as scheduling
 from mizzen.api.types import storage_v1 as storage
 from mizzen.api.validate_common import Errors, checked, not_negative, required
@@ -247,4 +251,14 @@ _RULES: dict[type[Any], _Rules] = {
     ),
     scheduling.PriorityClass: _Rules(validate_classes.create_priority, validate_classes.update_priority),
     node.RuntimeClass: _Rules(validate_classes.create_runtime, validate_classes.update_runtime),
+    flowcontrol.FlowSchema: _Rules(validate_flowcontrol.create_schema, validate_flowcontrol.update_schema),
+    flowcontrol.PriorityLevelConfiguration: _Rules(
+        validate_flowcontrol.create_level, validate_flowcontrol.update_level
+    ),
+    resource.DeviceClass: _Rules(validate_resource.create_class, validate_resource.update_class),
+    resource.ResourceClaim: _Rules(
+        validate_resource.create_claim, validate_resource.update_claim, validate_resource.update_claim_status
+    ),
+    resource.ResourceClaimTemplate: _Rules(validate_resource.create_template, validate_resource.update_template),
+    resource.ResourceSlice: _Rules(validate_resource.create_slice, validate_resource.update_slice),
 }

@@ -24,7 +24,7 @@ from mizzen.api.validate_common import (
 )
 from mizzen.api.validate_pod import differences
 from mizzen.api.validate_scheduling import node_selector
-from mizzen.api.validate_volume import host_path, nfs, no_backsteps
+from mizzen.api.validate_volume import host_path, nfs, no_backsteps, one_source
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
@@ -73,7 +73,9 @@ def volume_spec(path: str, spec: core.PersistentVolumeSpec, *, inline: bool = Fa
             yield FieldError.required(f"{path}.nodeAffinity.required", "must specify required node constraints")
         else:
             yield from node_selector(f"{path}.nodeAffinity.required", spec.node_affinity.required)
-    yield from _source(path, spec)
+    yield from one_source(path, spec, _SOURCES, _RULES)
+    if spec.local is not None and spec.node_affinity is None:
+        yield FieldError.required(f"{path}.nodeAffinity", "Local volume requires node affinity")
     policy = spec.persistent_volume_reclaim_policy
     if spec.host_path is not None and posixpath.normpath(spec.host_path.path or ".") == "/" and policy == "Recycle":
         why = "may not be 'recycle' for a hostPath mount of '/'"
@@ -121,23 +123,6 @@ def _access_modes(path: str, modes: tuple[str, ...], needed: str) -> Errors:
         yield from maybe_one_of(path, mode, ACCESS_MODES)
     if "ReadWriteOncePod" in modes and len(set(modes)) > 1:
         yield FieldError.forbidden(path, _ALONE)
-
-
-def _source(path: str, spec: core.PersistentVolumeSpec) -> Errors:
-    found = 0
-    for attr, name in _SOURCES:
-        source = getattr(spec, attr)
-        if source is None:
-            continue
-        found += 1
-        if found > 1:
-            yield FieldError.forbidden(f"{path}.{name}", "may not specify more than 1 volume type")
-        elif attr in _RULES:
-            yield from _RULES[attr](f"{path}.{name}", source)
-    if not found:
-        yield FieldError.required(path, "must specify a volume type")
-    if spec.local is not None and spec.node_affinity is None:
-        yield FieldError.required(f"{path}.nodeAffinity", "Local volume requires node affinity")
 
 
 def _local(path: str, source: core.LocalVolumeSource) -> Errors:

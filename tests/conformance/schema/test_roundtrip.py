@@ -28,9 +28,11 @@ MODULES = {
     "events.k8s.io.v1": "events_v1",
     "autoscaling.v2": "autoscaling_v2",
     "batch.v1": "batch_v1",
+    "flowcontrol.apiserver.k8s.io.v1": "flowcontrol_v1",
     "networking.k8s.io.v1": "networking_v1",
     "node.k8s.io.v1": "node_v1",
     "policy.v1": "policy_v1",
+    "resource.k8s.io.v1": "resource_v1",
     "scheduling.k8s.io.v1": "scheduling_v1",
     "storage.k8s.io.v1": "storage_v1",
 }

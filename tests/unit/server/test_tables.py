@@ -15,10 +15,12 @@ from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import autoscaling_v2 as autoscaling
 from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
+from mizzen.api.types import flowcontrol_v1 as flowcontrol
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import networking_v1 as networking
 from mizzen.api.types import node_v1 as node
 from mizzen.api.types import policy_v1 as policy
+from mizzen.api.types import resource_v1 as resource
 from mizzen.api.types import scheduling_v1 as scheduling
 from mizzen.api.types import storage_v1 as storage
 
@@ -293,6 +295,9 @@ _FACTS_NAMES = {
     "volumeAttributesClass": storage.VolumeAttributesClass, "volumeAttachment": storage.VolumeAttachment,
     "csiNode": storage.CSINode, "csiStorageCapacity": storage.CSIStorageCapacity,
     "priorityClass": scheduling.PriorityClass, "runtimeClass": node.RuntimeClass,
+    "flowSchema": flowcontrol.FlowSchema, "priorityLevel": flowcontrol.PriorityLevelConfiguration,
+    "deviceClass": resource.DeviceClass, "resourceClaim": resource.ResourceClaim,
+    "resourceClaimTemplate": resource.ResourceClaimTemplate, "nodeResourceSlice": resource.ResourceSlice,
 }  # fmt: skip
 
 
