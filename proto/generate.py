@@ -45,6 +45,8 @@ SCALARS = {
     "FieldsV1": ("Any", "None"),
     "Verbs": ("tuple[str, ...]", "()"),
 }
+TAKEN = ("bool", "bytes", "float", "int", "str", "tuple")
+"""Names that a struct's annotations need for themselves."""
 TIMES = ("Time", "MicroTime")
 
 
@@ -167,7 +169,7 @@ def fields_of(schema: Schema, full: str, path: tuple[str, ...] = ()) -> list[Fie
             kind, message = (scalar, "") if scalar else ("message", ".".join(module_of(target.type_name)))
         found.append(
             Field(
-                attr=field.name + "_" if keyword.iskeyword(field.name) else field.name,
+                attr=field.name + "_" if keyword.iskeyword(field.name) or field.name in TAKEN else field.name,
                 json_name=field.json_name,
                 proto_path=(*path, field.name),
                 type=kind,
@@ -218,6 +220,12 @@ GROUPS = {
     "coordination": "coordination.k8s.io",
     "discovery": "discovery.k8s.io",
     "events": "events.k8s.io",
+    "networking": "networking.k8s.io",
+    "storage": "storage.k8s.io",
+    "scheduling": "scheduling.k8s.io",
+    "node": "node.k8s.io",
+    "flowcontrol": "flowcontrol.apiserver.k8s.io",
+    "resource": "resource.k8s.io",
 }
 """API group names that are not their package's name."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.admission import lifecycle, metadata, pods, services, strategy
+from controlplane.admission import jobs, lifecycle, metadata, pods, services, strategy
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
 from mizzen.api import defaults, kinds, validate
@@ -36,6 +36,8 @@ def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Sett
         obj = pods.complete(request, obj)
     elif request.kind is kinds.SERVICE:
         obj = services.normalise(obj)
+    elif request.kind is kinds.JOB:
+        obj = jobs.select(obj)
     obj = strategy.prepare_create(request, obj)
     lifecycle.check_create(request, view, obj.metadata.name)
     _refuse(request, obj, validate.validate_create(obj))

@@ -19,8 +19,12 @@ from mizzen.engine.values import Instant
 
 _WITH_GENERATION = (
     kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.ENDPOINT_SLICE,
-    kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.REPLICATION_CONTROLLER, kinds.POD_TEMPLATE,
+    kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.REPLICATION_CONTROLLER, kinds.POD_TEMPLATE, kinds.JOB, kinds.CRON_JOB,
+    kinds.INGRESS, kinds.INGRESS_CLASS, kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET, kinds.PRIORITY_CLASS,
+    kinds.FLOW_SCHEMA, kinds.PRIORITY_LEVEL, kinds.DEVICE_CLASS, kinds.RESOURCE_SLICE,
 )  # fmt: skip
+_WITH_GENERATION_LATER = (kinds.CSI_DRIVER,)
+"""The first change of such an object is its generation 1."""
 _STATUS_ON_CREATE = (kinds.NODE,)
 """A node comes with its status: its agent creates it."""
 _NAMESPACE_FINALIZER = "kubernetes"
@@ -72,7 +76,7 @@ def prepare_update(request: Request, obj: Any, old: Any) -> Any:
         obj = replace(obj, status=old.status)
     if request.kind is kinds.NAMESPACE:
         obj = _namespace_parts(obj, obj.spec.finalizers if request.internal else old.spec.finalizers)
-    if request.kind in _WITH_GENERATION and _desired(obj) != _desired(old):
+    if request.kind in (*_WITH_GENERATION, *_WITH_GENERATION_LATER) and _desired(obj) != _desired(old):
         obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation + 1))
     return obj
 

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
 
-_WITH_TEMPLATE = (apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, core.ReplicationController)
+_WITH_TEMPLATE = (
+    apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, core.ReplicationController, batch.Job,
+)  # fmt: skip
 
 
 def warnings_for(obj: Any) -> tuple[str, ...]:
@@ -17,6 +20,9 @@ def warnings_for(obj: Any) -> tuple[str, ...]:
         return tuple(_pod_spec(obj.spec, "spec"))
     if isinstance(obj, core.PodTemplate):
         return tuple(_pod_spec(obj.template.spec, "template.spec"))
+    if isinstance(obj, batch.CronJob):
+        template = obj.spec.job_template.spec.template
+        return tuple(_pod_spec(template.spec, "spec.jobTemplate.spec.template.spec"))
     if isinstance(obj, _WITH_TEMPLATE) and obj.spec.template is not None:
         return tuple(_pod_spec(obj.spec.template.spec, "spec.template.spec"))
     return ()

@@ -1,13 +1,15 @@
-"""Kinds that are another kind's storage seen through a second group: events, in `v1` and in `events.k8s.io/v1`.
+"""Kinds that are another kind's storage seen through a second group or version.
 
-Everything is stored as the first; requests in the second are translated on the way in and out.
+Events are stored as those of `v1` and seen in `events.k8s.io/v1`, too; autoscalers are stored as those of
+`autoscaling/v2` and seen in `autoscaling/v1`, too. Requests in the second form are translated on the way in and out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from mizzen.api import codec, kinds
+from mizzen.api import autoscaling, codec, kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import events_v1 as events
@@ -16,17 +18,18 @@ from mizzen.engine.entry import Entry
 
 def storage(kind: Kind[Any]) -> Kind[Any]:
     """The kind that objects of this kind are stored as."""
-    return kinds.EVENT if kind is kinds.EVENTS_EVENT else kind
+    return kind if kind.stored else _STORED_AS[kind]
 
 
 def shown(kind: Kind[Any], obj: Any) -> Any:
     """A stored object as an object of `kind`."""
-    return _to_events(obj) if kind is kinds.EVENTS_EVENT and isinstance(obj, core.Event) else obj
+    return obj if kind.stored or isinstance(obj, kind.type) else _SHOWN[kind](obj)
 
 
 def stored(obj: Any) -> Any:
     """An object as it is stored."""
-    return _from_events(obj) if isinstance(obj, events.Event) else obj
+    translate = _STORED.get(type(obj))
+    return obj if translate is None else translate(obj)
 
 
 def shown_raw(kind: Kind[Any], entry: Entry) -> bytes:
@@ -76,3 +79,17 @@ def _from_events(event: events.Event) -> core.Event:
         last_timestamp=event.deprecated_last_timestamp,
         count=event.deprecated_count,
     )
+
+
+_STORED_AS: dict[Kind[Any], Kind[Any]] = {
+    kinds.EVENTS_EVENT: kinds.EVENT,
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1: kinds.HORIZONTAL_POD_AUTOSCALER,
+}
+_SHOWN: dict[Kind[Any], Callable[[Any], Any]] = {
+    kinds.EVENTS_EVENT: _to_events,
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1: autoscaling.to_v1,
+}
+_STORED: dict[type[Any], Callable[[Any], Any]] = {
+    kinds.EVENTS_EVENT.type: _from_events,
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1.type: autoscaling.to_v2,
+}

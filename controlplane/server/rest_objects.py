@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from controlplane.admission import Operation
@@ -21,6 +20,7 @@ from mizzen.api import codec, errors, kinds
 from mizzen.api.types import autoscaling_v1 as autoscaling
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.types import policy_v1 as policy
 
 _CREATED = 201
 _ACCEPTED = 202
@@ -29,13 +29,6 @@ _RETURNED_WHEN_GONE = (kinds.POD, kinds.SERVICE, kinds.SERVICE_ACCOUNT)
 _OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
-
-
-class _Eviction(msgspec.Struct, rename="camel"):
-    """What is read of a policy/v1 Eviction."""
-
-    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    delete_options: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class ObjectHandlers:
@@ -169,12 +162,8 @@ class ObjectHandlers:
 
     async def _evict(self, call: Call) -> web.StreamResponse:
         """Without disruption budgets every eviction is allowed: it is a deletion."""
-        try:
-            eviction = msgspec.json.decode(await call.body(), type=_Eviction)
-        except msgspec.DecodeError as error:
-            raise errors.BadRequest(f"the eviction cannot be read: {error}") from error
-        given = codec.from_dict(eviction.delete_options, meta.DeleteOptions)
-        options = call.deletion(given)
+        eviction, _ = await call.decoded(policy.Eviction)
+        options = call.deletion(eviction.delete_options or meta.DeleteOptions())
         await self._verbs.deletes.delete(call.kind, call.place.namespace, call.place.name, options)
         return _success(_CREATED)
 

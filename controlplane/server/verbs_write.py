@@ -19,7 +19,7 @@ import msgspec
 
 from controlplane import admission
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
-from controlplane.server.representations import storage, stored
+from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema
@@ -128,15 +128,14 @@ class Writes:
         operation: Operation = Operation.UPDATE,
     ) -> Written:
         """Change parts of an object. Raises BadRequest or UnsupportedMediaType for what is no patch."""
-        own = storage(kind)
-        message = schema.message(codec.message_name(own.type))
+        message = schema.message(codec.message_name(kind.type))
         warnings: tuple[str, ...] = ()
 
         def patched(old: Any) -> Any:
             nonlocal warnings
-            value = patch.apply(media_type, body, codec.to_dict(old), message)
-            obj, warnings = codec.decode_dict(value, own, validation=options.validation)
-            return obj
+            value = patch.apply(media_type, body, codec.to_dict(shown(kind, old)), message)
+            obj, warnings = codec.decode_dict(value, kind, validation=options.validation)
+            return stored(obj)
 
         written = await self.change(kind, namespace, name, patched, options, operation)
         return replace(written, warnings=(*warnings, *written.warnings))

@@ -10,11 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mizzen.api import defaults_apps, defaults_core, defaults_pod, defaults_storage
+from mizzen.api import (
+    defaults_apps,
+    defaults_autoscaling,
+    defaults_batch,
+    defaults_core,
+    defaults_flowcontrol,
+    defaults_networking,
+    defaults_pod,
+    defaults_resource,
+    defaults_storage,
+)
 from mizzen.api.edit import each, edited, filled
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import autoscaling_v1, autoscaling_v2
+from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
+from mizzen.api.types import flowcontrol_v1 as flowcontrol
+from mizzen.api.types import networking_v1 as networking
+from mizzen.api.types import resource_v1 as resource
+from mizzen.api.types import scheduling_v1 as scheduling
+from mizzen.api.types import storage_v1 as storage
 
 T = TypeVar("T")
 
@@ -31,6 +48,14 @@ def _endpoint_slice(obj: discovery.EndpointSlice) -> discovery.EndpointSlice:
 
 def _endpoint_port(port: discovery.EndpointPort) -> discovery.EndpointPort:
     return filled(edited(port, name="" if port.name is None else port.name), protocol="TCP")
+
+
+def _old_autoscaler(obj: autoscaling_v1.HorizontalPodAutoscaler) -> autoscaling_v1.HorizontalPodAutoscaler:
+    return edited(obj, spec=filled(obj.spec, min_replicas=1))
+
+
+def _priority_class(obj: scheduling.PriorityClass) -> scheduling.PriorityClass:
+    return filled(obj, preemption_policy="PreemptLowerPriority")
 
 
 _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
@@ -50,4 +75,18 @@ _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
     core.PersistentVolume: defaults_storage.volume,
     core.PersistentVolumeClaim: defaults_storage.claim,
     core.LimitRange: defaults_core.limit_range,
+    batch.Job: defaults_batch.job,
+    batch.CronJob: defaults_batch.cron_job,
+    networking.NetworkPolicy: defaults_networking.policy,
+    networking.IngressClass: defaults_networking.ingress_class,
+    autoscaling_v1.HorizontalPodAutoscaler: _old_autoscaler,
+    autoscaling_v2.HorizontalPodAutoscaler: defaults_autoscaling.autoscaler,
+    storage.StorageClass: defaults_storage.storage_class,
+    storage.VolumeAttachment: defaults_storage.attachment,
+    storage.CSIDriver: defaults_storage.driver,
+    scheduling.PriorityClass: _priority_class,
+    flowcontrol.FlowSchema: defaults_flowcontrol.schema,
+    flowcontrol.PriorityLevelConfiguration: defaults_flowcontrol.level,
+    resource.ResourceClaim: defaults_resource.claim,
+    resource.ResourceClaimTemplate: defaults_resource.template,
 }

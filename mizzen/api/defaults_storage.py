@@ -1,9 +1,10 @@
-"""Defaults of persistent volumes and claims."""
+"""Defaults of volumes and claims, and of the classes and drivers that they name."""
 
 from __future__ import annotations
 
 from mizzen.api.edit import edited, filled, maybe
 from mizzen.api.types import core_v1 as core
+from mizzen.api.types import storage_v1 as storage
 
 
 def volume(obj: core.PersistentVolume) -> core.PersistentVolume:
@@ -38,3 +39,31 @@ def claim(obj: core.PersistentVolumeClaim) -> core.PersistentVolumeClaim:
         old = core.TypedLocalObjectReference(api_group=other.api_group, kind=other.kind, name=other.name)
         spec = edited(spec, data_source=old)
     return edited(obj, spec=spec, status=filled(obj.status, phase="Pending"))
+
+
+def storage_class(obj: storage.StorageClass) -> storage.StorageClass:
+    """Volumes are made at once and go with their claims."""
+    return filled(obj, reclaim_policy="Delete", volume_binding_mode="Immediate")
+
+
+def driver(obj: storage.CSIDriver) -> storage.CSIDriver:
+    """Attaches volumes, which claims ask for, and needs nothing else."""
+    spec = filled(
+        obj.spec,
+        attach_required=True,
+        pod_info_on_mount=False,
+        storage_capacity=False,
+        fs_group_policy="ReadWriteOnceWithFSType",
+        requires_republish=False,
+        se_linux_mount=False,
+    )
+    return edited(obj, spec=edited(spec, volume_lifecycle_modes=spec.volume_lifecycle_modes or ("Persistent",)))
+
+
+def attachment(obj: storage.VolumeAttachment) -> storage.VolumeAttachment:
+    """A volume that is described in place has the defaults of a volume."""
+    inline = obj.spec.source.inline_volume_spec
+    if inline is None:
+        return obj
+    inline = filled(volume_source(inline), volume_mode="Filesystem")
+    return edited(obj, spec=edited(obj.spec, source=edited(obj.spec.source, inline_volume_spec=inline)))

@@ -150,6 +150,7 @@ _FIELDS: dict[Kind[Any], dict[str, Getter]] = {
     },
     kinds.REPLICA_SET: {"status.replicas": lambda replica_set: str(replica_set.status.replicas)},
     kinds.REPLICATION_CONTROLLER: {"status.replicas": lambda controller: str(controller.status.replicas)},
+    kinds.JOB: {"status.successful": lambda job: str(job.status.succeeded)},
     kinds.EVENT: {
         **_reference(lambda event: event.involved_object, "involvedObject"),
         "reason": lambda event: str(event.reason),

@@ -10,7 +10,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from mizzen.api.types import apps_v1, coordination_v1, core_v1, discovery_v1, events_v1, meta_v1
+from mizzen.api.types import (
+    apps_v1,
+    autoscaling_v1,
+    autoscaling_v2,
+    batch_v1,
+    coordination_v1,
+    core_v1,
+    discovery_v1,
+    events_v1,
+    flowcontrol_v1,
+    meta_v1,
+    networking_v1,
+    node_v1,
+    policy_v1,
+    resource_v1,
+    scheduling_v1,
+    storage_v1,
+)
 
 
 class Object(Protocol):
@@ -50,7 +67,7 @@ class Kind(Generic[T]):
     subresources: tuple[str, ...] = ()
     """Names below the object's path, such as `status` and `scale`."""
     stored: bool = True
-    """False for what is another kind's storage seen through a second group (events)."""
+    """False for another kind's storage seen through a second group (events) or version (autoscalers)."""
 
     @property
     def singular(self) -> str:
@@ -138,15 +155,109 @@ RESOURCE_QUOTA = Kind(
 )
 LIMIT_RANGE = Kind(core_v1.LimitRange, "", "v1", "LimitRange", "limitranges", short_names=("limits",))
 
+# Batch
+
+JOB = Kind(batch_v1.Job, "batch", "v1", "Job", "jobs", categories=_WORKLOAD, subresources=_STATUS)
+CRON_JOB = Kind(
+    batch_v1.CronJob, "batch", "v1", "CronJob", "cronjobs", short_names=("cj",), categories=_WORKLOAD,
+    subresources=_STATUS,
+)  # fmt: skip
+
+# Networking
+
+_NETWORKING = "networking.k8s.io"
+INGRESS = Kind(
+    networking_v1.Ingress, _NETWORKING, "v1", "Ingress", "ingresses", short_names=("ing",), subresources=_STATUS
+)
+INGRESS_CLASS = Kind(networking_v1.IngressClass, _NETWORKING, "v1", "IngressClass", "ingressclasses", namespaced=False)
+NETWORK_POLICY = Kind(
+    networking_v1.NetworkPolicy, _NETWORKING, "v1", "NetworkPolicy", "networkpolicies", short_names=("netpol",)
+)
+IP_ADDRESS = Kind(
+    networking_v1.IPAddress, _NETWORKING, "v1", "IPAddress", "ipaddresses", namespaced=False, short_names=("ip",)
+)
+SERVICE_CIDR = Kind(
+    networking_v1.ServiceCIDR, _NETWORKING, "v1", "ServiceCIDR", "servicecidrs", namespaced=False,
+    subresources=_STATUS,
+)  # fmt: skip
+
+# Policy and autoscaling
+
+POD_DISRUPTION_BUDGET = Kind(
+    policy_v1.PodDisruptionBudget, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", short_names=("pdb",),
+    subresources=_STATUS,
+)  # fmt: skip
+HORIZONTAL_POD_AUTOSCALER = Kind(
+    autoscaling_v2.HorizontalPodAutoscaler, "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers",
+    short_names=("hpa",), categories=_WORKLOAD, subresources=_STATUS,
+)  # fmt: skip
+HORIZONTAL_POD_AUTOSCALER_V1 = Kind(
+    autoscaling_v1.HorizontalPodAutoscaler, "autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers",
+    short_names=("hpa",), categories=_WORKLOAD, subresources=_STATUS, stored=False,
+)  # fmt: skip
+
+# Classes and drivers
+
+_STORAGE = "storage.k8s.io"
+STORAGE_CLASS = Kind(
+    storage_v1.StorageClass, _STORAGE, "v1", "StorageClass", "storageclasses", namespaced=False, short_names=("sc",)
+)
+VOLUME_ATTACHMENT = Kind(
+    storage_v1.VolumeAttachment, _STORAGE, "v1", "VolumeAttachment", "volumeattachments", namespaced=False,
+    subresources=_STATUS,
+)  # fmt: skip
+CSI_DRIVER = Kind(storage_v1.CSIDriver, _STORAGE, "v1", "CSIDriver", "csidrivers", namespaced=False)
+CSI_NODE = Kind(storage_v1.CSINode, _STORAGE, "v1", "CSINode", "csinodes", namespaced=False)
+CSI_STORAGE_CAPACITY = Kind(storage_v1.CSIStorageCapacity, _STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities")
+VOLUME_ATTRIBUTES_CLASS = Kind(
+    storage_v1.VolumeAttributesClass, _STORAGE, "v1", "VolumeAttributesClass", "volumeattributesclasses",
+    namespaced=False, short_names=("vac",),
+)  # fmt: skip
+PRIORITY_CLASS = Kind(
+    scheduling_v1.PriorityClass, "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False,
+    short_names=("pc",),
+)  # fmt: skip
+RUNTIME_CLASS = Kind(node_v1.RuntimeClass, "node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False)
+
+# Flow control
+
+_FLOWCONTROL = "flowcontrol.apiserver.k8s.io"
+FLOW_SCHEMA = Kind(
+    flowcontrol_v1.FlowSchema, _FLOWCONTROL, "v1", "FlowSchema", "flowschemas", namespaced=False, subresources=_STATUS
+)
+PRIORITY_LEVEL = Kind(
+    flowcontrol_v1.PriorityLevelConfiguration, _FLOWCONTROL, "v1", "PriorityLevelConfiguration",
+    "prioritylevelconfigurations", namespaced=False, subresources=_STATUS,
+)  # fmt: skip
+
+# Devices
+
+_RESOURCE = "resource.k8s.io"
+DEVICE_CLASS = Kind(resource_v1.DeviceClass, _RESOURCE, "v1", "DeviceClass", "deviceclasses", namespaced=False)
+RESOURCE_CLAIM = Kind(
+    resource_v1.ResourceClaim, _RESOURCE, "v1", "ResourceClaim", "resourceclaims", subresources=_STATUS
+)
+RESOURCE_CLAIM_TEMPLATE = Kind(
+    resource_v1.ResourceClaimTemplate, _RESOURCE, "v1", "ResourceClaimTemplate", "resourceclaimtemplates"
+)
+RESOURCE_SLICE = Kind(resource_v1.ResourceSlice, _RESOURCE, "v1", "ResourceSlice", "resourceslices", namespaced=False)
+
 KINDS: tuple[Kind[Any], ...] = (
     POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET,
     LEASE, ENDPOINT_SLICE, EVENTS_EVENT,
     STATEFUL_SET, DAEMON_SET, CONTROLLER_REVISION, REPLICATION_CONTROLLER, POD_TEMPLATE, PERSISTENT_VOLUME,
     PERSISTENT_VOLUME_CLAIM, RESOURCE_QUOTA, LIMIT_RANGE,
+    JOB, CRON_JOB,
+    INGRESS, INGRESS_CLASS, NETWORK_POLICY, IP_ADDRESS, SERVICE_CIDR,
+    POD_DISRUPTION_BUDGET, HORIZONTAL_POD_AUTOSCALER, HORIZONTAL_POD_AUTOSCALER_V1,
+    STORAGE_CLASS, VOLUME_ATTACHMENT, CSI_DRIVER, CSI_NODE, CSI_STORAGE_CAPACITY, VOLUME_ATTRIBUTES_CLASS,
+    PRIORITY_CLASS, RUNTIME_CLASS,
+    FLOW_SCHEMA, PRIORITY_LEVEL,
+    DEVICE_CLASS, RESOURCE_CLAIM, RESOURCE_CLAIM_TEMPLATE, RESOURCE_SLICE,
 )  # fmt: skip
 
-BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in KINDS}
-"""Kinds by `pods`, `deployments.apps`."""
+BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in reversed(KINDS)}
+"""Kinds by `pods`, `deployments.apps`; of several versions the first in the table, which is the stored one."""
 BY_KIND: dict[tuple[str, str], Kind[Any]] = {(kind.api_version, kind.kind): kind for kind in KINDS}
 """Kinds by (`apps/v1`, `Deployment`)."""
 BY_TYPE: dict[type[Any], Kind[Any]] = {kind.type: kind for kind in KINDS}

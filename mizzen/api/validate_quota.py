@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from mizzen.api import formats, quantity, resources, validate_meta
 from mizzen.api.errors import FieldError
 from mizzen.api.types import core_v1 as core
-from mizzen.api.validate_common import IMMUTABLE, Errors, amount, checked, presence_of_values, required
+from mizzen.api.validate_common import COUNTED, IMMUTABLE, Errors, amount, checked, presence_of_values, required
 from mizzen.api.validate_container import can_overcommit, resource_name
 
 COMPUTE = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
-COUNTED = (
-    "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
-    "services.nodeports", "services.loadbalancers",
-)  # fmt: skip
 STORAGE = (
     "requests.storage", "ephemeral-storage", "requests.ephemeral-storage", "limits.ephemeral-storage", "storage",
 )  # fmt: skip
@@ -113,8 +109,6 @@ def _amounts(path: str, listed: Mapping[str, str]) -> Errors:
                 yield FieldError.invalid(at, name, _NOT_STANDARD)
             yield FieldError.invalid(at, name, "must be a standard resource for quota")
         yield from amount(at, name, text)
-        if name in COUNTED and quantity.parse(text).nano % quantity.NANO:
-            yield FieldError.invalid(at, text, "must be an integer")
 
 
 def create_limits(limits: core.LimitRange) -> Errors:

@@ -24,7 +24,7 @@ from mizzen.api.validate_common import (
 )
 from mizzen.api.validate_pod import differences
 from mizzen.api.validate_scheduling import node_selector
-from mizzen.api.validate_volume import host_path, nfs, no_backsteps
+from mizzen.api.validate_volume import host_path, nfs, no_backsteps, one_source
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
@@ -73,7 +73,9 @@ def volume_spec(path: str, spec: core.PersistentVolumeSpec, *, inline: bool = Fa
             yield FieldError.required(f"{path}.nodeAffinity.required", "must specify required node constraints")
         else:
             yield from node_selector(f"{path}.nodeAffinity.required", spec.node_affinity.required)
-    yield from _source(path, spec)
+    yield from one_source(path, spec, _SOURCES, _RULES)
+    if spec.local is not None and spec.node_affinity is None:
+        yield FieldError.required(f"{path}.nodeAffinity", "Local volume requires node affinity")
     policy = spec.persistent_volume_reclaim_policy
     if spec.host_path is not None and posixpath.normpath(spec.host_path.path or ".") == "/" and policy == "Recycle":
         why = "may not be 'recycle' for a hostPath mount of '/'"
@@ -123,23 +125,6 @@ def _access_modes(path: str, modes: tuple[str, ...], needed: str) -> Errors:
         yield FieldError.forbidden(path, _ALONE)
 
 
-def _source(path: str, spec: core.PersistentVolumeSpec) -> Errors:
-    found = 0
-    for attr, name in _SOURCES:
-        source = getattr(spec, attr)
-        if source is None:
-            continue
-        found += 1
-        if found > 1:
-            yield FieldError.forbidden(f"{path}.{name}", "may not specify more than 1 volume type")
-        elif attr in _RULES:
-            yield from _RULES[attr](f"{path}.{name}", source)
-    if not found:
-        yield FieldError.required(path, "must specify a volume type")
-    if spec.local is not None and spec.node_affinity is None:
-        yield FieldError.required(f"{path}.nodeAffinity", "Local volume requires node affinity")
-
-
 def _local(path: str, source: core.LocalVolumeSource) -> Errors:
     yield from required(f"{path}.path", source.path)
     yield from no_backsteps(f"{path}.path", source.path)
@@ -172,7 +157,8 @@ def driver_name(path: str, name: str) -> Errors:
     yield from required(path, name)
     if len(name) > DRIVER_NAME_MAX:
         yield FieldError.too_long(path, DRIVER_NAME_MAX)
-    yield from checked(path, name.lower(), formats.dns_subdomain)
+    for problem in formats.dns_subdomain(name.lower()):
+        yield FieldError.invalid(path, name, problem)
 
 
 _RULES: dict[str, Callable[[str, Any], Errors]] = {

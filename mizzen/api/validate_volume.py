@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mizzen.api import formats, quantity
@@ -54,20 +54,23 @@ def volumes(path: str, items: Iterable[core.Volume]) -> Errors:
         at = f"{path}[{i}]"
         yield from required_and(f"{at}.name", volume.name, formats.dns_label)
         yield from unique(f"{at}.name", volume.name, seen)
-        yield from _source(at, volume)
+        yield from one_source(at, volume, _SOURCES, _RULES)
 
 
-def _source(path: str, volume: core.Volume) -> Errors:
+def one_source(
+    path: str, holder: Any, sources: Iterable[tuple[str, str]], rules: Mapping[str, Callable[[str, Any], Errors]]
+) -> Errors:
+    """Exactly one kind of storage must be given, and be right; `sources` are attributes with their JSON names."""
     found = 0
-    for attr, name in _SOURCES:
-        source = getattr(volume, attr)
+    for attr, name in sources:
+        source = getattr(holder, attr)
         if source is None:
             continue
         found += 1
         if found > 1:
             yield FieldError.forbidden(f"{path}.{name}", "may not specify more than 1 volume type")
-        elif attr in _RULES:
-            yield from _RULES[attr](f"{path}.{name}", source)
+        elif attr in rules:
+            yield from rules[attr](f"{path}.{name}", source)
     if not found:
         yield FieldError.required(path, "must specify a volume type")
 

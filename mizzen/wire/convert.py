@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError, Message
 
 from mizzen.api import kinds, schema
 from mizzen.wire.gen.mizzen.api import scalars_pb2
+from mizzen.wire.gen.mizzen.api.meta.v1 import meta_pb2
 
 T = TypeVar("T")
 MAGIC = b"k8s\0"
@@ -239,6 +240,13 @@ def _item_writer(field: schema.Field) -> Callable[[Any], Any] | None:
     return _SCALARS[field.type][1] if field.type in _SCALARS else None
 
 
+def _value_class(field: schema.Field) -> type[Message]:
+    if field.type == "message":
+        return _message_class(field.message)
+    found: type[Message] = getattr(meta_pb2 if field.type in ("Time", "MicroTime") else scalars_pb2, field.type)
+    return found
+
+
 def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
     write = _item_writer(field)
     if field.cardinality == "list":
@@ -246,8 +254,8 @@ def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
     if field.cardinality == "map":
         if write is None:
             return dict
-        make = getattr(scalars_pb2, field.type)  # a map of messages takes messages, not dicts
-        return lambda values: {key: make(**(write(value) or {})) for key, value in values.items()}
+        # A map of messages takes messages, not dicts.
+        return lambda values: {key: _value_class(field)(**(write(value) or {})) for key, value in values.items()}
     return (lambda value: value) if write is None else write
 
 

@@ -12,10 +12,23 @@ from typing import Any
 
 import msgspec
 
-from controlplane.server.tables import cluster, limits, pods, services, storage, workloads
+from controlplane.server.tables import (
+    autoscaling,
+    batch,
+    classes,
+    cluster,
+    devices,
+    flows,
+    limits,
+    networking,
+    pods,
+    services,
+    storage,
+    workloads,
+)
 from controlplane.server.tables.model import Row, RowCondition, TableOf
 from mizzen.api import kinds
-from mizzen.api.types import autoscaling_v1 as autoscaling
+from mizzen.api.types import autoscaling_v1
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.values import Instant
 
@@ -42,7 +55,31 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.PERSISTENT_VOLUME_CLAIM.type: storage.CLAIM_TABLE,
     kinds.RESOURCE_QUOTA.type: limits.QUOTA_TABLE,
     kinds.LIMIT_RANGE.type: cluster.PLAIN_TABLE,
-    autoscaling.Scale: workloads.SCALE_TABLE,
+    kinds.JOB.type: batch.JOB_TABLE,
+    kinds.CRON_JOB.type: batch.CRON_JOB_TABLE,
+    kinds.INGRESS.type: networking.INGRESS_TABLE,
+    kinds.INGRESS_CLASS.type: networking.INGRESS_CLASS_TABLE,
+    kinds.NETWORK_POLICY.type: networking.POLICY_TABLE,
+    kinds.IP_ADDRESS.type: networking.ADDRESS_TABLE,
+    kinds.SERVICE_CIDR.type: networking.RANGE_TABLE,
+    kinds.POD_DISRUPTION_BUDGET.type: limits.BUDGET_TABLE,
+    kinds.HORIZONTAL_POD_AUTOSCALER.type: autoscaling.AUTOSCALER_TABLE,
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1.type: autoscaling.OLD_AUTOSCALER_TABLE,
+    kinds.STORAGE_CLASS.type: classes.STORAGE_CLASS_TABLE,
+    kinds.VOLUME_ATTACHMENT.type: classes.ATTACHMENT_TABLE,
+    kinds.CSI_DRIVER.type: classes.DRIVER_TABLE,
+    kinds.CSI_NODE.type: classes.NODE_DRIVERS_TABLE,
+    kinds.CSI_STORAGE_CAPACITY.type: classes.CAPACITY_TABLE,
+    kinds.VOLUME_ATTRIBUTES_CLASS.type: classes.ATTRIBUTES_CLASS_TABLE,
+    kinds.PRIORITY_CLASS.type: classes.PRIORITY_TABLE,
+    kinds.RUNTIME_CLASS.type: classes.RUNTIME_TABLE,
+    kinds.FLOW_SCHEMA.type: flows.SCHEMA_TABLE,
+    kinds.PRIORITY_LEVEL.type: flows.LEVEL_TABLE,
+    kinds.DEVICE_CLASS.type: devices.NAMED_TABLE,
+    kinds.RESOURCE_CLAIM.type: devices.CLAIM_TABLE,
+    kinds.RESOURCE_CLAIM_TEMPLATE.type: devices.NAMED_TABLE,
+    kinds.RESOURCE_SLICE.type: devices.SLICE_TABLE,
+    autoscaling_v1.Scale: workloads.SCALE_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }
 

@@ -179,7 +179,7 @@ REVISION_TABLE = TableOf(
     (
         NAME,
         column("Controller", "The object whose state it holds."),
-        column("Revision", "The number of the state.", whole=True),
+        column("Revision", "The number of the state."),
         AGE,
     ),
     revision_row,
