@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import (
+    cronjob,
     daemonset,
     deployment,
     endpointslice,
     eventexpiry,
     garbage,
+    job,
     namespace,
     nodeipam,
     nodelifecycle,
@@ -33,6 +35,9 @@ def every_controller(
         replicaset.CONTROLLER,
         statefulset.CONTROLLER,
         daemonset.CONTROLLER,
+        job.CONTROLLER,
+        job.EXPIRY,
+        cronjob.CONTROLLER,
         endpointslice.CONTROLLER,
         nodelifecycle.controller(node_grace_ms, since),
         tainteviction.CONTROLLER,

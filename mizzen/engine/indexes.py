@@ -55,6 +55,8 @@ CONTROLLER_REVISIONS_BY_CONTROLLER = Index(
     "controllerrevisions-by-controller", kinds.CONTROLLER_REVISION, _controller_uid
 )
 """Controller revisions by the uid of their controlling owner; under the empty string those that nobody controls."""
+JOBS_BY_CONTROLLER = Index("jobs-by-controller", kinds.JOB, _controller_uid)
+"""Jobs by the uid of their controlling owner; under the empty string those that nobody controls."""
 ENDPOINT_SLICES_BY_SERVICE = Index("endpointslices-by-service", kinds.ENDPOINT_SLICE, _service_name)
 """Endpoint slices by `namespace/name` of their service; see `namespaced`."""
 EVENTS_BY_REGARDING = Index("events-by-regarding", kinds.EVENT, _regarding_uid)
@@ -70,6 +72,7 @@ ALL: tuple[Index[Any], ...] = (
     PODS_BY_CONTROLLER,
     REPLICA_SETS_BY_CONTROLLER,
     CONTROLLER_REVISIONS_BY_CONTROLLER,
+    JOBS_BY_CONTROLLER,
     ENDPOINT_SLICES_BY_SERVICE,
     EVENTS_BY_REGARDING,
     *BY_OWNER.values(),

@@ -100,7 +100,7 @@ class Rig:
         for pod in self.list(kinds.POD):
             after = act(pod)
             if after is None:
-                del self.objects[_place(pod)]
+                self._stopped(pod)
             elif after != pod:
                 self.put(after)
 
@@ -120,6 +120,8 @@ class Rig:
             case Update(obj):
                 now = self.objects[_place(obj)]
                 self.put(msgspec.structs.replace(obj, status=now.status) if hasattr(obj, "status") else obj)
+                if obj.metadata.deletion_grace_period_seconds == 0 and not obj.metadata.finalizers:
+                    del self.objects[_place(obj)]
             case UpdateStatus(obj):
                 now = self.objects[_place(obj)]
                 self.put(msgspec.structs.replace(now, status=obj.status))
@@ -137,7 +139,17 @@ class Rig:
             gone = msgspec.structs.replace(obj.metadata, deletion_timestamp=times.render(self.now))
             self.put(msgspec.structs.replace(obj, metadata=gone))
         else:
-            del self.objects[tuple(key)]  # type: ignore[arg-type]
+            self._stopped(obj)
+
+    def _stopped(self, obj: Any) -> None:
+        """It goes, unless a finalizer holds it."""
+        if not obj.metadata.finalizers:
+            del self.objects[_place(obj)]
+            return
+        held = msgspec.structs.replace(
+            obj.metadata, deletion_timestamp=times.render(self.now), deletion_grace_period_seconds=0
+        )
+        self.put(msgspec.structs.replace(obj, metadata=held))
 
 
 def _place(obj: Any) -> tuple[str, str, str]:
