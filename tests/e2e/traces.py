@@ -9,11 +9,13 @@ from deploy.lab import Machine
 LOOK = r"""
 echo '# containers'; docker ps -a --no-trunc --format '{{.Names}}' | sort
 echo '# links'; ip -o link | cut -d: -f2 | cut -d@ -f1 | sort
+echo '# addresses'; ip -4 -o addr | cut -d' ' -f2-7 | sort
 echo '# routes'; ip -4 route | sort
 echo '# mounts'; cut -d' ' -f5 /proc/self/mountinfo | grep -e /var/lib/ -e /run/ | sort
 echo '# folders'; ls -A /var/lib/mizzen/pods
 echo '# shims'; pgrep -c -x containerd-shim
 echo '# groups'; find /sys/fs/cgroup -type d | grep -E '[0-9a-f]{64}' | sort
+echo '# forwarding'; iptables -S FORWARD; iptables -S MIZZEN-FORWARD
 echo '# rules'; nft -s list table ip mizzen
 """
 LISTS = re.compile(r"elements = \{([^}]*)\}")
