@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import (
+    apiservers,
     deployment,
     endpointslice,
     eventexpiry,
@@ -37,4 +38,5 @@ def every_controller(
         garbage.CONTROLLER,
         namespace.CONTROLLER,
         eventexpiry.CONTROLLER,
+        apiservers.controller(since),
     )
