@@ -1,0 +1,163 @@
+"""Two control planes on one etcd: both serve, one leads, and when that one dies the other goes on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy import commands
+from deploy.images import demo
+from deploy.lab import Lab, Machine
+from deploy.lab.cluster import AGENT, DATA, SERVER
+from deploy.shell import CommandFailed, tail, wait_for
+from tests.e2e.cluster import FLAGS, ready_pods, restarts
+from tests.e2e.kubectl import Kubectl, programs
+from tests.e2e.manifests import deployment, pod, web_container
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+TTL_S = 3
+"""Of the leader; see FLAGS."""
+ETCD = "etcd"
+LEADS = re.compile(r'^leader_election_master_status\{name="controllers"\} 1', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One control plane."""
+
+    machine: Machine
+    kubectl: Kubectl
+
+    def leads(self) -> bool:
+        """Whether it decides."""
+        return LEADS.search(self.kubectl.tries("get", "--raw", "/metrics").stdout) is not None
+
+
+@pytest.fixture
+def planes(new_lab: Callable[..., Lab]) -> Iterator[tuple[Lab, list[Plane]]]:
+    """An etcd on the first machine, control planes on the next two, a node that joined at the first of them."""
+    if not programs():
+        pytest.skip("no kubectl on the path: see https://kubernetes.io/docs/tasks/tools")
+    lab = new_lab(nodes=3)
+    lab.nodes[2].load_image(demo.build(lab.folder / "images"))
+    url = f"http://{lab.server.address}:2379"
+    lab.server.install(
+        ETCD, ["etcd", "--data-dir", f"{DATA}/etcd", "--listen-client-urls", url, "--advertise-client-urls", url]
+    )
+    first, second = lab.nodes[:2]
+    made = [start(first, url)]
+    assert_refused(made[0], second, url)
+    for name in ("pki/ca.crt", "pki/ca.key", "secrets.key"):  # as the manual says
+        copy = second.path(f"{DATA}/{name}")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.touch(mode=0o600)
+        copy.write_bytes(first.path(f"{DATA}/{name}").read_bytes())
+    made.append(start(second, url))
+    token = first.path(f"{DATA}/{commands.TOKEN_FILE}").read_text().strip()
+    lab.nodes[2].install(AGENT, commands.agent_command(DATA, first.address, token))
+    commands.wait_for_nodes(made[0].kubectl.kubeconfig, 1, lambda: lab.nodes[2].pid(AGENT) is not None)
+    yield lab, made
+    for machine in lab.machines:
+        for service in (SERVER, AGENT):
+            if service in machine.services:
+                print(f"{service} on {machine.name} ends with:\n{tail(machine.log(service), 25)}")  # noqa: T201
+
+
+def start(machine: Machine, etcd: str) -> Plane:
+    """A control plane on a machine."""
+    machine.install(SERVER, [*commands.server_command(DATA, machine.address), *FLAGS, "--etcd", etcd])
+    kubeconfig = machine.folder / "kubeconfig"
+    kubeconfig.write_bytes(
+        commands.wait_until_written(
+            lambda: machine.path(f"{DATA}/{commands.KUBECONFIG_FILE}"),
+            lambda: machine.pid(SERVER) is not None,
+            machine.log(SERVER),
+        )
+    )
+    return Plane(machine, Kubectl(programs()[-1], kubeconfig, "default"))
+
+
+def assert_refused(first: Plane, second: Machine, etcd: str) -> None:
+    """A control plane without the first one's files says what it lacks."""
+    data = "/var/lib/mizzen-refused"
+    argv = [*commands.server_command(data, second.address), "--etcd", etcd]
+    with pytest.raises(CommandFailed, match="another encryption key wrote it"):
+        second.run(*argv, timeout_s=30)
+    second.path(f"{data}/secrets.key").write_bytes(first.machine.path(f"{DATA}/secrets.key").read_bytes())
+    lease = ("-n", "kube-system", "get", "lease", f"apiserver-{first.machine.address}")
+    wait_for("the first one's lease", lambda: first.kubectl.tries(*lease).returncode == 0, 10)
+    with pytest.raises(CommandFailed, match=f"not that of the control plane at {first.machine.address}"):
+        second.run(*argv, timeout_s=30)
+
+
+def addresses(kubectl: Kubectl) -> list[str]:
+    """Where the service `kubernetes` leads."""
+    (found,) = kubectl.items("endpointslices", "-l", "kubernetes.io/service-name=kubernetes")
+    return [address for endpoint in found["endpoints"] for address in endpoint["addresses"]]
+
+
+def test_the_other_takes_over(planes: tuple[Lab, list[Plane]], tmp_path: Path, figure: Callable[[str], None]) -> None:
+    lab, (first, second) = planes
+    both = [first.machine.address, second.machine.address]
+    assert [plane.leads() for plane in (first, second)] == [True, False]
+    for plane in (first, second):
+        wait_for("both to be endpoints", lambda plane=plane: addresses(plane.kubectl) == both, 15)
+
+    # What one is told the other shows, and serves.
+    second.kubectl.apply(deployment("early", 2, {"containers": [web_container()]}))
+    for plane in (first, second):
+        plane.kubectl("rollout", "status", "deployment/early", "--timeout=40s")
+        plane.kubectl(
+            "patch", "deployment", "early", "-p", f'{{"metadata": {{"labels": {{"{plane.machine.name}": "x"}}}}}}'
+        )
+    labels = first.kubectl.get("deployment", "early")["metadata"]["labels"]
+    assert labels == {first.machine.name: "x", second.machine.name: "x"}
+    early = ready_pods(first.kubectl, "early")
+    name = early[0]["metadata"]["name"]
+    for plane in (first, second):
+        said = wait_for("logs", lambda plane=plane: plane.kubectl.tries("logs", name).stdout, 15)
+        assert "serves on port" in said
+        assert plane.kubectl("exec", name, "--", "hostname").strip() == name
+
+    # The leader dies right after it has taken an order; another order comes while nobody leads.
+    first.kubectl.apply(deployment("late", 3, {"containers": [web_container()]}))
+    first.machine.kill(SERVER)
+    began = time.monotonic()
+    second.kubectl.apply(deployment("orphan", 2, {"containers": [web_container()]}))
+    assert not second.leads()
+    wait_for("the other to lead", second.leads, TTL_S + 15)
+    figure(f"the other leads {time.monotonic() - began:.1f} s after the leader's death (time to live: {TTL_S} s)")
+    for app in ("late", "orphan"):
+        second.kubectl("rollout", "status", f"deployment/{app}", "--timeout=60s")
+    figure(
+        f"what was ordered just before and after is complete {time.monotonic() - began:.1f} s after the leader's death"
+    )
+    assert "serves on port" in second.kubectl("logs", "deploy/late")
+    assert restarts_of(second.kubectl, early) == [0, 0]
+    wait_for("the dead one to leave the service", lambda: addresses(second.kubectl) == both[1:], 30)
+
+    # An agent that starts now has only ever been told of the dead one by hand.
+    lab.nodes[2].kill(AGENT)
+    lab.nodes[2].start(AGENT)
+    second.kubectl.apply(pod("later", web_container()))
+    second.kubectl("wait", "--for=condition=Ready", "pod/later", "--timeout=30s")
+
+    # Back again, it follows.
+    first.machine.start(SERVER)
+    wait_for("the first to serve", lambda: first.kubectl.tries("get", "pods").returncode == 0, 30)
+    wait_for("both to be endpoints", lambda: addresses(first.kubectl) == both, 15)
+    assert [plane.leads() for plane in (first, second)] == [False, True]
+    first.kubectl("delete", "deployment,pod", "--all", "--timeout=60s")
+    wait_for("all to go", lambda: not second.kubectl.items("pods"), 30)
+    assert lab.nodes[2].docker("ps", "-q", "-f", "label=mizzen.dev/type") == ""
+
+
+def restarts_of(kubectl: Kubectl, pods: list[dict[str, object]]) -> list[int]:
+    """The restarts of pods, as they are now; those that are gone raise."""
+    return [restarts(kubectl.get("pod", str(p["metadata"]["name"]))) for p in pods]  # type: ignore[index]
