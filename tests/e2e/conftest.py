@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from deploy.lab import Lab
 from deploy.shell import TimedOut, tail, wait_for
 from tests.e2e import traces
 from tests.e2e.cluster import Cluster, running
@@ -53,9 +54,9 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the daemons said, with a test that failed."""
     report = yield
-    cluster = item.funcargs.get("cluster")
-    if report.failed and isinstance(cluster, Cluster):
-        for machine in cluster.lab.machines:
+    labs = [lab for arg in item.funcargs.values() if isinstance(lab := getattr(arg, "lab", None), Lab)]
+    if report.failed and labs:
+        for machine in labs[0].machines:
             for service in machine.services:
                 report.sections.append((f"{service} on {machine.name}", tail(machine.log(service), 25)))
     return report

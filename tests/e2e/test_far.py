@@ -119,7 +119,10 @@ def services_work(cluster: Cluster, kubectl: Kubectl, far: Machine, names: set[s
     """By cluster address, node port and name; from machines and from a pod on the far one."""
     spec = kubectl.get("service", "web")["spec"]
     address, node_port = spec["clusterIP"], spec["ports"][0]["nodePort"]
-    assert network.answering(far, address, 80, len(names)) == names
+    for machine in (far, cluster.nodes[0]):
+        assert network.answering(machine, address, 80, len(names)) == names
+        for pod_ip in (p["status"]["podIP"] for p in ready_pods(kubectl, "web")):
+            assert network.answering(machine, pod_ip, PORT, 1) < names
     for machine, other in ((far, cluster.nodes[0]), (cluster.nodes[0], far), (far, far), (cluster.lab.server, far)):
         assert network.answering(machine, other.address, node_port, len(names)) == names
     client = next(name_of(p) for p in ready_pods(kubectl, "web") if p["spec"]["nodeName"] == far.name)

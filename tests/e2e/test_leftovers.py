@@ -13,7 +13,7 @@ from deploy.lab.cluster import AGENT
 from deploy.shell import wait_for
 from tests.e2e.cluster import Cluster, ready_pods, restarts
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.manifests import deployment, web_container
+from tests.e2e.manifests import deployment, pod, shell, web_container
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -45,6 +45,28 @@ def test_agent_killed_while_pods_come_and_go(cluster: Cluster, kubectl: Kubectl,
         took = killed(machine, lambda: kubectl("wait", "--for=delete", "pod", "-l", "app=web", "--timeout=40s"))
         figure(f"killed at {left} of {2 * REPLICAS} containers left, all are gone {took:.1f} s later")
         assert made(machine, kubectl.namespace) == []
+
+
+def test_pods_that_go_while_their_agent_is_away(cluster: Cluster, kubectl: Kubectl) -> None:
+    """One is deleted as usual, one by force, one dies; the next agent clears up, and starts nothing anew."""
+    machine = cluster.nodes[0]
+    kubectl.apply(
+        *(pod(name, shell(), nodeName=machine.name) for name in ("stays", "deleted", "forced")),
+        pod("dies", shell(), nodeName=machine.name, restartPolicy="Never"),
+    )
+    kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=30s")
+    machine.kill(AGENT)
+    kubectl("delete", "pod", "deleted", "--grace-period=1", "--wait=false")
+    kubectl("delete", "pod", "forced", "--force", "--grace-period=0", "--wait=false")
+    cluster.kill(kubectl.get("pod", "dies"))
+    assert len(made(machine, kubectl.namespace)) == 8
+    machine.start(AGENT)
+    kubectl("wait", "--for=delete", "pod/deleted", "--timeout=30s")
+    kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/dies", "--timeout=30s")
+    wait_for("the rest to go", lambda: {name for name, _ in made(machine, kubectl.namespace)} == {"stays", "dies"}, 20)
+    assert restarts(kubectl.get("pod", "stays")) == 0
+    ended = kubectl.get("pod", "dies")["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (137, "Error")
 
 
 def killed(machine: Machine, then: Callable[[], object]) -> float:

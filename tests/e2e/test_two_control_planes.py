@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from deploy import commands
 from deploy.images import demo
 from deploy.lab import Lab, Machine
 from deploy.lab.cluster import AGENT, DATA, SERVER
-from deploy.shell import CommandFailed, tail, wait_for
+from deploy.shell import CommandFailed, wait_for
 from tests.e2e.cluster import FLAGS, ready_pods, restarts
 from tests.e2e.kubectl import Kubectl, programs
 from tests.e2e.manifests import deployment, pod, web_container
@@ -39,34 +38,40 @@ class Plane:
         return LEADS.search(self.kubectl.tries("get", "--raw", "/metrics").stdout) is not None
 
 
+@dataclass(frozen=True)
+class Planes:
+    """Both of them, and a node."""
+
+    lab: Lab
+    first: Plane
+    second: Plane
+    node: Machine
+
+
 @pytest.fixture
-def planes(new_lab: Callable[..., Lab]) -> Iterator[tuple[Lab, list[Plane]]]:
+def planes(new_lab: Callable[..., Lab]) -> Planes:
     """An etcd on the first machine, control planes on the next two, a node that joined at the first of them."""
     if not programs():
         pytest.skip("no kubectl on the path: see https://kubernetes.io/docs/tasks/tools")
     lab = new_lab(nodes=3)
-    lab.nodes[2].load_image(demo.build(lab.folder / "images"))
+    one, other, node = lab.nodes
+    node.load_image(demo.build(lab.folder / "images"))
     url = f"http://{lab.server.address}:2379"
     lab.server.install(
         ETCD, ["etcd", "--data-dir", f"{DATA}/etcd", "--listen-client-urls", url, "--advertise-client-urls", url]
     )
-    first, second = lab.nodes[:2]
-    made = [start(first, url)]
-    assert_refused(made[0], second, url)
+    first = start(one, url)
+    assert_refused(first, other, url)
     for name in ("pki/ca.crt", "pki/ca.key", "secrets.key"):  # as the manual says
-        copy = second.path(f"{DATA}/{name}")
+        copy = other.path(f"{DATA}/{name}")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.touch(mode=0o600)
-        copy.write_bytes(first.path(f"{DATA}/{name}").read_bytes())
-    made.append(start(second, url))
-    token = first.path(f"{DATA}/{commands.TOKEN_FILE}").read_text().strip()
-    lab.nodes[2].install(AGENT, commands.agent_command(DATA, first.address, token))
-    commands.wait_for_nodes(made[0].kubectl.kubeconfig, 1, lambda: lab.nodes[2].pid(AGENT) is not None)
-    yield lab, made
-    for machine in lab.machines:
-        for service in (SERVER, AGENT):
-            if service in machine.services:
-                print(f"{service} on {machine.name} ends with:\n{tail(machine.log(service), 25)}")  # noqa: T201
+        copy.write_bytes(one.path(f"{DATA}/{name}").read_bytes())
+    second = start(other, url)
+    token = one.path(f"{DATA}/{commands.TOKEN_FILE}").read_text().strip()
+    node.install(AGENT, commands.agent_command(DATA, one.address, token))
+    commands.wait_for_nodes(first.kubectl.kubeconfig, 1, lambda: node.pid(AGENT) is not None)
+    return Planes(lab, first, second, node)
 
 
 def start(machine: Machine, etcd: str) -> Plane:
@@ -102,8 +107,8 @@ def addresses(kubectl: Kubectl) -> list[str]:
     return [address for endpoint in found["endpoints"] for address in endpoint["addresses"]]
 
 
-def test_the_other_takes_over(planes: tuple[Lab, list[Plane]], tmp_path: Path, figure: Callable[[str], None]) -> None:
-    lab, (first, second) = planes
+def test_the_other_takes_over(planes: Planes, figure: Callable[[str], None]) -> None:
+    first, second, node = planes.first, planes.second, planes.node
     both = [first.machine.address, second.machine.address]
     assert [plane.leads() for plane in (first, second)] == [True, False]
     for plane in (first, second):
@@ -143,8 +148,8 @@ def test_the_other_takes_over(planes: tuple[Lab, list[Plane]], tmp_path: Path, f
     wait_for("the dead one to leave the service", lambda: addresses(second.kubectl) == both[1:], 30)
 
     # An agent that starts now has only ever been told of the dead one by hand.
-    lab.nodes[2].kill(AGENT)
-    lab.nodes[2].start(AGENT)
+    node.kill(AGENT)
+    node.start(AGENT)
     second.kubectl.apply(pod("later", web_container()))
     second.kubectl("wait", "--for=condition=Ready", "pod/later", "--timeout=30s")
 
@@ -155,7 +160,7 @@ def test_the_other_takes_over(planes: tuple[Lab, list[Plane]], tmp_path: Path, f
     assert [plane.leads() for plane in (first, second)] == [False, True]
     first.kubectl("delete", "deployment,pod", "--all", "--timeout=60s")
     wait_for("all to go", lambda: not second.kubectl.items("pods"), 30)
-    assert lab.nodes[2].docker("ps", "-q", "-f", "label=mizzen.dev/type") == ""
+    assert node.docker("ps", "-q", "-f", "label=mizzen.dev/type") == ""
 
 
 def restarts_of(kubectl: Kubectl, pods: list[dict[str, object]]) -> list[int]:
