@@ -55,8 +55,9 @@ def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.T
     """Show what the daemons said, with a test that failed."""
     report = yield
     labs = [lab for arg in item.funcargs.values() if isinstance(lab := getattr(arg, "lab", None), Lab)]
-    if report.failed and labs:
-        for machine in labs[0].machines:
+    if report.failed:
+        # A lab that went with its last test leaves its logs, but not where they are.
+        for machine in (machine for lab in labs if lab.exists for machine in lab.machines):
             for service in machine.services:
                 report.sections.append((f"{service} on {machine.name}", tail(machine.log(service), 25)))
     return report
