@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,8 @@ class Plane:
 
     def leads(self) -> bool:
         """Whether it decides."""
-        return LEADS.search(self.kubectl.tries("get", "--raw", "/metrics").stdout) is not None
+        said = self.kubectl.tries("get", "--raw", "/metrics", "--request-timeout=5s").stdout
+        return LEADS.search(said) is not None
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,17 @@ class Planes:
     node: Machine
 
 
-@pytest.fixture
-def planes(new_lab: Callable[..., Lab]) -> Planes:
+@pytest.fixture(scope="module")
+def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planes]:
     """An etcd on the first machine, control planes on the next two, a node that joined at the first of them."""
     if not programs():
         pytest.skip("no kubectl on the path: see https://kubernetes.io/docs/tasks/tools")
-    lab = new_lab(nodes=3)
+    with Lab(tmp_path_factory.mktemp("planes") / "lab").up(nodes=3) as lab:
+        yield started(lab)
+
+
+def started(lab: Lab) -> Planes:
+    """The cluster on the machines of a lab; nobody but its tests uses it."""
     one, other, node = lab.nodes
     node.load_image(demo.build(lab.folder / "images"))
     url = f"http://{lab.server.address}:2379"
@@ -168,6 +174,38 @@ def test_the_other_takes_over(planes: Planes, figure: Callable[[str], None]) -> 
     follows.kubectl("delete", "deployment,pod", "--all", "--timeout=60s")
     wait_for("all to go", lambda: not follows.kubectl.items("pods"), 30)
     wait_for("the node to clear up", lambda: node.docker("ps", "-aq", "-f", "label=mizzen.dev/type") == "", 15)
+    leads.machine.start(SERVER)
+
+
+def test_a_leader_that_is_cut_off(planes: Planes, figure: Callable[[str], None]) -> None:
+    """Nobody tells the nodes and the other; the lost one finds out for itself that it leads no more."""
+    wait_for("both to serve", lambda: len(addresses(planes.first.kubectl)) == 2, 20)
+    lost, other = leader_and_other(planes)
+    other.kubectl.apply(deployment("before", 2, {"containers": [web_container()]}))
+    other.kubectl("rollout", "status", "deployment/before", "--timeout=40s")
+    before = ready_pods(other.kubectl, "before")
+    lost.machine.cut()
+    began = time.monotonic()
+    try:
+        wait_for("the other to lead", other.leads, TTL_S + 15)
+        other.kubectl.apply(deployment("after", 2, {"containers": [web_container()]}))
+        other.kubectl("rollout", "status", "deployment/after", "--timeout=60s")
+        figure(f"a new deployment is complete {time.monotonic() - began:.1f} s after the leader was cut off")
+        assert "serves on port" in other.kubectl("logs", "deploy/after")
+        wait_for("it to leave the service", lambda: addresses(other.kubectl) == [other.machine.address], 30)
+    finally:
+        lost.machine.heal()
+    wait_for("both to serve again", lambda: len(addresses(other.kubectl)) == 2, 30)
+    leader_and_other(planes)
+    lost.kubectl("scale", "deployment/after", "--replicas=3")
+    for plane in (lost, other):
+        plane.kubectl("rollout", "status", "deployment/after", "--timeout=40s")
+    assert restarts_of(other.kubectl, before) == [0, 0]
+    (node,) = other.kubectl.items("nodes")
+    ready = next(c for c in node["status"]["conditions"] if c["type"] == "Ready")
+    assert ready["status"] == "True"
+    lost.kubectl("delete", "deployment", "--all", "--timeout=60s")
+    wait_for("all to go", lambda: not other.kubectl.items("pods"), 30)
 
 
 def leader_and_other(planes: Planes) -> tuple[Plane, Plane]:
