@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol, TypeAlias
 
@@ -194,19 +194,19 @@ class Session:
         """One session from its first to its last message. Raises SessionLost."""
         self._reconnect.clear()
         self._endpoint = self.endpoint
-        credentials = self._credentials()
+        credentials = replace(self._credentials(), endpoint=self._endpoint)
         secure = grpc.ssl_channel_credentials(
             root_certificates=credentials.ca_pem,
             private_key=credentials.key_pem,
             certificate_chain=credentials.certificate_pem,
         )
-        async with grpc.aio.secure_channel(self._endpoint, secure, options=OPTIONS) as channel:
+        async with grpc.aio.secure_channel(credentials.endpoint, secure, options=OPTIONS) as channel:
             stub: Stub = node_pb2_grpc.NodeControlStub(channel)  # type: ignore[no-untyped-call]  # generated
             call = stub.Session()
             try:
                 await _Talk(self, call, stub, self._reconnect).hold()
             except grpc.aio.AioRpcError as error:
-                raise _lost(error, credentials, self._endpoint) from error
+                raise _lost(error, credentials) from error
             finally:
                 self.connected = False
                 self._outbox.lost()
@@ -374,15 +374,15 @@ def _report_of(item: Item) -> node_pb2.Report:
     )
 
 
-def _lost(error: grpc.aio.AioRpcError, credentials: Credentials, endpoint: str) -> SessionLost:
+def _lost(error: grpc.aio.AioRpcError, credentials: Credentials) -> SessionLost:
     """The failure in words that say what to do."""
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.ABORTED:
         return SessionReplaced(details)
     if code is grpc.StatusCode.UNAVAILABLE and "ertificate" in details + str(error.debug_error_string()):
         return SessionLost(
-            f"{endpoint}: TLS failed ({details}); the certificate of node {credentials.node} is valid "
+            f"{credentials.endpoint}: TLS failed ({details}); the certificate of node {credentials.node} is valid "
             f"until {times.render(credentials.valid_until_ms)}; if it has run out, or the "
             "cluster was made anew, start the agent once with a new --token"
         )
-    return SessionLost(f"{endpoint}: {code.name} {details}")
+    return SessionLost(f"{credentials.endpoint}: {code.name} {details}")

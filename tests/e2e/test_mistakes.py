@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,15 @@ import pytest
 
 from controlplane.server import pki
 from deploy import commands
+from deploy.images import demo
+from deploy.lab import Machine
 from deploy.lab.cluster import AGENT, DATA
 from deploy.shell import CommandFailed, tail, wait_for
 from mizzen.client import config
+from tests.conftest import ROOT
 from tests.e2e.cluster import Cluster
 from tests.e2e.kubectl import Kubectl, programs
 from tests.e2e.manifests import Manifest, container, deployment, pod, shell
-from tests.e2e.registry import registry
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
@@ -68,6 +72,18 @@ def test_wrong_manifests(cluster: Cluster, tmp_path: Path, change: Callable[[Man
         commands.kube(cluster.kubectl.kubeconfig, "apply", "-f", manifest)
     assert said in str(failed.value)
     assert cluster.kubectl("get", "deployments", "-o", "name") == ""
+
+
+@contextmanager
+def registry(machine: Machine, folder: Path) -> Iterator[str]:
+    """An image registry on a machine: the address, while it runs."""
+    log = folder / "registry.log"
+    argv = [sys.executable, "-m", "tests.fixtures.registry", demo.build(folder)]
+    process = machine.popen(argv, log, env={"PYTHONPATH": str(ROOT)})
+    try:
+        yield f"127.0.0.1:{wait_for('the registry', log.read_text, 20).split()[0]}"
+    finally:
+        process.stop()
 
 
 def waiting(kubectl: Kubectl, name: str, reason: str, timeout_s: float = 30) -> str:

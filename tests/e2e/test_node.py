@@ -14,7 +14,7 @@ from deploy.shell import wait_for
 from tests.e2e.cluster import Cluster, is_ready, restarts
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.manifests import FOREVER, PORT, Manifest, container, pod, service, shell
-from tests.e2e.registry import registry
+from tests.e2e.test_mistakes import registry
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 

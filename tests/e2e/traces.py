@@ -17,7 +17,7 @@ echo '# mounts'; cut -d' ' -f5 /proc/self/mountinfo | grep -e /var/lib/ -e /run/
 echo '# folders'; ls -A /var/lib/mizzen/pods
 echo '# shims'; pgrep -c -x containerd-shim
 echo '# groups'; find /sys/fs/cgroup -type d | grep -E '[0-9a-f]{64}' | sort
-echo '# forwarding'; iptables -S FORWARD; iptables -S MIZZEN-FORWARD
+echo '# forwarding'; (iptables -S FORWARD; iptables -S MIZZEN-FORWARD) | sort
 echo '# rules'; nft -s list table ip mizzen
 """
 LISTS = re.compile(r"elements = \{([^}]*)\}")
