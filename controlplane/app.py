@@ -35,6 +35,7 @@ from controlplane.server.join_api import JoinApi
 from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
+from controlplane.server.presence import Presence, check_authority
 from controlplane.server.rest_api import Deps, build_app
 from controlplane.server.rest_listen import listen, tls_context
 from controlplane.server.rest_site import SiteInfo
@@ -104,6 +105,11 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             group.create_task(lead(core.store, LEADER, identity, settings.leader_ttl_s, decide), name="leader")
             group.create_task(run_compactor(core.store), name="compactor")
             group.create_task(core.registry.ended(), name="registry")
+            if bootstrap.is_reached(settings):
+                presence = Presence(
+                    core.registry, settings.advertise_address, core.authority.ca_hash, core.clock, core.ids
+                )
+                group.create_task(presence.run(), name="presence")
             ready()
 
 
@@ -125,6 +131,7 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     verbs = Verbs.over(registry, clock, ids, admission)
     await bootstrap.ensure_basics(verbs, settings)
     authority = pki.Pki.open(settings.data_dir / "pki", clock.now())
+    check_authority(registry.view, settings.advertise_address, authority, clock.now())
     return _Core(store, registry, verbs, authority, admission, clock, ids)
 
 

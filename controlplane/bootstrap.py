@@ -28,9 +28,13 @@ async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
     for name in NAMESPACES:
         await _ensure(verbs, core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
     await _ensure(verbs, _api_service(settings))
-    if not ipaddress.ip_address(settings.advertise_address).is_loopback:
-        # Pods have a loopback of their own: behind this address they would find themselves.
+    if is_reached(settings):
         await _ensure(verbs, _api_slice(settings))
+
+
+def is_reached(settings: ServerSettings) -> bool:
+    """Whether pods and nodes reach this control plane: on a loopback address they would find themselves."""
+    return not ipaddress.ip_address(settings.advertise_address).is_loopback
 
 
 def epoch(verbs: Verbs) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import (
+    apiservers,
     cronjob,
     daemonset,
     deployment,
@@ -46,4 +47,5 @@ def every_controller(
         garbage.CONTROLLER,
         namespace.CONTROLLER,
         eventexpiry.CONTROLLER,
+        apiservers.controller(since),
     )

@@ -171,6 +171,12 @@ class Machine:
         self._save()
         self.start(name)
 
+    def remove(self, name: str, grace_s: float = 20) -> None:
+        """Stop a service and forget it: it starts no more at the next boot."""
+        self.stop(name, grace_s)
+        del self._state.services[name]
+        self._save()
+
     def start(self, name: str) -> None:
         """Start a service that is not running; nothing restarts one that ends by itself."""
         service = self._service(name)

@@ -1,4 +1,4 @@
-"""The agent's one connection to the control plane: dialled from here, kept alive, begun again whenever it breaks.
+"""The agent's session with a control plane: dialled from here, kept alive, begun again whenever it breaks.
 
     agent --Hello, heartbeats, reports-->  control plane
     agent <--Welcome, deltas, acknowledgements, requests for streams--  control plane
@@ -6,13 +6,16 @@
 Reports go in batches, one on the way at a time: while one is being stored the next fills up, so a quiet node tells
 news at once and a busy one tells much at a time. A connection without a word for three heartbeats is given up,
 whatever TCP believes.
+
+Where several control planes run, the next attempt goes to the next of them. See `attend` for what joins the node to
+those that the session is not with.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol, TypeAlias
 
@@ -26,7 +29,6 @@ from mizzen.engine.values import Clock, Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.credentials import Credentials
-from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.objects import Told
 from nodeagent.drive.outbox import EVENT, GONE, NODE, STATUS, Item, Outbox
 
@@ -51,6 +53,8 @@ OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
     ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
     ("grpc.enable_retries", 0),
+    # How long a connection is tried; the next attempt is this agent's own, and may go elsewhere.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 
 _KINDS = {
@@ -123,26 +127,47 @@ class Session:
         self,
         *,
         credentials: Callable[[], Credentials],
+        endpoints: Callable[[], Sequence[str]],
         receiver: Receiver,
         outbox: Outbox,
         open_stream: OpenStream,
         clock: Clock,
         rng: Random,
-        metrics: Metrics,
+        changed: Callable[[], None],
         agent_version: str,
         boot_id: str,
+        streams_only: bool = False,
     ) -> None:
+        """`endpoints` are those of the control planes, at least one; `changed` is called when a session begins or ends.
+
+        With `streams_only` nothing comes over it but requests for streams.
+        """
         self._credentials = credentials
+        self._endpoints = endpoints
+        self._endpoint = ""
         self._receiver = receiver
         self._outbox = outbox
         self._open_stream = open_stream
         self._clock = clock
         self._rng = rng
-        self._metrics = metrics
+        self._changed = changed
         self._version = agent_version
         self._boot_id = boot_id
+        self._streams_only = streams_only
         self._reconnect = asyncio.Event()
         self.connected = False
+
+    @property
+    def endpoint(self) -> str:
+        """Where the session is; without one, where it is tried next."""
+        known = self._endpoints()
+        return self._endpoint if self._endpoint in known or self.connected else known[0]
+
+    def _turn(self) -> None:
+        """Go on to the next control plane."""
+        known = self._endpoints()
+        at = known.index(self._endpoint) if self._endpoint in known else -1
+        self._endpoint = known[(at + 1) % len(known)]
 
     def reconnect(self) -> None:
         """Begin anew with other credentials."""
@@ -168,7 +193,8 @@ class Session:
     async def _connect(self) -> None:
         """One session from its first to its last message. Raises SessionLost."""
         self._reconnect.clear()
-        credentials = self._credentials()
+        self._endpoint = self.endpoint
+        credentials = replace(self._credentials(), endpoint=self._endpoint)
         secure = grpc.ssl_channel_credentials(
             root_certificates=credentials.ca_pem,
             private_key=credentials.key_pem,
@@ -183,9 +209,10 @@ class Session:
                 raise _lost(error, credentials) from error
             finally:
                 self.connected = False
-                self._metrics.session_connected.set(0)
                 self._outbox.lost()
                 call.cancel()
+                self._turn()
+                self._changed()
 
     # What a talk needs of its session.
 
@@ -199,6 +226,7 @@ class Session:
                 agent_version=self._version,
                 boot_id=self._boot_id,
                 position=node_pb2.Position(epoch=place.epoch, version=place.version),
+                streams_only=self._streams_only,
             )
         )
 
@@ -212,8 +240,9 @@ class Session:
             cluster_domain=welcome.cluster_domain or "cluster.local",
         )
         self.connected = True
-        self._metrics.session_connected.set(1)
-        _LOG.info("session_begun", epoch=welcome.epoch, resumed=welcome.resumed)
+        self._changed()
+        what = {"streams_only": True} if self._streams_only else {"epoch": welcome.epoch, "resumed": welcome.resumed}
+        _LOG.info("session_begun", endpoint=self._endpoint, **what)
         self._receiver.welcomed(facts, welcome.epoch, resumed=welcome.resumed)
 
     def deltas(self, deltas: node_pb2.Deltas) -> None:
