@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.names import pod_called
 from mizzen.client import Client
 from mizzen.client.values import Command, EndOfInput, Exit, Input, Resize, Stderr, Stdin, Stdout
 
@@ -28,8 +29,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def exec_(
-    pod: str,
-    command: Annotated[list[str], typer.Argument(help="The program and its arguments, after --.")],
+    pod: Annotated[str, typer.Argument(metavar="POD", help="NAME or pod/NAME.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The program and its arguments, after --.")],
     container: Annotated[str, typer.Option("--container", "-c", help="The container.")] = "",
     namespace: Namespace = "",
     stdin: Annotated[bool, typer.Option("--stdin", "-i", help="Pass input on.")] = False,
@@ -39,7 +40,7 @@ def exec_(
     """Run a command in a container."""
     start = Command(
         namespace=namespace_of(kubeconfig, namespace),
-        pod=pod.removeprefix("pod/"),
+        pod=pod_called(pod),
         container=container,
         command=tuple(command),
         stdin=stdin,
