@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -93,7 +92,7 @@ async def _input(tty: bool) -> AsyncIterator[Input]:
         queue.put_nowait(Stdin(data) if data else EndOfInput())
 
     def resized() -> None:
-        size = shutil.get_terminal_size()
+        size = os.get_terminal_size(fd)  # and not what $COLUMNS and $LINES may still say
         queue.put_nowait(Resize(size.columns, size.lines))
 
     if tty:

@@ -21,8 +21,6 @@ from nodeagent.runtime.values import ContainerState, ExecResult, LogQuery, Statu
 _PIECE = 32 * 1024
 _OUTPUT_MAX = 16 * 1024
 _END_POLL_S = 0.02
-RESIZE_TRIES, RESIZE_PAUSE_S = 10, 0.02
-"""The engine says that a command has started a moment before its terminal can be resized."""
 
 
 class _Source(Protocol):
@@ -95,14 +93,10 @@ class HijackSession:
                 self._writer.write_eof()
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Tell the terminal's size; nothing happens where there is no terminal (any more)."""
-        for tried in range(RESIZE_TRIES if self._tty else 0):
-            try:
+        """Tell the terminal's size."""
+        if self._tty:
+            with contextlib.suppress(RuntimeFailure):
                 await self._resize(rows, columns)
-            except RuntimeFailure:
-                await asyncio.sleep(RESIZE_PAUSE_S * (tried + 1))
-            else:
-                return
 
     async def exit_code(self) -> int:
         """The exit code, once the output has ended."""

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from nodeagent.runtime.docker_images import node_credentials, pull_failure
 from nodeagent.runtime.docker_specs import container_body, sandbox_body
 from nodeagent.runtime.docker_states import state_of
-from nodeagent.runtime.docker_streams import RESIZE_TRIES, Frames, HijackSession
-from nodeagent.runtime.errors import ContainerNotRunning, ImageFailure, ImageNotFound, RegistryUnavailable
+from nodeagent.runtime.docker_streams import Frames
+from nodeagent.runtime.errors import ImageFailure, ImageNotFound, RegistryUnavailable
 from nodeagent.runtime.values import (
     ContainerSpec,
     ContainerState,
@@ -151,23 +151,6 @@ def test_limits_and_mounts() -> None:
     assert host["Mounts"] == [
         {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True, "BindOptions": {"Propagation": "rslave"}}
     ]
-
-
-@pytest.mark.looptime
-async def test_a_terminal_that_is_not_there_yet_is_resized_soon_after() -> None:
-    asked: list[tuple[int, int]] = []
-
-    async def resize(rows: int, columns: int) -> None:
-        asked.append((rows, columns))
-        if len(asked) < 3 or rows == 0:
-            raise ContainerNotRunning("exec session is not ready")
-
-    connection: Any = (asyncio.StreamReader(), None)
-    session = HijackSession(connection, tty=True, resize=resize, exit_code=lambda: asyncio.sleep(0, 0))
-    await session.resize(33, 99)
-    assert asked == [(33, 99)] * 3
-    await session.resize(0, 1)  # gone for good
-    assert len(asked) == 3 + RESIZE_TRIES
 
 
 @pytest.mark.parametrize(
