@@ -17,7 +17,7 @@ from deploy.lab.cluster import DATA
 from deploy.shell import CommandFailed, sh, wait_for
 from mizzen.client import config
 from tests.e2e.cluster import Cluster
-from tests.e2e.kubectl import Kubectl, at_terminal
+from tests.e2e.kubectl import Kubectl, at_terminal, use_a_shell
 from tests.e2e.manifests import Manifest, container, deployment, pod, service, shell
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
@@ -150,12 +150,7 @@ def test_logs_and_exec(mizzen: Mizzen, kubectl: Kubectl) -> None:
     done = mizzen.tries("exec", "talker", "--", "no-such-program")
     assert done.returncode in (126, 127)
     assert "executable file not found" in done.stdout + done.stderr
-    with at_terminal(mizzen.words(["exec", "-it", "talker", "--", "sh"]), rows=33, columns=99) as screen:
-        screen.wait_for("# ")
-        screen.type("stty size; echo $((40 + 2))\n")
-        screen.wait_for("\r\n33 99\r\n42\r\n")
-        screen.type("exit 5\n")
-        assert screen.process.wait(20) == 5
+    use_a_shell(mizzen, "talker")
 
 
 def test_plans_and_reasons(mizzen: Mizzen, tmp_path: Path) -> None:
