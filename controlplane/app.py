@@ -165,7 +165,7 @@ def _planner(settings: ServerSettings, core: _Core) -> Planner:
         entries = (entry for kind in PLANNED for entry in core.registry.entries(kind))
         return [entry.object() for entry in entries], core.registry.revision
 
-    prepare = planner(snapshot, core.clock.now, settings.node_grace_ms)
+    prepare = planner(snapshot, core.clock.now, heartbeat_ms=settings.heartbeat_ms, grace_ms=settings.node_grace_ms)
 
     async def plan(question: Question) -> Plan:
         # Seconds of arithmetic: beside the event loop, which goes on meanwhile.

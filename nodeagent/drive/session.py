@@ -25,7 +25,7 @@ import structlog
 
 from mizzen.api import times
 from mizzen.api.types import core_v1 as core
-from mizzen.engine.values import Clock, Key
+from mizzen.engine.values import Clock, Instant, Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.credentials import Credentials
@@ -206,7 +206,7 @@ class Session:
             try:
                 await _Talk(self, call, stub, self._reconnect).hold()
             except grpc.aio.AioRpcError as error:
-                raise _lost(error, credentials) from error
+                raise lost(error, credentials, self._clock.now()) from error
             finally:
                 self.connected = False
                 self._outbox.lost()
@@ -374,15 +374,21 @@ def _report_of(item: Item) -> node_pb2.Report:
     )
 
 
-def _lost(error: grpc.aio.AioRpcError, credentials: Credentials) -> SessionLost:
-    """The failure in words that say what to do."""
+def lost(error: grpc.aio.AioRpcError, credentials: Credentials, now: Instant) -> SessionLost:
+    """The failure of a session in words that say what to do."""
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.ABORTED:
         return SessionReplaced(details)
-    if code is grpc.StatusCode.UNAVAILABLE and "ertificate" in details + str(error.debug_error_string()):
-        return SessionLost(
-            f"{credentials.endpoint}: TLS failed ({details}); the certificate of node {credentials.node} is valid "
-            f"until {times.render(credentials.valid_until_ms)}; if it has run out, or the "
-            "cluster was made anew, start the agent once with a new --token"
-        )
+    if code is grpc.StatusCode.UNAVAILABLE:
+        until = times.render(credentials.valid_until_ms)
+        if now > credentials.valid_until_ms:  # of which TLS says no more than that the connection was closed
+            return SessionLost(
+                f"{credentials.endpoint}: the certificate of node {credentials.node} expired at {until}; "
+                "start the agent once with a new --token"
+            )
+        if "ertificate" in details + str(error.debug_error_string()):
+            return SessionLost(
+                f"{credentials.endpoint}: TLS failed ({details}); the certificate of node {credentials.node} is valid "
+                f"until {until}; if the cluster was made anew, start the agent once with a new --token"
+            )
     return SessionLost(f"{credentials.endpoint}: {code.name} {details}")
