@@ -37,7 +37,7 @@ from tests.benchmarks import accounts, report
 from tests.benchmarks.servers import free_ports, running
 from tests.fixtures.cluster_objects import pod
 
-SECONDS = 1.2
+SECONDS, TURNS = 0.6, 2
 CONCURRENCIES = (1, 16, 64)
 LISTED = 500
 PODS = "/api/v1/namespaces/default/pods"
@@ -131,6 +131,12 @@ def new_pod() -> core_v1.Pod:
     return pod(f"p{next(_numbers):07}", uid="", resource_version="", spec={"scheduler_name": "nobody"})
 
 
+async def beside(workers: int, asks: tuple[Ask, Ask], servers: tuple[int, int]) -> list[Measured]:
+    """Measure two servers in turns; return the best turn of each: that which the machine disturbed least."""
+    turns = [[await measure(workers, *one) for one in zip(asks, servers, strict=True)] for _ in range(TURNS)]
+    return [max(found, key=lambda turn: turn.rate) for found in zip(*turns, strict=True)]
+
+
 async def measure(workers: int, ask: Ask, server: int) -> Measured:
     """Let `workers` ask again and again; `server` is the pid of who answers."""
     etcd = accounts.children(server)
@@ -160,7 +166,7 @@ def show(label: str, found: Measured, plain: Measured) -> None:
         f"p50 {found.p50_ms:.1f} p99 {found.p99_ms:.1f} ms",
         f"{found.cpu_us:.0f} + etcd {found.etcd_us:.0f} us CPU",
         f"plain {plain.rate:,.0f} /s, {plain.cpu_us:.0f} us",
-        f"{found.rate / plain.rate:.2f} x plain",
+        f"{found.rate / plain.rate:.2f} x its rate, {found.cpu_us / plain.cpu_us:.1f} x its CPU",
     )
 
 
@@ -222,10 +228,10 @@ async def main(folder: Path, server: int) -> None:
             async with ways(found, f"https://127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}") as plain:
                 for name, way in real.items():
                     for question, workers in QUESTIONS:
-                        what = await measure(workers, getattr(way, question), server)
-                        beside = await measure(workers, getattr(plain[name], question), plain_pid)
+                        asks = getattr(way, question), getattr(plain[name], question)
+                        found_and_plain = await beside(workers, asks, (server, plain_pid))
                         of = f" of {LISTED}" if question == "list" else ""
-                        show(f"{name} {question}{of}, {workers} at a time", what, beside)
+                        show(f"{name} {question}{of}, {workers} at a time", *found_and_plain)
     await raw_puts(folder, created[0])
 
 

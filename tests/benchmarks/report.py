@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 LABEL_WIDTH = 50
 SKIPPED = 3
 """Exit code of a part that could not be measured here, with the reason printed."""
+INTERRUPTED = 130
 MET, MISSED = "met", "MISSED"
+
+
+def part(main: Callable[[], None]) -> None:
+    """Run a part; when it is interrupted its figures say how far it came, and a traceback would say no more."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def section(title: str) -> None:
