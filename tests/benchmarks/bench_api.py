@@ -31,7 +31,7 @@ def main() -> None:
             "--advertise-address", "127.0.0.1", "--bind-address", "127.0.0.1",
             "--https-port", https, "--grpc-port", grpc,
         ]  # fmt: skip
-        with running(argv, folder / "server.log", folder / "join-token") as pid:
+        with running(argv, folder / "server.log", folder / "admin.kubeconfig") as pid:
             client = [sys.executable, "-m", "tests.benchmarks.api_client", str(folder), str(pid)]
             subprocess.run(client, check=True, timeout=CLIENT_S)
 
