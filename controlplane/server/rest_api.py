@@ -22,8 +22,8 @@ from controlplane.server.authn import UserInfo, VerifyToken
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
 from controlplane.server.rest_answers import error_answer
-from controlplane.server.rest_call import BODY_MAX_BYTES, Call, truth
-from controlplane.server.rest_objects import Handler, ObjectHandlers, include_object
+from controlplane.server.rest_call import BODY_MAX_BYTES, Call, error_output, truth
+from controlplane.server.rest_objects import Handler, ObjectHandlers
 from controlplane.server.rest_site import Site, SiteInfo
 from controlplane.server.rest_streams import StreamHandlers
 from controlplane.server.rest_watch import Watches
@@ -98,7 +98,7 @@ class RestApi:
         if self._in_flight >= IN_FLIGHT_MAX:
             error = errors.TooManyRequests("too many requests are being served, please try again later")
             self._metrics.terminated(what, error.code)
-            return error_answer(error)
+            return _refused(request, query, error)
         self._in_flight += 1
         try:
             with self._metrics.in_flight(what):
@@ -107,7 +107,7 @@ class RestApi:
         except TimeoutError:
             late = errors.Timeout(f"request did not complete within {REQUEST_S:.0f} s")
             self._metrics.terminated(what, late.code)
-            return error_answer(late)
+            return _refused(request, query, late)
         finally:
             self._in_flight -= 1
 
@@ -128,13 +128,14 @@ class RestApi:
                 return await self._site.answer(request)
             return await self._place(request, place, query, user)
         except ApiError as error:
-            return error_answer(error)
+            return _refused(request, query, error)
         except StoreError as error:
             _LOG.warning("request_store_failed", path=request.path, method=request.method, error=str(error))
-            return error_answer(api_error(error))
+            return _refused(request, query, api_error(error))
         except Exception:
             _LOG.exception("request_failed", path=request.path, method=request.method)
-            return error_answer(errors.InternalError("the request could not be handled; see the server's log"))
+            why = errors.InternalError("the request could not be handled; see the server's log")
+            return _refused(request, query, why)
 
     def _authenticated(self, request: web.Request) -> UserInfo:
         connection = request.transport.get_extra_info("ssl_object") if request.transport else None
@@ -161,8 +162,10 @@ class RestApi:
             raise errors.MethodNotSupported(place.kind, verb or request.method)
         authz.check_place(user, verb, place)
         call = Call(request, place, verb, user, query)
+        if place.subresource not in _LONG:
+            call.check_answer()
         if verb == "watch":
-            return await self.watches.serve(call, include_object(call))
+            return await self.watches.serve(call, call.include)
         return await self._handler(call)(call)
 
     def _handler(self, call: Call) -> Handler:
@@ -171,6 +174,10 @@ class RestApi:
         if handler is None:
             raise errors.MethodNotSupported(place.kind, call.verb)
         return handler
+
+
+def _refused(request: web.Request, query: MultiMapping[str], error: ApiError) -> web.Response:
+    return error_answer(error, error_output(request, query))
 
 
 def _fits(verb: str, place: Place) -> bool:
