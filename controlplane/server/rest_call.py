@@ -98,8 +98,10 @@ class Call:
 
     @property
     def list_options(self) -> ListOptions:
-        """What to list. Raises BadRequest."""
+        """What to list. Raises BadRequest or Invalid."""
         query = self.query
+        if "sendInitialEvents" in query:
+            raise _invalid(FieldError.forbidden("sendInitialEvents", "it is for watches"), "ListOptions")
         return ListOptions(
             label_selector=query.get("labelSelector", ""),
             field_selector=query.get("fieldSelector", ""),

@@ -8,7 +8,7 @@ waited for: its watch falls out of the window and ends with the error that makes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -24,7 +24,7 @@ from controlplane.server.tables import render
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_watch import Batch, Watch
 from mizzen.api import codec
-from mizzen.api.errors import ApiError
+from mizzen.api.errors import ApiError, Expired, Timeout
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.entry import Change, Entry
@@ -32,7 +32,9 @@ from mizzen.engine.values import Instant
 from mizzen.wire import convert
 
 WRITE_S = 60.0
-"""How long a client may not read before its watch ends, in seconds."""
+"""How long a client may take for a portion before its watch ends, in seconds."""
+PORTION_BYTES = 256 * 1024
+"""What waits for a client to read it, and one frame on top."""
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
@@ -65,13 +67,22 @@ class Frames:
         self._binary = output.media_type == PROTOBUF
         self._frame = convert.watch_frame if self._binary else _line
 
-    def of(self, batch: Batch) -> bytes:
-        """The frames of a batch, one behind the other."""
+    def of(self, batch: Batch) -> Iterator[bytes]:
+        """The frames of a batch, one behind the other, in portions that a client can be expected to take."""
         make = self._row if self._output.form == "table" else self._shared
-        frames = [make(change) for change in batch.changes]
+        frames: list[bytes] = []
+        size = 0
+        for change in batch.changes:
+            frame = make(change)
+            frames.append(frame)
+            size += len(frame)
+            if size >= PORTION_BYTES:
+                yield b"".join(frames)
+                frames, size = [], 0
         if batch.bookmark:
             frames.append(self._frame("BOOKMARK", self._mark(batch)))
-        return b"".join(frames)
+        if frames:
+            yield b"".join(frames)
 
     def error(self, error: ApiError) -> bytes:
         """The frame that ends a watch that has failed."""
@@ -133,7 +144,7 @@ class Watches:
         """Answer with changes until the watch ends. Raises what opening the watch raises."""
         output = call.output
         frames = Frames(call.kind, output, include, self._verbs.clock.now)
-        watch = await self._verbs.watch(call.kind, call.place.namespace, call.watch_options)
+        watch = await self._opened(call)
         answer = web.StreamResponse(headers=_headers(output))
         task = asyncio.current_task()
         assert task is not None
@@ -148,6 +159,13 @@ class Watches:
             self._open.discard(task)
         return answer
 
+    async def _opened(self, call: Call) -> Watch | ApiError:
+        """The watch, or why there is none where clients expect to hear that in the watch itself."""
+        try:
+            return await self._verbs.watch(call.kind, call.place.namespace, call.watch_options)
+        except (Expired, Timeout) as error:
+            return error
+
     def end(self) -> None:
         """End all watches, because the server stops."""
         for task in tuple(self._open):
@@ -161,11 +179,14 @@ def _headers(output: Output) -> dict[str, str]:
     return {**headers, "Content-Type": f"{output.media_type};stream=watch"}
 
 
-async def _send(watch: Watch, frames: Frames, answer: web.StreamResponse) -> None:
+async def _send(watch: Watch | ApiError, frames: Frames, answer: web.StreamResponse) -> None:
     try:
+        if isinstance(watch, ApiError):
+            raise watch
         async for batch in watch.batches():
-            async with asyncio.timeout(WRITE_S):
-                await answer.write(frames.of(batch))
+            for portion in frames.of(batch):
+                async with asyncio.timeout(WRITE_S):
+                    await answer.write(portion)
     except ApiError as error:
         await answer.write(frames.error(error))
     await answer.write_eof()

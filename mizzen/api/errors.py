@@ -318,6 +318,13 @@ class Expired(ApiError):
 
     code = 410
     reason = "Expired"
+    continue_ = ""
+    """A token for the rest of the list as it is now, where that is better than nothing."""
+
+    @property
+    def status(self) -> meta.Status:
+        """The `Status` object."""
+        return msgspec.structs.replace(super().status, metadata=meta.ListMeta(continue_=self.continue_))
 
 
 class Gone(ApiError):
@@ -369,8 +376,8 @@ class Timeout(ApiError):
     code = 504
     reason = "Timeout"
 
-    def __init__(self, why: str, retry_after_s: int = 0) -> None:
-        super().__init__(f"Timeout: {why}", meta.StatusDetails(retry_after_seconds=retry_after_s))
+    def __init__(self, why: str, retry_after_s: int = 0, causes: tuple[meta.StatusCause, ...] = ()) -> None:
+        super().__init__(f"Timeout: {why}", meta.StatusDetails(retry_after_seconds=retry_after_s, causes=causes))
 
 
 class ServiceUnavailable(ApiError):

@@ -277,7 +277,7 @@ async def test_lists_at_versions(client: Client) -> None:
     assert await names("resourceVersion=0") == ["a", "b"]
     for query in (
         "resourceVersionMatch=Exact", "resourceVersion=0&resourceVersionMatch=Exact",
-        "resourceVersion=1&resourceVersionMatch=Roughly", "resourceVersion=x",
+        "resourceVersion=1&resourceVersionMatch=Roughly",
     ):  # fmt: skip
         assert (await client.ask("GET", f"{CONFIG_MAPS}?{query}"))[0] == 422, query
 
