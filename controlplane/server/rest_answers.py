@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from controlplane.server import rest_forms
 from controlplane.server.negotiate import JSON, PLAIN, Output
-from mizzen.api.errors import ApiError
+from mizzen.api.errors import ApiError, MethodNotAllowed
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
 
@@ -45,6 +45,8 @@ def json_answer(body: bytes, code: int = 200) -> web.Response:
 def error_answer(error: ApiError, output: Output = PLAIN) -> web.Response:
     """The answer that says what went wrong."""
     made = answer(output, rest_forms.status_body(output, error.status), error.code)
+    if isinstance(error, MethodNotAllowed) and error.allowed:
+        made.headers["Allow"] = ", ".join(error.allowed)
     if error.details and error.details.retry_after_seconds:
         made.headers["Retry-After"] = str(error.details.retry_after_seconds)
     return made

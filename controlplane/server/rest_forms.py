@@ -78,9 +78,14 @@ def entry_body(kind: Kind[Any], output: Output, entry: Entry) -> bytes:
     return text(output, shown_raw(kind, entry))
 
 
+def value_body(output: Output, value: Any, raw: bytes) -> bytes:
+    """A value of one of the API's types that is no object, given with its JSON; never shown as anything else."""
+    return convert.encode_envelope(value) if output.media_type == PROTOBUF else text(output, raw)
+
+
 def status_body(output: Output, status: meta.Status) -> bytes:
     """A Status, which is never shown as anything else."""
-    return convert.encode_envelope(status) if output.media_type == PROTOBUF else text(output, codec.encode_json(status))
+    return value_body(output, status, codec.encode_json(status))
 
 
 async def list_body(kind: Kind[Any], listing: Listing, output: Output, now: Instant, include: str) -> bytes:

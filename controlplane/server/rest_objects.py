@@ -86,10 +86,7 @@ class ObjectHandlers:
 
     async def _create(self, call: Call) -> web.StreamResponse:
         obj, warnings = await call.decoded(call.kind)
-        namespace = call.place.namespace
-        if call.kind.namespaced and not namespace:
-            raise errors.MethodNotSupported(call.kind, "create without a namespace in the path")
-        written = await self._verbs.writes.create(call.kind, namespace, obj, call.write_options)
+        written = await self._verbs.writes.create(call.kind, call.place.namespace, obj, call.write_options)
         return self._written(call, written, warnings, _CREATED)
 
     async def _update(self, call: Call) -> web.StreamResponse:

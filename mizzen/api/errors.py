@@ -281,6 +281,18 @@ class MethodNotSupported(ApiError):
         super().__init__(message, _details(resource, ""))
 
 
+class MethodNotAllowed(ApiError):
+    """The path does not have this method."""
+
+    code = 405
+    reason = "MethodNotAllowed"
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__("the server does not allow this method on the requested resource", meta.StatusDetails())
+        self.allowed = tuple(allowed)
+        """The HTTP methods that it has."""
+
+
 class NotAcceptable(ApiError):
     """None of the media types that the client accepts is one of ours."""
 

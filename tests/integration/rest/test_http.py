@@ -375,13 +375,6 @@ async def test_a_scraper_may_read_the_metrics_and_nothing_else(server: ApiServer
                 assert answer.status == code
 
 
-async def test_too_many_requests_are_turned_away(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_api, "IN_FLIGHT_MAX", 0)
-    async with client.session.get(f"{client.server.url}{PODS}") as answer:
-        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
-        assert (await answer.json())["reason"] == "TooManyRequests"
-
-
 async def test_a_store_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = MemoryBackend()
     store = MemoryStore(backend)

@@ -51,7 +51,7 @@ def test_other_paths_name_nothing(path: str) -> None:
         ("GET", "", False, "list"),
         ("GET", "", True, "watch"),
         ("GET", "a", False, "get"),
-        ("HEAD", "a", False, "get"),
+        ("HEAD", "a", False, ""),
         ("GET", "a", True, "watch"),
         ("POST", "", False, "create"),
         ("PUT", "a", False, "update"),
