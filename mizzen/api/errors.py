@@ -210,6 +210,14 @@ class AlreadyExists(ApiError):
         super().__init__(f"{_resource(resource)} {quoted(name)} already exists{tail}", _details(resource, name))
 
 
+class NameNotGenerated(AlreadyExists):
+    """Every name that the server made up was taken; the next ones may be free."""
+
+    def __init__(self, resource: Resource, name: str) -> None:
+        super().__init__(resource, name, "the server was not able to generate a unique name for the object")
+        self.details = msgspec.structs.replace(_details(resource, name), retry_after_seconds=1)
+
+
 class Conflict(ApiError):
     """The object is not (any longer) what the request assumes."""
 
