@@ -75,19 +75,23 @@ def _clauses(header: str) -> Iterator[_Accepted]:
 
 
 @lru_cache(maxsize=512)
-def output(accept: str, *, watching: bool = False) -> Output:
-    """The form that a client wants an object, a list or a watch in. Raises NotAcceptable."""
+def output(accept: str, *, watching: bool = False, protobuf: bool = True) -> Output:
+    """The form that a client wants an object, a list or a watch in, where there is `protobuf` of it or not.
+
+    Raises NotAcceptable.
+    """
+    offered = tuple(each for each in (_STREAMS if watching else OBJECTS) if protobuf or each != PROTOBUF)
     for clause in sorted(_clauses(accept), key=lambda clause: clause.preference):
         found = JSON if clause.media_type in _ANY else clause.media_type
         if found not in OBJECTS or clause.preference >= _REFUSED:
             continue
         wanted = _transformed(clause, found)
-        if wanted is None:
+        if wanted is None or (found == PROTOBUF and not protobuf):
             continue
-        if watching and found not in _STREAMS:
+        if found not in offered:
             break
         return wanted
-    raise NotAcceptable([media_type + _WATCH for media_type in _STREAMS] if watching else OBJECTS)
+    raise NotAcceptable([each + _WATCH for each in offered] if watching else offered)
 
 
 def _transformed(clause: _Accepted, media_type: str) -> Output | None:

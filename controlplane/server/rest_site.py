@@ -92,8 +92,8 @@ class Site:
         document = discovery.documents(self._info.address).get(path)
         if document is None:
             raise errors.PathNotFound
-        # The list of paths is no type of the API, so there is no other form of it.
-        output = negotiate.PLAIN if path == "/" else negotiate.output(accept)
+        # The list of paths is no type of the API, so there is no message for it.
+        output = negotiate.output(accept, protobuf=path != "/")
         headers = {"Content-Type": output.media_type, "Vary": "Accept", "Cache-Control": "no-cache, private"}
         return web.Response(body=rest_forms.value_body(output, document.value, document.body), headers=headers)
 

@@ -63,6 +63,8 @@ async def test_classic_discovery_in_every_form(client: Client) -> None:
         _, headers, binary = await get(client, path, Accept=f"{PROTOBUF},application/json")
         assert (headers["Content-Type"], kind_of(envelope(binary))) == (PROTOBUF, ("v1", kind))
         assert (await get(client, path, Accept="text/html"))[0] == 406
+    assert (await get(client, "/", Accept=PROTOBUF))[0] == 406
+    assert (await get(client, "/", Accept=f"{PROTOBUF},application/yaml"))[1]["Content-Type"] == "application/yaml"
     resources = meta_pb2.APIResourceList.FromString(envelope(binary).raw)
     pods = next(resource for resource in resources.resources if resource.name == "pods")
     assert (pods.kind, "watch" in pods.verbs.items, list(pods.short_names)) == ("Pod", True, ["po"])
