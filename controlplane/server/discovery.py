@@ -30,6 +30,8 @@ class Document:
 
     body: bytes
     etag: str
+    value: Any
+    """What was encoded."""
 
 
 def verbs_of(kind: Kind[Any]) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ def aggregated(path: str, version: str) -> Document:
 
 def _document(value: Any) -> Document:
     body = msgspec.json.encode(value)
-    return Document(body, f'"{hashlib.sha512(body).hexdigest().upper()}"')
+    return Document(body, f'"{hashlib.sha512(body).hexdigest().upper()}"', value)
 
 
 def _versions(group: str) -> list[str]:

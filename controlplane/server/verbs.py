@@ -17,7 +17,7 @@ from controlplane.server.verbs_scale import Scales
 from controlplane.server.verbs_watch import Watch, WatchOptions, open_watch
 from controlplane.server.verbs_write import Writes, Written
 from controlplane.store.registry import Registry
-from controlplane.store.values import Closed, Refused, StoreError, UnknownOutcome
+from controlplane.store.values import Closed, Refused, StoreError, TooLarge, UnknownOutcome
 from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.types import core_v1 as core
@@ -68,6 +68,8 @@ def api_error(error: StoreError) -> errors.ApiError:
     match error:
         case UnknownOutcome():
             return errors.Timeout("the store did not say whether the write happened; look before trying again")
+        case TooLarge():
+            return errors.RequestEntityTooLarge(f"the object does not fit into the store: {error}")
         case Refused():
             return errors.InternalError(f"the store refuses the write: {error}")
         case Closed():

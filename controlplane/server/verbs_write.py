@@ -24,6 +24,7 @@ from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema
 from mizzen.api.codec import FieldValidation
+from mizzen.api.errors import FieldError
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Entry
 from mizzen.engine.values import Clock, Ids
@@ -33,6 +34,9 @@ TRIES = 8
 """Attempts before a writer that is always too late gives up."""
 ALLOCATIONS = ROOT + "allocations/"
 """Prefix of the keys that hold claims; the value names the owner."""
+
+_NEVER_BLINDLY = (kinds.LEASE,)
+"""Kinds that exist to be fought over: who changes one must say which version they have seen."""
 
 Decide = Callable[[Any], Admitted]
 
@@ -81,20 +85,32 @@ class Writes:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
         request = Request(Operation.CREATE, storage(kind), namespace, "", stored(obj), internal=options.internal)
         expects: dict[str, int] = {}
+        name = ""
         for _ in range(TRIES):
             admitted = await self._admit_new(request)
-            if options.dry_run:
-                return Written(admitted.object, admitted.warnings)
             try:
+                if options.dry_run:
+                    return await self._dry_creation(kind, namespace, admitted)
                 created = await self._commit(creation(admitted.object), admitted, expects)
             except Bounced as bounced:
                 request = await self._resolve(request, bounced, expects)
             except errors.AlreadyExists as error:
                 if request.object.metadata.name:
                     raise self._in_the_way(request, error) from None
+                name = admitted.object.metadata.name
             else:
                 return Written(created, admitted.warnings)
+        if name:
+            raise errors.NameNotGenerated(kind, name)
         raise errors.ServerTimeout(kind, "create")
+
+    async def _dry_creation(self, kind: Kind[Any], namespace: str, admitted: Admitted) -> Written:
+        """What would be stored. Raises AlreadyExists where the name is taken."""
+        name = admitted.object.metadata.name
+        await self._registry.fresh()
+        if self._registry.cache.entry(storage(kind), namespace, name) is not None:
+            raise errors.AlreadyExists(storage(kind), name)
+        return Written(admitted.object, admitted.warnings)
 
     def _in_the_way(self, request: Request, error: errors.AlreadyExists) -> errors.ApiError:
         """The error for a name that is taken; it says so when that is about to end."""
@@ -159,6 +175,9 @@ class Writes:
             def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)
                 version = obj.metadata.resource_version
+                if not version and own in _NEVER_BLINDLY:
+                    wrong = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+                    raise errors.Invalid(errors.Named(own.group, own.plural, own.plural), name, [wrong])
                 if version and version != old.metadata.resource_version:
                     raise errors.Conflict(own, name)
                 request = replace(request, object=obj)

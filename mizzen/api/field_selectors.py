@@ -62,9 +62,10 @@ def parse(kind: Kind[Any], text: str) -> FieldSelector:
 @lru_cache(maxsize=256)
 def fields_of(kind: Kind[Any]) -> Mapping[str, Getter]:
     """What can be asked of a kind: a reader by the name of the field."""
-    common: dict[str, Getter] = {"metadata.name": lambda obj: str(obj.metadata.name)}
-    if kind.namespaced:
-        common["metadata.namespace"] = lambda obj: str(obj.metadata.namespace)
+    common: dict[str, Getter] = {
+        "metadata.name": lambda obj: str(obj.metadata.name),
+        "metadata.namespace": lambda obj: str(obj.metadata.namespace),
+    }
     return common | _FIELDS.get(kind, {})
 
 
@@ -139,6 +140,7 @@ _FIELDS: dict[Kind[Any], dict[str, Getter]] = {
         "spec.hostNetwork": lambda pod: _truth(pod.spec.host_network),
         "status.phase": lambda pod: str(pod.status.phase),
         "status.podIP": lambda pod: str(pod.status.pod_ip),
+        "status.podIPs": lambda pod: ",".join(address.ip for address in pod.status.pod_ips),
         "status.nominatedNodeName": lambda pod: str(pod.status.nominated_node_name),
     },
     kinds.NODE: {"spec.unschedulable": lambda node: _truth(node.spec.unschedulable)},

@@ -8,7 +8,7 @@ then an `Unknown` with the object's kind beside its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
@@ -48,7 +48,7 @@ def to_message(obj: Any) -> Message:
 def to_any(obj: Any) -> AnyMessage:
     """The object in a `google.protobuf.Any`."""
     name = _name_of(type(obj))
-    return AnyMessage(type_url=TYPE_URL + _proto_name(name), value=to_message(obj).SerializeToString())
+    return AnyMessage(type_url=TYPE_URL + _proto_name(name), value=encode(obj))
 
 
 def from_any(packed: AnyMessage) -> Any:
@@ -82,10 +82,31 @@ def decode_envelope(data: bytes, type_: type[T] | None = None) -> Any:
     return obj
 
 
+def encode(obj: Any) -> bytes:
+    """The protobuf bytes of a struct."""
+    return to_message(obj).SerializeToString()
+
+
+def encode_list(metadata: Any, items: Iterable[bytes] = ()) -> bytes:
+    """The protobuf bytes of a list whose items are bytes already; without items, of an object that is all metadata."""
+    return scalars_pb2.UnknownList(metadata=encode(metadata), items=items).SerializeToString()
+
+
+def envelope(api_version: str, kind: str, data: bytes) -> bytes:
+    """Kubernetes' protobuf encoding of an object, around the object's own bytes."""
+    meta = scalars_pb2.TypeMeta(api_version=api_version, kind=kind)
+    return MAGIC + scalars_pb2.Unknown(type_meta=meta, raw=data).SerializeToString()
+
+
+def watch_frame(type_: str, obj: bytes) -> bytes:
+    """One event of a watch: its length in four bytes, then the event around an object in its envelope."""
+    event = meta_pb2.WatchEvent(type=type_, object=scalars_pb2.RawExtension(raw=obj)).SerializeToString()
+    return len(event).to_bytes(4, "big") + event
+
+
 def encode_envelope(obj: Any) -> bytes:
     """The object in Kubernetes' protobuf encoding."""
-    meta = scalars_pb2.TypeMeta(api_version=obj.api_version, kind=obj.kind)
-    return MAGIC + scalars_pb2.Unknown(type_meta=meta, raw=to_message(obj).SerializeToString()).SerializeToString()
+    return envelope(obj.api_version, obj.kind, encode(obj))
 
 
 def _parse(name: str, data: bytes) -> Any:
