@@ -15,7 +15,7 @@ from controlplane.server.rest_call import Call
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import Deleted
 from controlplane.server.verbs_write import Written
-from mizzen.api import codec, errors, kinds
+from mizzen.api import codec, kinds
 from mizzen.api.types import autoscaling_v1 as autoscaling
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
