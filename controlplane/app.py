@@ -20,6 +20,7 @@ import structlog
 from controlplane import bootstrap
 from controlplane.admission.effects import write_of
 from controlplane.admission.request import Settings as AdmissionSettings
+from controlplane.bootstrap_roles import ensure_roles
 from controlplane.drive.controllers import Controllers
 from controlplane.drive.events import Recorder
 from controlplane.drive.leader import lead
@@ -38,6 +39,7 @@ from controlplane.server.node_reports import Reports
 from controlplane.server.rest_api import Deps, build_app
 from controlplane.server.rest_listen import listen, tls_context
 from controlplane.server.rest_site import SiteInfo
+from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs
 from controlplane.settings import ServerSettings
 from controlplane.store.compactor import run_compactor
@@ -66,6 +68,7 @@ class _Core:
     registry: Registry
     verbs: Verbs
     authority: pki.Pki
+    tokens: Tokens
     admission: AdmissionSettings
     clock: SystemClock
     ids: RandomIds
@@ -82,7 +85,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         gateway = _gateway(settings, core)
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
-        cluster = ClusterService(core.verbs, gateway.streams, _planner(settings, core), reasons, metrics)
+        cluster = ClusterService(core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens)
         address = str(Address(settings.bind_address, settings.grpc_port))
         pair = _server_pair(settings, core)
         await stack.enter_async_context(grpc_server(address, pair, core.authority.ca_pem, cluster, gateway))
@@ -124,8 +127,11 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     admission = AdmissionSettings(service_cidr=settings.service_cidr)
     verbs = Verbs.over(registry, clock, ids, admission)
     await bootstrap.ensure_basics(verbs, settings)
+    await ensure_roles(verbs)
     authority = pki.Pki.open(settings.data_dir / "pki", clock.now())
-    return _Core(store, registry, verbs, authority, admission, clock, ids)
+    issuer = f"https://{bootstrap.API_SERVICE}.default.svc.{settings.cluster_domain}"
+    tokens = Tokens(authority.account_key(), issuer, registry, clock, ids)
+    return _Core(store, registry, verbs, authority, tokens, admission, clock, ids)
 
 
 def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
@@ -195,11 +201,14 @@ async def _rest_server(
     settings: ServerSettings, core: _Core, gateway: NodeGateway, metrics: Metrics
 ) -> AsyncIterator[None]:
     joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
+    address = f"{settings.advertise_address}:{settings.https_port}"
     deps = Deps(
         verbs=core.verbs,
         streams=gateway.streams,
-        site=SiteInfo(address=f"{settings.advertise_address}:{settings.https_port}"),
+        site=SiteInfo(address=address, documents=core.tokens.documents(address)),
         metrics=metrics,
+        verify_token=core.tokens.user_of,
+        tokens=core.tokens,
         routes=joining.routes(),
     )
     folder = core.authority.folder

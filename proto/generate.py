@@ -44,6 +44,7 @@ SCALARS = {
     "RawExtension": ("Any", "None"),
     "FieldsV1": ("Any", "None"),
     "Verbs": ("tuple[str, ...]", "()"),
+    "ExtraValue": ("tuple[str, ...]", "()"),
 }
 TIMES = ("Time", "MicroTime")
 
@@ -218,6 +219,10 @@ GROUPS = {
     "coordination": "coordination.k8s.io",
     "discovery": "discovery.k8s.io",
     "events": "events.k8s.io",
+    "rbac": "rbac.authorization.k8s.io",
+    "authentication": "authentication.k8s.io",
+    "authorization": "authorization.k8s.io",
+    "certificates": "certificates.k8s.io",
 }
 """API group names that are not their package's name."""
 

@@ -18,6 +18,8 @@ class Operation(Enum):
     """Metadata and spec change; the status stays."""
     UPDATE_STATUS = "UPDATE_STATUS"
     """The status changes; the spec stays."""
+    APPROVE = "APPROVE"
+    """A request for a certificate is approved or denied; what became of it otherwise stays."""
     FINALIZE = "FINALIZE"
     """Only the finalizers in a namespace's spec change."""
     DELETE = "DELETE"

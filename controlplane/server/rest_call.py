@@ -16,6 +16,7 @@ from multidict import MultiMapping
 from controlplane.admission.deletion import Deletion
 from controlplane.server import negotiate
 from controlplane.server.authn import UserInfo
+from controlplane.server.guards import Guard
 from controlplane.server.negotiate import Output
 from controlplane.server.paths import Place
 from controlplane.server.verbs_delete import DeleteOptions
@@ -48,6 +49,8 @@ class Call:
     verb: str
     user: UserInfo
     query: MultiMapping[str]
+    guard: Guard | None = None
+    """What a write must pass beside the permission to write."""
 
     @property
     def kind(self) -> Kind[Any]:
@@ -67,7 +70,7 @@ class Call:
     @property
     def write_options(self) -> WriteOptions:
         """How to write."""
-        return WriteOptions(dry_run=self.dry_run, validation=self.validation)
+        return WriteOptions(dry_run=self.dry_run, validation=self.validation, guard=self.guard)
 
     @property
     def validation(self) -> FieldValidation:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from controlplane.admission import Operation
 from controlplane.server import negotiate
+from controlplane.server.guards import signed_by_sender
 from controlplane.server.negotiate import Output
 from controlplane.server.representations import shown_raw
 from controlplane.server.rest_answers import compressed, form, json_answer, list_body, raw_of, status_success
@@ -26,7 +27,12 @@ _CREATED = 201
 _ACCEPTED = 202
 _RETURNED_WHEN_GONE = (kinds.POD, kinds.SERVICE, kinds.SERVICE_ACCOUNT)
 """Kinds whose deletion answers with the object; for the others a Status is enough."""
-_OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
+_OPERATIONS = {
+    "": Operation.UPDATE,
+    "status": Operation.UPDATE_STATUS,
+    "finalize": Operation.FINALIZE,
+    "approval": Operation.APPROVE,
+}
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
@@ -51,6 +57,7 @@ class ObjectHandlers:
             ("delete", ""): self._delete,
             ("deletecollection", ""): self._delete_collection,
             ("get", "status"): self._get,
+            ("get", "approval"): self._get,
             ("get", "scale"): self._get_scale,
             ("update", "scale"): self._update_scale,
             ("patch", "scale"): self._patch_scale,
@@ -89,6 +96,7 @@ class ObjectHandlers:
         namespace = call.place.namespace
         if call.kind.namespaced and not namespace:
             raise errors.MethodNotSupported(call.kind, "create without a namespace in the path")
+        obj = signed_by_sender(call.user, obj)
         written = await self._verbs.writes.create(call.kind, namespace, obj, call.write_options)
         return self._written(call, written, warnings, _CREATED)
 

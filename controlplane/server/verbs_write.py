@@ -35,6 +35,7 @@ ALLOCATIONS = ROOT + "allocations/"
 """Prefix of the keys that hold claims; the value names the owner."""
 
 Decide = Callable[[Any], Admitted]
+Guard = Callable[[Any, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class WriteOptions:
     """What to do about unknown fields in a patch's outcome."""
     internal: bool = False
     """Asked by one of the control plane's own controllers."""
+    guard: Guard | None = None
+    """Called with the stored object (None: none) and what shall replace it; raises where the sender may not do that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Writes:
         expects: dict[str, int] = {}
         for _ in range(TRIES):
             admitted = await self._admit_new(request)
+            if options.guard is not None:
+                options.guard(None, admitted.object)
             if options.dry_run:
                 return Written(admitted.object, admitted.warnings)
             try:
@@ -164,7 +169,10 @@ class Writes:
                     raise errors.Conflict(own, name)
                 request = replace(request, object=obj)
                 view, now = self._registry.view, self._clock.now()
-                return admission.admit(request, old, view, now, self._ids, self._settings)
+                admitted = admission.admit(request, old, view, now, self._ids, self._settings)
+                if options.guard is not None:
+                    options.guard(old, admitted.object)
+                return admitted
 
             try:
                 return await self.decided(own, namespace, name, decide, dry_run=options.dry_run, expects=expects)

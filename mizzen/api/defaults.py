@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mizzen.api import defaults_apps, defaults_core, defaults_pod
+from mizzen.api import defaults_access, defaults_apps, defaults_core, defaults_pod
 from mizzen.api.edit import each, edited, filled
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
+from mizzen.api.types import rbac_v1 as rbac
 
 T = TypeVar("T")
 
@@ -43,4 +45,7 @@ _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
     apps.Deployment: defaults_apps.deployment,
     apps.ReplicaSet: defaults_apps.replica_set,
     discovery.EndpointSlice: _endpoint_slice,
+    rbac.RoleBinding: defaults_access.role_binding,
+    rbac.ClusterRoleBinding: defaults_access.cluster_role_binding,
+    authentication.TokenRequest: defaults_access.token_request,
 }

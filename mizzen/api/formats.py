@@ -85,6 +85,13 @@ def dns_label_1035(value: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16384)
+def path_segment(value: str) -> tuple[str, ...]:
+    """A name that is only bound to stand in a path, such as a role's."""
+    if value in (".", ".."):
+        return (f"may not be '{value}'",)
+    return tuple(f"may not contain '{character}'" for character in "/%" if character in value)
+
+
 def qualified_name(value: str) -> tuple[str, ...]:
     """A label key: a name, or a DNS subdomain, a slash and a name."""
     rule = mismatch(_KEY_NAME_RULE, _KEY_NAME, "MyName", "my.name", "123-abc")

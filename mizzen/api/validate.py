@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from mizzen.api import (
     formats,
+    validate_access,
+    validate_certificates,
     validate_core,
     validate_meta,
     validate_network,
@@ -21,10 +23,14 @@ from mizzen.api import (
 )
 from mizzen.api.errors import FieldError
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import authentication_v1 as authentication
+from mizzen.api.types import authorization_v1 as authorization
+from mizzen.api.types import certificates_v1 as certificates
 from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from mizzen.api.types import events_v1 as events
+from mizzen.api.types import rbac_v1 as rbac
 from mizzen.api.validate_common import Errors, checked, not_negative, required
 
 T = TypeVar("T")
@@ -160,4 +166,20 @@ _RULES: dict[type[Any], _Rules] = {
     ),
     coordination.Lease: _Rules(_create_lease, _update_lease),
     discovery.EndpointSlice: _Rules(validate_network.create_slice, validate_network.update_slice),
+    rbac.Role: _Rules(validate_access.create_role, validate_access.update_role),
+    rbac.ClusterRole: _Rules(validate_access.create_cluster_role, validate_access.update_cluster_role),
+    rbac.RoleBinding: _Rules(validate_access.create_role_binding, validate_access.update_role_binding),
+    rbac.ClusterRoleBinding: _Rules(
+        validate_access.create_cluster_role_binding, validate_access.update_cluster_role_binding
+    ),
+    certificates.CertificateSigningRequest: _Rules(validate_certificates.create, validate_certificates.update),
+    authentication.TokenReview: _Rules(validate_access.token_review, validate_access.nothing),
+    authentication.TokenRequest: _Rules(validate_access.token_request, validate_access.nothing),
+    authentication.SelfSubjectReview: _Rules(validate_access.nothing, validate_access.nothing),
+    authorization.SubjectAccessReview: _Rules(validate_access.subject_access_review, validate_access.nothing),
+    authorization.LocalSubjectAccessReview: _Rules(
+        validate_access.local_subject_access_review, validate_access.nothing
+    ),
+    authorization.SelfSubjectAccessReview: _Rules(validate_access.self_subject_access_review, validate_access.nothing),
+    authorization.SelfSubjectRulesReview: _Rules(validate_access.nothing, validate_access.nothing),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.server.tables import cluster, pods, services, workloads
+from controlplane.server.tables import access, cluster, pods, services, workloads
 from controlplane.server.tables.model import Row, RowCondition, TableOf
 from mizzen.api import kinds
 from mizzen.api.types import autoscaling_v1 as autoscaling
@@ -33,6 +33,11 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.REPLICA_SET.type: workloads.REPLICA_SET_TABLE,
     kinds.LEASE.type: cluster.LEASE_TABLE,
     kinds.ENDPOINT_SLICE.type: services.ENDPOINT_SLICE_TABLE,
+    kinds.ROLE.type: access.ROLE_TABLE,
+    kinds.CLUSTER_ROLE.type: access.ROLE_TABLE,
+    kinds.ROLE_BINDING.type: access.BINDING_TABLE,
+    kinds.CLUSTER_ROLE_BINDING.type: access.BINDING_TABLE,
+    kinds.CERTIFICATE_SIGNING_REQUEST.type: access.REQUEST_TABLE,
     autoscaling.Scale: workloads.SCALE_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }

@@ -26,6 +26,10 @@ MODULES = {
     "coordination.k8s.io.v1": "coordination_v1",
     "discovery.k8s.io.v1": "discovery_v1",
     "events.k8s.io.v1": "events_v1",
+    "rbac.authorization.k8s.io.v1": "rbac_v1",
+    "authentication.k8s.io.v1": "authentication_v1",
+    "authorization.k8s.io.v1": "authorization_v1",
+    "certificates.k8s.io.v1": "certificates_v1",
 }
 META = {
     "APIGroup", "APIVersions", "CreateOptions", "DeleteOptions", "GetOptions", "ListOptions", "PatchOptions", "Status",

@@ -32,6 +32,10 @@ def test_index() -> None:
         "apis/coordination.k8s.io/v1",
         "apis/discovery.k8s.io/v1",
         "apis/events.k8s.io/v1",
+        "apis/rbac.authorization.k8s.io/v1",
+        "apis/certificates.k8s.io/v1",
+        "apis/authentication.k8s.io/v1",
+        "apis/authorization.k8s.io/v1",
     ]
 
 
@@ -44,7 +48,9 @@ def test_references_lead_somewhere(gv: tuple[str, str]) -> None:
         assert reference.removeprefix(prefix) in document["components"]["schemas"]
 
 
-@pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.resource)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in kinds.KINDS if "patch" in kind.verbs], ids=lambda kind: kind.resource
+)
 def test_patch_says_that_the_server_checks_fields(kind: kinds.Kind[Any]) -> None:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     middle = "/namespaces/{namespace}" if kind.namespaced else ""
