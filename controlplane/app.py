@@ -124,7 +124,7 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     registry = Registry(store)
     await registry.start()
     stack.push_async_callback(registry.close)
-    admission = AdmissionSettings(service_cidr=settings.service_cidr)
+    admission = AdmissionSettings(service_cidr=settings.service_cidr, service_accounts=True)
     verbs = Verbs.over(registry, clock, ids, admission)
     await bootstrap.ensure_basics(verbs, settings)
     await ensure_roles(verbs)
@@ -154,6 +154,7 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         node_grace_ms=settings.node_grace_ms,
         cluster_cidr=settings.cluster_cidr,
         node_prefix=settings.node_prefix,
+        ca_pem=core.authority.ca_pem.decode(),
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder, performer
@@ -183,7 +184,7 @@ def _gateway(settings: ServerSettings, core: _Core) -> NodeGateway:
         heartbeat_interval_ms=settings.heartbeat_ms,
     )
     reports = Reports(core.registry, core.clock, core.ids)
-    return NodeGateway(core.registry, core.authority, reports, facts, core.clock, core.ids)
+    return NodeGateway(core.registry, core.authority, reports, facts, core.clock, core.ids, core.tokens)
 
 
 def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:

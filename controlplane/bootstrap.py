@@ -1,4 +1,4 @@
-"""What a cluster has from the first moment: namespaces, the API's own service, an identity, a join token.
+"""What a cluster has from the first moment: namespaces and accounts, the API's own service, an identity, a join token.
 
 Every control plane makes sure of it at every start; what is there stays as it is.
 """
@@ -27,6 +27,7 @@ async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
     """The system namespaces and the `kubernetes` service with this control plane behind it."""
     for name in NAMESPACES:
         await _ensure(verbs, core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
+        await _ensure(verbs, core_v1.ServiceAccount(metadata=meta_v1.ObjectMeta(name="default", namespace=name)))
     await _ensure(verbs, _api_service(settings))
     if not ipaddress.ip_address(settings.advertise_address).is_loopback:
         # Pods have a loopback of their own: behind this address they would find themselves.

@@ -117,13 +117,3 @@ def _named(value: Any) -> Named:
 def _has_gone(obj: Any, now: Instant) -> bool:
     deadline = obj.metadata.deletion_timestamp
     return bool(deadline) and times.parse(deadline) + _LEAVE_MS < now
-
-
-def audiences_of(pod: core.Pod) -> tuple[str, ...]:
-    """Whom a pod's volumes want tokens for; the empty name is the API server."""
-    return tuple(
-        source.service_account_token.audience
-        for volume in pod.spec.volumes
-        for source in (volume.projected.sources if volume.projected is not None else ())
-        if source.service_account_token is not None
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.admission import certificates, lifecycle, metadata, pods, services, strategy
+from controlplane.admission import accounts, certificates, lifecycle, metadata, pods, services, strategy
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
 from mizzen.api import defaults, kinds, validate
@@ -34,6 +34,8 @@ def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Sett
     obj = defaults.apply(metadata.for_create(request, now, ids))
     if request.kind is kinds.POD:
         obj = pods.complete(request, obj)
+        if settings.service_accounts:
+            obj = accounts.complete(request, obj, view, ids)
     elif request.kind is kinds.SERVICE:
         obj = services.normalise(obj)
     obj = strategy.prepare_create(request, obj)

@@ -56,13 +56,15 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where addresses come from."""
+    """Where addresses come from, and whether accounts count."""
 
     service_cidr: str = "10.96.0.0/16"
     """Cluster IPs, IPv4."""
     node_port_first: int = 30000
     node_port_last: int = 32767
     """The last node port, included."""
+    service_accounts: bool = False
+    """Whether a new pod's service account must exist, and gives the pod its token."""
 
 
 def unique(values: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import (
+    clusterroleaggregation,
     deployment,
     endpointslice,
     eventexpiry,
@@ -12,6 +13,8 @@ from controlplane.reconcilers import (
     nodelifecycle,
     podgc,
     replicaset,
+    rootca,
+    serviceaccount,
     tainteviction,
 )
 from mizzen.engine.controller import Controller
@@ -19,12 +22,12 @@ from mizzen.engine.values import Instant
 
 
 def every_controller(
-    since: Instant, *, node_grace_ms: int, cluster_cidr: str, node_prefix: int
+    since: Instant, *, node_grace_ms: int, cluster_cidr: str, node_prefix: int, ca_pem: str = ""
 ) -> tuple[Controller, ...]:
     """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
-    and the length of one node's share.
+    and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one.
     """
     return (
         deployment.CONTROLLER,
@@ -37,4 +40,7 @@ def every_controller(
         garbage.CONTROLLER,
         namespace.CONTROLLER,
         eventexpiry.CONTROLLER,
+        serviceaccount.CONTROLLER,
+        clusterroleaggregation.CONTROLLER,
+        *((rootca.controller(ca_pem),) if ca_pem else ()),
     )

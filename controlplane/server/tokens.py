@@ -22,6 +22,7 @@ from controlplane.access import accounts
 from controlplane.access.values import UserInfo
 from controlplane.store.registry import Registry
 from mizzen.api import defaults, errors, kinds, times, validate
+from mizzen.api.references import TokenWish, tokens_of
 from mizzen.api.types import authentication_v1 as authentication
 from mizzen.engine.values import Clock, Ids
 
@@ -32,6 +33,16 @@ LEEWAY_S = 5
 """Clocks of control planes may differ by this much."""
 SECONDS_MAX = 365 * 24 * 3600
 """Longest life of a token; who asks for more gets this."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodToken:
+    """What a node asks for: a token of a pod's service account."""
+
+    namespace: str
+    pod: str
+    uid: str
+    wish: TokenWish
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,26 @@ class Tokens:
         status = authentication.TokenRequestStatus(token=token, expiration_timestamp=times.render(expires_s * 1000))
         metadata = replace(request.metadata, name=name, namespace=namespace)
         return replace(request, metadata=metadata, spec=spec, status=status)
+
+    def for_pod(self, node: str, wanted: PodToken) -> tuple[str, int]:
+        """A token for a volume of a pod on this node, and for how many milliseconds it is good.
+
+        Raises Forbidden for anything but what the pod's volumes ask for.
+        """
+        pod = self._registry.view.get(kinds.POD, wanted.namespace, wanted.pod)
+        if pod is None or pod.metadata.uid != wanted.uid or pod.spec.node_name != node:
+            raise errors.Forbidden(kinds.POD, wanted.pod, f"it is not a pod of node {node}")
+        if wanted.wish not in tokens_of(pod):
+            raise errors.Forbidden(kinds.POD, wanted.pod, "no volume of the pod asks for such a token")
+        bound = authentication.BoundObjectReference(kind="Pod", api_version="v1", name=wanted.pod, uid=wanted.uid)
+        audience, seconds = wanted.wish
+        spec = authentication.TokenRequestSpec(
+            audiences=(audience,) if audience else (), expiration_seconds=seconds, bound_object_ref=bound
+        )
+        request = authentication.TokenRequest(spec=spec)
+        issued = self.issue(wanted.namespace, pod.spec.service_account_name, request).status
+        assert issued.expiration_timestamp is not None
+        return issued.token, times.parse(issued.expiration_timestamp) - self._clock.now()
 
     def user_of(self, token: str) -> UserInfo | None:
         """Whom a token that is for the API server stands for; None for one that is not good (any more)."""

@@ -10,6 +10,7 @@ Vocabulary
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import msgspec
 
 from controlplane import admission
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
+from controlplane.admission.accounts import NoAccount
 from controlplane.server.representations import storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
@@ -31,6 +33,8 @@ from mizzen.engine.writes import Write, creation, removal, replacement
 
 TRIES = 8
 """Attempts before a writer that is always too late gives up."""
+ACCOUNT_TRIES, ACCOUNT_PAUSE_S = 10, 0.1
+"""How often, and after which pause in seconds, a new pod's missing service account is looked for again."""
 ALLOCATIONS = ROOT + "allocations/"
 """Prefix of the keys that hold claims; the value names the owner."""
 
@@ -247,7 +251,13 @@ class Writes:
         except errors.ApiError:
             # A moment ago another server may have made the namespace, or given up the address.
             await self._registry.fresh()
-            return self._admit(request)
+        for _ in range(ACCOUNT_TRIES):
+            try:
+                return self._admit(request)
+            except NoAccount:
+                # The namespace may be so new that its controller has not come to it yet.
+                await asyncio.sleep(ACCOUNT_PAUSE_S)
+        return self._admit(request)
 
     def _admit(self, request: Request) -> Admitted:
         return admission.admit(request, None, self._registry.view, self._clock.now(), self._ids, self._settings)

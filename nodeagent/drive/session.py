@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from mizzen.api import times
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock, Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
@@ -29,9 +30,12 @@ from nodeagent.drive.credentials import Credentials
 from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.objects import Told
 from nodeagent.drive.outbox import EVENT, GONE, NODE, STATUS, Item, Outbox
+from nodeagent.drive.tokens import Away, Issued, Refused
 
 MESSAGE_MAX_BYTES = 64 << 20
 WELCOME_DEADLINE_S = 20.0
+TOKEN_DEADLINE_S = 10.0
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 GATHER_S = 0.1
 """A report leaves at once after a quiet moment; those that follow closely are gathered for this long.
 
@@ -76,6 +80,10 @@ class Stub(Protocol):
         """One log, exec, attach or port-forward."""
         ...
 
+    async def Token(self, request: node_pb2.TokenRequest, timeout: float) -> node_pb2.TokenResponse:  # noqa: N802, ASYNC109
+        """A token for a pod."""
+        ...
+
     async def Renew(self, request: node_pb2.RenewRequest, timeout: float) -> node_pb2.RenewResponse:  # noqa: N802, ASYNC109
         """A new certificate."""
         ...
@@ -112,6 +120,10 @@ class Receiver(Protocol):
         """A batch of deltas."""
         ...
 
+    def parted(self) -> None:
+        """The session is over."""
+        ...
+
 
 OpenStream = Callable[[node_pb2.OpenStream, Stub], None]
 
@@ -142,6 +154,7 @@ class Session:
         self._version = agent_version
         self._boot_id = boot_id
         self._reconnect = asyncio.Event()
+        self._stub: Stub | None = None
         self.connected = False
 
     def reconnect(self) -> None:
@@ -177,15 +190,37 @@ class Session:
         async with grpc.aio.secure_channel(credentials.endpoint, secure, options=OPTIONS) as channel:
             stub: Stub = node_pb2_grpc.NodeControlStub(channel)  # type: ignore[no-untyped-call]  # generated
             call = stub.Session()
+            self._stub = stub
             try:
                 await _Talk(self, call, stub, self._reconnect).hold()
             except grpc.aio.AioRpcError as error:
                 raise _lost(error, credentials) from error
             finally:
-                self.connected = False
+                self.connected, self._stub = False, None
+                self._receiver.parted()
                 self._metrics.session_connected.set(0)
                 self._outbox.lost()
                 call.cancel()
+
+    async def token(self, pod: core.Pod, wish: TokenWish) -> Issued:
+        """A token of a pod's service account, over the present connection. Raises Away or Refused."""
+        if self._stub is None:
+            raise Away
+        metadata = pod.metadata
+        request = node_pb2.TokenRequest(
+            namespace=metadata.namespace,
+            pod=metadata.name,
+            uid=metadata.uid,
+            audience=wish.audience,
+            expiration_seconds=wish.seconds,
+        )
+        try:
+            answer = await self._stub.Token(request, timeout=TOKEN_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _AWAY:
+                raise Away from error
+            raise Refused(error.details() or error.code().name) from error
+        return Issued(answer.token, answer.lifetime_ms)
 
     # What a talk needs of its session.
 
