@@ -27,6 +27,7 @@ from controlplane.drive.leader import lead
 from controlplane.drive.metrics import WorkqueueCollector
 from controlplane.drive.perform import Performer
 from controlplane.drive.scheduler import SchedulerDriver
+from controlplane.drive.sign import signed
 from controlplane.plan.whatif import PLANNED, planner
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
@@ -53,6 +54,7 @@ from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
 from mizzen.base.settings import Address
 from mizzen.client import config as kubeconfig
+from mizzen.engine.effects import Sign
 from mizzen.engine.plans import Plan, Question
 
 _LOG = structlog.get_logger(__name__)
@@ -95,7 +97,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
 
         async def decide(fence: Require) -> None:
             scheduler = SchedulerDriver(
-                core.registry, performer, partial(_write_of, core.admission), recorder.record, core.clock, core.ids
+                core.registry, performer, partial(_write_of, core), recorder.record, core.clock, core.ids
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run(fence), name="events")
@@ -140,13 +142,15 @@ def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
     return TlsFiles(settings.etcd_ca, settings.etcd_certificate, settings.etcd_key)
 
 
-def _write_of(admission: AdmissionSettings, effect: Any, view: Any, now: Any, ids: Any) -> Any:
-    return write_of(effect, view, now, ids, admission)
+def _write_of(core: _Core, effect: Any, view: Any, now: Any, ids: Any) -> Any:
+    if isinstance(effect, Sign):
+        effect = signed(core.authority, effect, now)
+    return write_of(effect, view, now, ids, core.admission)
 
 
 def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recorder, Performer]:
     recorder = Recorder(core.registry, core.clock, core.ids)
-    performer = Performer(core.registry, partial(_write_of, core.admission), recorder.record, core.clock, core.ids)
+    performer = Performer(core.registry, partial(_write_of, core), recorder.record, core.clock, core.ids)
     collector = WorkqueueCollector(core.clock)
     prometheus_client.REGISTRY.register(collector)
     every = partial(

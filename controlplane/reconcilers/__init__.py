@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import (
+    certificates,
     clusterroleaggregation,
     deployment,
     endpointslice,
@@ -42,5 +43,6 @@ def every_controller(
         eventexpiry.CONTROLLER,
         serviceaccount.CONTROLLER,
         clusterroleaggregation.CONTROLLER,
+        certificates.CONTROLLER,
         *((rootca.controller(ca_pem),) if ca_pem else ()),
     )

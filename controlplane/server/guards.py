@@ -11,10 +11,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from controlplane.access.values import UserInfo, Wanted
+from controlplane.access.values import MASTERS, UserInfo, Wanted
+from controlplane.server import pki
 from controlplane.server.authz import Authorizer
 from controlplane.server.paths import Place
 from mizzen.api import kinds
+from mizzen.api.errors import FieldError, Forbidden, Invalid
 from mizzen.api.kinds import Kind
 from mizzen.api.types import certificates_v1 as certificates
 
@@ -23,6 +25,7 @@ Guard = Callable[[Any, Any], None]
 _GRANTING: tuple[Kind[Any], ...] = (
     kinds.ROLE, kinds.ROLE_BINDING, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING,
 )  # fmt: skip
+_CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 _SIGNER_VERBS = {"approval": "approve", "status": "sign"}
 
 
@@ -47,8 +50,22 @@ def _check_signer(
 
 
 def signed_by_sender(user: UserInfo, obj: Any) -> Any:
-    """A new object with what only the server may say about its sender."""
+    """A new object with what only the server may say about its sender. Raises Forbidden for what nobody may ask for."""
     if not isinstance(obj, certificates.CertificateSigningRequest):
         return obj
+    _check_subject(obj)
     who = {"username": user.name, "uid": user.uid, "groups": user.groups, "extra": dict(user.extra)}
     return replace(obj, spec=replace(obj.spec, **who))
+
+
+def _check_subject(request: certificates.CertificateSigningRequest) -> None:
+    """Nobody becomes an administrator by a request: who approves it may not see that it asks for that."""
+    if request.spec.signer_name != _CLIENT_SIGNER:
+        return
+    kind, name = kinds.CERTIFICATE_SIGNING_REQUEST, request.metadata.name
+    try:
+        groups = pki.requested_groups(request.spec.request)
+    except pki.BadRequest as error:
+        raise Invalid(kind, name, [FieldError.invalid("spec.request", "", str(error))]) from error
+    if MASTERS in groups:
+        raise Forbidden(kind, name, f"use of {_CLIENT_SIGNER} signer with {MASTERS} group is not allowed")

@@ -162,6 +162,27 @@ class Pki:
         subject = Subject(NODE_PREFIX + node, (NODES_GROUP,))
         return self._sign(subject, public_key, now).public_bytes(serialization.Encoding.PEM)
 
+    def sign_client(self, csr_pem: bytes, seconds: int, now: Instant) -> bytes:
+        """Signs somebody's request for a client certificate, with the name and groups that it says.
+
+        Raises BadRequest when the request is not one, its signature is wrong, or it asks for more than a client has.
+        """
+        csr = _request(csr_pem)
+        start = _moment(now)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(csr.subject)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start - timedelta(minutes=BACKDATE_MINUTES))
+            .not_valid_after(min(start + timedelta(seconds=seconds), self.authority.certificate.not_valid_after_utc))
+            .issuer_name(self.authority.certificate.subject)
+            .public_key(csr.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(_issuer_id(self.authority.certificate), critical=False)
+        )
+        return builder.sign(self.authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def _sign(self, subject: Subject, public_key: ec.EllipticCurvePublicKey, now: Instant) -> x509.Certificate:
         usages = [ExtendedKeyUsageOID.SERVER_AUTH] if subject.server else []
         usages += [ExtendedKeyUsageOID.CLIENT_AUTH] if subject.client else []
@@ -176,6 +197,25 @@ class Pki:
         if subject.names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(n) for n in subject.names]), False)
         return builder.sign(self.authority.key, hashes.SHA256())
+
+
+def requested_groups(csr_pem: bytes) -> tuple[str, ...]:
+    """The groups (organisations) that a request for a client certificate asks for. Raises BadRequest."""
+    attributes = _request(csr_pem).subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return tuple(str(attribute.value) for attribute in attributes)
+
+
+def _request(csr_pem: bytes) -> x509.CertificateSigningRequest:
+    try:
+        csr = x509.load_pem_x509_csr(csr_pem)
+        signed = csr.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadRequest(f"not a certificate signing request in PEM: {error}") from error
+    if not signed:
+        raise BadRequest("the request is not signed by its key")
+    if not csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        raise BadRequest("the request has no common name, which is the user's name")
+    return csr
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

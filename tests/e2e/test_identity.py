@@ -4,44 +4,62 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from deploy.shell import wait_for
 from tests.e2e.cluster import Cluster
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.manifests import pod, shell
+from tests.e2e.manifests import Manifest, pod, shell
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 HOME = "/var/run/secrets/kubernetes.io/serviceaccount"
+CLIENT = f"""
+import ssl, sys, urllib.error, urllib.request
+home = "{HOME}/"
+request = urllib.request.Request("https://kubernetes.default.svc" + sys.argv[1])
+request.add_header("Authorization", "Bearer " + open(home + "token").read())
+try:
+    answer = urllib.request.urlopen(request, context=ssl.create_default_context(cafile=home + "ca.crt"))
+except urllib.error.HTTPError as error:
+    answer = error
+print(answer.status, answer.read().decode())
+"""
+"""A client as they all are in a cluster: the account's token, the account's authority, the API's well-known name."""
+
+
+def operator(**spec: Any) -> Manifest:
+    """A pod with the machine's own Python, because the demo image has no client that checks certificates."""
+    folders = {"usr": "/usr", "lib": "/usr/lib", "lib64": "/usr/lib64"}
+    mounts = [{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in folders]
+    volumes = [{"name": name, "hostPath": {"path": path}} for name, path in folders.items()]
+    return pod("operator", shell(volumeMounts=mounts), volumes=volumes, **spec)
 
 
 def test_a_pod_calls_the_api(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
     namespace = kubectl.namespace
     began = time.monotonic()
-    kubectl.apply(pod("operator", shell()))
+    kubectl.apply(operator())
     kubectl("wait", "--for=condition=Ready", "pod/operator", "--timeout=60s")
     figure(f"a bare pod with its token is Ready after {time.monotonic() - began:.1f} s")
     assert kubectl("exec", "operator", "--", "ls", HOME).split() == ["ca.crt", "namespace", "token"]
     assert kubectl("exec", "operator", "--", "cat", f"{HOME}/namespace") == namespace
-    assert "BEGIN CERTIFICATE" in kubectl("exec", "operator", "--", "cat", f"{HOME}/ca.crt")
 
-    def asks(path: str, server: str = "https://kubernetes.default.svc") -> str:
-        script = f'wget -S -qO- --header "Authorization: Bearer $(cat {HOME}/token)" {server}{path} 2>&1'
-        done = kubectl.tries("exec", "operator", "--", "sh", "-c", script)
-        return done.stdout + done.stderr
+    def asks(path: str) -> str:
+        return kubectl("exec", "operator", "--", "/usr/bin/python3", "-c", CLIENT, path)
 
     pods = f"/api/v1/namespaces/{namespace}/pods"
-    assert "HTTP/1.1 403" in asks(pods)
+    assert asks(pods).startswith("403")
     kubectl("create", "rolebinding", "operators", "--clusterrole=view", f"--serviceaccount={namespace}:default")
     answer = asks(pods)
-    assert "HTTP/1.1 200" in answer
+    assert answer.startswith("200")
     assert '"name":"operator"' in answer
-    assert "HTTP/1.1 403" in asks("/api/v1/pods")
-    assert "HTTP/1.1 403" in asks(f"/api/v1/namespaces/{namespace}/secrets")
+    assert asks("/api/v1/pods").startswith("403")
+    assert asks(f"/api/v1/namespaces/{namespace}/secrets").startswith("403")
     kubectl("delete", "rolebinding", "operators")
-    assert "HTTP/1.1 403" in asks(pods)
+    assert asks(pods).startswith("403")
 
     token = kubectl("exec", "operator", "--", "cat", f"{HOME}/token")
     found = kubectl.get("pod", "operator")
@@ -50,9 +68,7 @@ def test_a_pod_calls_the_api(cluster: Cluster, kubectl: Kubectl, figure: Callabl
     wait_for("a checkpoint with the pod", lambda: found["metadata"]["uid"] in checkpoint.read_text(), 15)
     assert token not in checkpoint.read_text()
     kubectl("delete", "pod", "operator")
-    assert "Unauthorized" in kubectl.fails(
-        "auth", "whoami", f"--token={token}"
-    ) or "must be logged in" in kubectl.fails("auth", "whoami", f"--token={token}")
+    assert "Unauthorized" in kubectl.fails("get", "--raw", "/api", f"--token={token}")
 
 
 def test_a_pod_without_leave_has_no_token(kubectl: Kubectl) -> None:
@@ -73,11 +89,12 @@ def test_a_pod_without_leave_has_no_token(kubectl: Kubectl) -> None:
 
 
 def test_a_pod_has_a_token_again_after_its_agent_was_away(cluster: Cluster, kubectl: Kubectl) -> None:
-    kubectl.apply(pod("operator", shell(), nodeName=cluster.nodes[0].name))
+    kubectl.apply(operator(nodeName=cluster.nodes[0].name))
     kubectl("wait", "--for=condition=Ready", "pod/operator", "--timeout=60s")
     before = kubectl("exec", "operator", "--", "cat", f"{HOME}/token")
     node = cluster.nodes[0]
-    node.restart("mizzen-agent")
+    node.stop("mizzen-agent")
+    node.start("mizzen-agent")
     wait_for(
         "another token",
         lambda: kubectl.tries("exec", "operator", "--", "cat", f"{HOME}/token").stdout not in ("", before),
