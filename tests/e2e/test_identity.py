@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from deploy.shell import wait_for
 from tests.e2e.cluster import Cluster
@@ -102,3 +111,38 @@ def test_a_pod_has_a_token_again_after_its_agent_was_away(cluster: Cluster, kube
     )
     token = kubectl("exec", "operator", "--", "cat", f"{HOME}/token")
     assert "system:serviceaccount" in kubectl("auth", "whoami", f"--token={token}")
+
+
+def test_a_person_gets_a_certificate(cluster: Cluster, kubectl: Kubectl, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "devs"), x509.NameAttribute(NameOID.COMMON_NAME, "ann")]
+    asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(attributes)).sign(key, hashes.SHA256())
+    request = {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": f"ann-{kubectl.namespace}"},
+        "spec": {
+            "request": base64.b64encode(asked.public_bytes(Encoding.PEM)).decode(),
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "expirationSeconds": 3600,
+            "usages": ["client auth"],
+        },
+    }
+    name = request["metadata"]["name"]
+    kubectl.apply(request)
+    kubectl("certificate", "approve", name)
+    wait_for("the certificate", lambda: "certificate" in kubectl.get("csr", name)["status"], 15)
+    pem = base64.b64decode(kubectl.get("csr", name)["status"]["certificate"])
+    files = {"ann.crt": pem, "ann.key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())}
+    for file, content in files.items():
+        (tmp_path / file).write_bytes(content)
+    view = json.loads(kubectl("config", "view", "--raw", "-o", "json"))
+    view["users"][0]["user"] = {"client-certificate": "ann.crt", "client-key": "ann.key"}
+    config = tmp_path / "config"
+    config.write_text(json.dumps(view))
+    ann = replace(kubectl, kubeconfig=config)
+    assert "ann" in ann("auth", "whoami")
+    assert 'User "ann" cannot list resource "pods"' in ann.fails("get", "pods")
+    kubectl("create", "rolebinding", "devs", "--clusterrole=view", "--group=devs")
+    assert "No resources found" in ann.tries("get", "pods").stderr
+    kubectl("delete", "csr", name)
