@@ -133,6 +133,7 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     authority = pki.Pki.open(settings.data_dir / "pki", clock.now())
     issuer = f"https://{bootstrap.API_SERVICE}.default.svc.{settings.cluster_domain}"
     tokens = Tokens(authority.account_key(), issuer, registry, clock, ids)
+    await bootstrap.note_account_key(verbs, tokens.key_id)
     return _Core(store, registry, verbs, authority, tokens, admission, clock, ids)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+import structlog
+
 from controlplane.server import join
 from controlplane.server.pki import Pki
 from controlplane.server.verbs import Verbs
@@ -21,6 +23,8 @@ from mizzen.engine.values import Ids, Instant
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SYSTEM = "kube-system"
 API_SERVICE = "kubernetes"
+ACCOUNT_KEY = "service-account-key"
+_LOG = structlog.get_logger(__name__)
 
 
 async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
@@ -32,6 +36,19 @@ async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
     if not ipaddress.ip_address(settings.advertise_address).is_loopback:
         # Pods have a loopback of their own: behind this address they would find themselves.
         await _ensure(verbs, _api_slice(settings))
+
+
+async def note_account_key(verbs: Verbs, key_id: str) -> None:
+    """Notes which key signs the cluster's tokens, and complains where this control plane has another one."""
+    metadata = meta_v1.ObjectMeta(name=ACCOUNT_KEY, namespace=SYSTEM)
+    await _ensure(verbs, core_v1.ConfigMap(metadata=metadata, data={"keyID": key_id}))
+    noted = verbs.registry.view.get(kinds.CONFIG_MAP, SYSTEM, ACCOUNT_KEY)
+    if noted is not None and noted.data.get("keyID") != key_id:
+        _LOG.error(
+            "account_key_differs",
+            hint="other control planes refuse the tokens that this one signs: copy pki/sa.key from one of them and "
+            f"start again; if their key is gone for good, delete the config map {ACCOUNT_KEY} in {SYSTEM}",
+        )
 
 
 def epoch(verbs: Verbs) -> str:

@@ -169,7 +169,8 @@ def role_up_to_date(found: rbac.ClusterRole, wanted: rbac.ClusterRole) -> rbac.C
     """
     if found.metadata.annotations.get(AUTO_UPDATE) == "false":
         return found
-    lacking = () if wanted.aggregation_rule is not None else missing(wanted.rules, found.rules)
+    own = () if wanted.aggregation_rule is not None else wanted.rules
+    lacking = tuple(rule for rule in own if missing((rule,), found.rules))
     rule = found.aggregation_rule or wanted.aggregation_rule
     metadata = _marked(found.metadata, wanted.metadata)
     return replace(found, metadata=metadata, rules=(*found.rules, *lacking), aggregation_rule=rule)

@@ -188,7 +188,7 @@ class RestApi:
 
 def _only(verb: str, query: MultiMapping[str]) -> str:
     """The name that a selective list or watch is limited to: who may see one object may also watch it."""
-    if verb not in ("list", "watch", "deletecollection"):
+    if verb not in ("list", "watch"):
         return ""
     found = [
         part.removeprefix("metadata.name=")

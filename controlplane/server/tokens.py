@@ -67,7 +67,8 @@ class Tokens:
         self._clock = clock
         self._ids = ids
         self._known: dict[str, _Checked] = {}
-        self._key_id = _key_id(self._public)
+        self.key_id = _key_id(self._public)
+        """Names the key: a digest of its public half."""
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -101,7 +102,7 @@ class Tokens:
             "jti": self._ids.uid("token"),
             **accounts.subject_claims(account, bound),
         }
-        token = jwt.encode(claims, self._key, _ALGORITHM, {"kid": self._key_id})
+        token = jwt.encode(claims, self._key, _ALGORITHM, {"kid": self.key_id})
         status = authentication.TokenRequestStatus(token=token, expiration_timestamp=times.render(expires_s * 1000))
         metadata = replace(request.metadata, name=name, namespace=namespace)
         return replace(request, metadata=metadata, spec=spec, status=status)
@@ -191,7 +192,7 @@ class Tokens:
         }
         numbers = self._public.public_numbers()
         key = {
-            "use": "sig", "kty": "EC", "kid": self._key_id, "crv": "P-256", "alg": _ALGORITHM,
+            "use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": _ALGORITHM,
             "x": _base64(numbers.x.to_bytes(32, "big")), "y": _base64(numbers.y.to_bytes(32, "big")),
         }  # fmt: skip
         return {

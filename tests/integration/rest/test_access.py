@@ -86,6 +86,43 @@ async def test_nobody_gives_what_they_do_not_have(kubectl: Kubectl, server: ApiS
     await kubectl("create", "rolebinding", "d", "--clusterrole=cluster-admin", "--user=bob", "--as=ann")
 
 
+async def test_a_manifest_of_roles_is_brought_in_line(every_kubectl: Kubectl, server: ApiServer) -> None:
+    manifest = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reader, namespace: default}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get, VERB]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: readers, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: ann}]
+"""
+    for verb in ("list", "watch"):
+        await every_kubectl("auth", "reconcile", "-f", "-", stdin=manifest.replace("VERB", verb))
+        assert "yes" in await every_kubectl("auth", "can-i", verb, "pods", "--as=ann")
+    await every_kubectl("apply", "-f", "-", stdin=manifest.replace("VERB", "list"))
+    assert "no" in (await every_kubectl.ends("auth", "can-i", "watch", "pods", "--as=ann"))[1]
+
+
+async def test_who_may_see_one_object_may_watch_it(client: Client, server: ApiServer) -> None:
+    group = kinds.ROLE.group
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["one"], "verbs": ["get", "list"]}]
+    path = f"/apis/{group}/v1/namespaces/default"
+    await client.made(f"{path}/roles", {"metadata": {"name": "one"}, "rules": rules})
+    ref = {"apiGroup": group, "kind": "Role", "name": "one"}
+    subjects = [{"kind": "User", "name": "ann"}]
+    await client.made(f"{path}/rolebindings", {"metadata": {"name": "one"}, "roleRef": ref, "subjects": subjects})
+    maps = "/api/v1/namespaces/default/configmaps"
+    async with as_user(server, "ann") as ann:
+        assert (await ann.ask("GET", maps))[0] == 403
+        assert (await ann.ask("GET", f"{maps}?fieldSelector=metadata.name%3Done"))[0] == 200
+        assert (await ann.ask("GET", f"{maps}?fieldSelector=metadata.name%3Dtwo"))[0] == 403
+        assert (await ann.ask("GET", f"{maps}?fieldSelector=metadata.name%3Done,metadata.name%3Dtwo"))[0] == 403
+        assert (await ann.ask("GET", f"{maps}/one"))[0] == 404
+
+
 async def test_a_token_works_until_its_account_is_gone(every_kubectl: Kubectl, server: ApiServer) -> None:
     kubectl = every_kubectl
     await kubectl("create", "serviceaccount", "robot")
