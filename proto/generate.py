@@ -44,6 +44,7 @@ SCALARS = {
     "RawExtension": ("Any", "None"),
     "FieldsV1": ("Any", "None"),
     "Verbs": ("tuple[str, ...]", "()"),
+    "ExtraValue": ("tuple[str, ...]", "()"),
 }
 TAKEN = ("bool", "bytes", "float", "int", "str", "tuple")
 """Names that a struct's annotations need for themselves."""
@@ -226,6 +227,10 @@ GROUPS = {
     "node": "node.k8s.io",
     "flowcontrol": "flowcontrol.apiserver.k8s.io",
     "resource": "resource.k8s.io",
+    "rbac": "rbac.authorization.k8s.io",
+    "authentication": "authentication.k8s.io",
+    "authorization": "authorization.k8s.io",
+    "certificates": "certificates.k8s.io",
 }
 """API group names that are not their package's name."""
 

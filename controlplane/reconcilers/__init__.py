@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from controlplane.reconcilers import (
     apiservers,
+    certificates,
+    clusterroleaggregation,
     cronjob,
     daemonset,
     deployment,
@@ -16,6 +18,8 @@ from controlplane.reconcilers import (
     nodelifecycle,
     podgc,
     replicaset,
+    rootca,
+    serviceaccount,
     statefulset,
     tainteviction,
 )
@@ -24,12 +28,12 @@ from mizzen.engine.values import Instant
 
 
 def every_controller(
-    since: Instant, *, node_grace_ms: int, cluster_cidr: str, node_prefix: int
+    since: Instant, *, node_grace_ms: int, cluster_cidr: str, node_prefix: int, ca_pem: str = ""
 ) -> tuple[Controller, ...]:
     """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
-    and the length of one node's share.
+    and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one.
     """
     return (
         deployment.CONTROLLER,
@@ -48,4 +52,8 @@ def every_controller(
         namespace.CONTROLLER,
         eventexpiry.CONTROLLER,
         apiservers.controller(since),
+        serviceaccount.CONTROLLER,
+        clusterroleaggregation.CONTROLLER,
+        certificates.CONTROLLER,
+        *((rootca.controller(ca_pem),) if ca_pem else ()),
     )

@@ -19,8 +19,6 @@ from mizzen.api import kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
 
-_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-_WITHOUT_COLLECTION = (kinds.NAMESPACE,)
 _CORE = ""
 
 
@@ -32,11 +30,6 @@ class Document:
     etag: str
     value: Any
     """What was encoded."""
-
-
-def verbs_of(kind: Kind[Any]) -> tuple[str, ...]:
-    """The verbs on the objects of a kind."""
-    return tuple(verb for verb in _VERBS if verb != "deletecollection" or kind not in _WITHOUT_COLLECTION)
 
 
 def groups() -> list[str]:
@@ -112,10 +105,10 @@ def _resources(kind: Kind[Any]) -> list[meta.APIResource]:
         singular_name=kind.singular,
         namespaced=kind.namespaced,
         kind=kind.kind,
-        verbs=verbs_of(kind),
+        verbs=kind.verbs,
         short_names=kind.short_names,
         categories=kind.categories,
-        storage_version_hash=hashlib.sha256(f"{kind.api_version}/{kind.kind}".encode()).hexdigest()[:12],
+        storage_version_hash=_storage_hash(kind) if kind.stored else "",
     )
     below = [
         meta.APIResource(
@@ -129,6 +122,10 @@ def _resources(kind: Kind[Any]) -> list[meta.APIResource]:
         for sub in subresources.of(kind)
     ]
     return [own, *below]
+
+
+def _storage_hash(kind: Kind[Any]) -> str:
+    return hashlib.sha256(f"{kind.api_version}/{kind.kind}".encode()).hexdigest()[:12]
 
 
 def _aggregated_group(name: str) -> dict[str, Any]:
@@ -154,7 +151,7 @@ def _aggregated_resource(kind: Kind[Any]) -> dict[str, Any]:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": verbs_of(kind),
+        "verbs": kind.verbs,
     }
     if kind.short_names:
         resource["shortNames"] = kind.short_names

@@ -25,7 +25,12 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 EVENTS_MAX = 256
 EVENTS_MAX_BYTES = 1 << 20
 """Changes in one message of a watch: at most this many, and about this many bytes; clients refuse above 4 MiB."""
-_OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
+_OPERATIONS = {
+    "": Operation.UPDATE,
+    "status": Operation.UPDATE_STATUS,
+    "finalize": Operation.FINALIZE,
+    "approval": Operation.APPROVE,
+}
 _PROPAGATIONS = ("", "Background", "Foreground", "Orphan")
 
 

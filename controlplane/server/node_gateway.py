@@ -20,12 +20,15 @@ import structlog
 
 from controlplane.server import pki
 from controlplane.server.grpc_call import user_of
+from controlplane.server.grpc_errors import refuse
 from controlplane.server.node_feed import NodeFeed
 from controlplane.server.node_reports import Reports
 from controlplane.server.node_streams import NodeStreams
+from controlplane.server.tokens import PodToken, Tokens
 from controlplane.store.registry import Registry
 from controlplane.store.values import StoreError
 from mizzen.api import codec, errors
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1
 from mizzen.engine.entry import Change
 from mizzen.engine.values import Clock, Ids
@@ -89,13 +92,21 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
     """The servicer."""
 
     def __init__(
-        self, registry: Registry, authority: pki.Pki, reports: Reports, facts: ClusterFacts, clock: Clock, ids: Ids
+        self,
+        registry: Registry,
+        authority: pki.Pki,
+        reports: Reports,
+        facts: ClusterFacts,
+        clock: Clock,
+        ids: Ids,
+        tokens: Tokens | None = None,
     ) -> None:
         self._registry = registry
         self._pki = authority
         self._reports = reports
         self._facts = facts
         self._clock = clock
+        self._tokens = tokens
         self._sessions: dict[str, _Session] = {}
         self._attending: dict[str, _Session] = {}
         self.streams = NodeStreams(self._ask, ids)
@@ -256,6 +267,19 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         except pki.BadRequest as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         return node_pb2.RenewResponse(certificate_pem=certificate, ca_pem=self._pki.ca_pem)
+
+    async def Token(self, request: node_pb2.TokenRequest, context: Context) -> node_pb2.TokenResponse:  # noqa: N802
+        """A token for a pod of the node."""
+        node = await self._identity(context)
+        wish = TokenWish(request.audience, request.expiration_seconds)
+        try:
+            if self._tokens is None:
+                raise errors.ServiceUnavailable("this server makes no tokens")
+            token, lifetime_ms = self._tokens.for_pod(node, PodToken(request.namespace, request.pod, request.uid, wish))
+        except errors.ApiError as error:
+            await refuse(context, error)
+            raise
+        return node_pb2.TokenResponse(token=token, lifetime_ms=lifetime_ms)
 
     async def _identity(self, context: Context) -> str:
         """The node that the peer's certificate names; ends the call for anybody else."""

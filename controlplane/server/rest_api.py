@@ -12,24 +12,28 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
-from controlplane.server import authn, authz, discovery, paths, subresources
+from controlplane.server import authn, paths, subresources
 from controlplane.server.authn import UserInfo, VerifyToken
+from controlplane.server.guards import guard_of
+from controlplane.server.impersonate import acting
 from controlplane.server.lanes import Lanes
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
 from controlplane.server.rest_answers import error_answer
 from controlplane.server.rest_call import BODY_MAX_BYTES, Call, error_output, truth
+from controlplane.server.rest_identity import IdentityHandlers
 from controlplane.server.rest_objects import Handler, ObjectHandlers
 from controlplane.server.rest_site import Site, SiteInfo
 from controlplane.server.rest_streams import StreamHandlers
 from controlplane.server.rest_watch import Watches
 from controlplane.server.streams import Streams
+from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs, api_error
 from controlplane.store.values import StoreError
 from mizzen.api import errors
@@ -40,6 +44,7 @@ _LOG = structlog.get_logger(__name__)
 REQUEST_S = 60.0
 """How long a short request may take, in seconds."""
 _LONG = ("exec", "attach", "portforward", "log")
+_ENTERED = ("exec", "attach", "portforward")
 _NO_QUERY: MultiMapping[str] = MultiDict()
 
 
@@ -53,6 +58,8 @@ class Deps:
     metrics: Metrics
     """Where requests are counted; `/metrics` shows all of its registry."""
     verify_token: VerifyToken = authn.no_tokens
+    tokens: Tokens | None = None
+    """Where service accounts' tokens come from; None for a server that has none."""
     routes: Sequence[web.RouteDef] = ()
     """Paths of others, served without authentication here: they do their own."""
 
@@ -64,6 +71,8 @@ class RestApi:
         """Answer from `deps`."""
         self._metrics = deps.metrics
         self._verify_token = deps.verify_token
+        self._access = deps.verbs.access
+        self._identity = IdentityHandlers(deps.verbs, deps.tokens)
         self._objects = ObjectHandlers(deps.verbs)
         self._streams = StreamHandlers(deps.verbs, deps.streams)
         self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry)
@@ -122,7 +131,7 @@ class RestApi:
                     self._take_lane(held, user, short)
                 if place is not None:
                     return await self._place(request, place, query, user)
-                authz.check_path(user, request.method, request.path)
+                self._access.check_path(user, request.method, request.path)
                 return await self._site.answer(request)
         except ApiError as error:
             return _refused(request, query, error)
@@ -149,10 +158,7 @@ class RestApi:
             self._metrics.certificate_shown(certificate, now_s)
         authorization = request.headers.get("Authorization", "")
         user = authn.authenticate(certificate, authorization, self._verify_token, round(now_s * 1000))
-        if "Impersonate-User" in request.headers:
-            # To ignore it would be to act with more rights than the caller wanted.
-            raise errors.BadRequest("impersonation (kubectl --as) is not supported by this server")
-        return user
+        return acting(user, request.headers.items(), self._access)
 
     async def _place(
         self, request: web.Request, place: Place, query: MultiMapping[str], user: UserInfo
@@ -165,9 +171,12 @@ class RestApi:
         allowed = found.verbs if found is not None else _verbs_at(place)
         if verb not in allowed:
             raise errors.MethodNotAllowed(paths.methods(allowed))
-        authz.check_place(user, verb, place)
+        self._access.check_place(user, verb, place if place.name else replace(place, name=_only(verb, query)))
+        if verb == "get" and place.subresource in _ENTERED:
+            # A WebSocket begins with GET; it is as much of an entrance as a POST.
+            self._access.check_place(user, "create", place)
         paths.check_segments(place)
-        call = Call(request, place, verb, user, query)
+        call = Call(request, place, verb, user, query, guard_of(self._access, user, place))
         if place.subresource not in _LONG:
             call.check_answer()
         if verb == "watch":
@@ -176,7 +185,11 @@ class RestApi:
 
     def _handler(self, call: Call) -> Handler:
         place = call.place
-        handler = self._objects.find(call.verb, place.subresource) or self._streams.find(place.subresource)
+        handler = (
+            self._identity.find(place)
+            or self._objects.find(call.verb, place.subresource)
+            or self._streams.find(place.subresource)
+        )
         if handler is None:
             raise errors.MethodNotAllowed(())
         return handler
@@ -184,6 +197,18 @@ class RestApi:
 
 def _refused(request: web.Request, query: MultiMapping[str], error: ApiError) -> web.Response:
     return error_answer(error, error_output(request, query))
+
+
+def _only(verb: str, query: MultiMapping[str]) -> str:
+    """The name that a selective list or watch is limited to: who may see one object may also watch it."""
+    if verb not in ("list", "watch"):
+        return ""
+    found = [
+        part.removeprefix("metadata.name=")
+        for part in query.get("fieldSelector", "").split(",")
+        if part.startswith("metadata.name=") and not part.startswith("metadata.name==")
+    ]
+    return found[0] if len(found) == 1 else ""
 
 
 def _verbs_at(place: Place) -> list[str]:
@@ -194,8 +219,7 @@ def _verbs_at(place: Place) -> list[str]:
         wanted = ("list", "watch")
     else:
         wanted = ("list", "watch", "create", "deletecollection")
-    verbs = discovery.verbs_of(place.kind)
-    return [verb for verb in wanted if verb in verbs]
+    return [verb for verb in wanted if verb in place.kind.verbs]
 
 
 def build_app(deps: Deps) -> web.Application:

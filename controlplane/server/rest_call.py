@@ -17,6 +17,7 @@ from multidict import MultiMapping
 from controlplane.admission.deletion import Deletion
 from controlplane.server import negotiate, rest_yaml
 from controlplane.server.authn import UserInfo
+from controlplane.server.guards import Guard
 from controlplane.server.negotiate import Output
 from controlplane.server.paths import Place
 from controlplane.server.verbs_delete import DeleteOptions
@@ -52,6 +53,8 @@ class Call:
     verb: str
     user: UserInfo
     query: MultiMapping[str]
+    guard: Guard | None = None
+    """What a write must pass beside the permission to write."""
 
     @property
     def kind(self) -> Kind[Any]:
@@ -86,7 +89,7 @@ class Call:
     @property
     def write_options(self) -> WriteOptions:
         """How to write."""
-        return WriteOptions(dry_run=self.dry_run, validation=self.validation)
+        return WriteOptions(dry_run=self.dry_run, validation=self.validation, guard=self.guard)
 
     @property
     def validation(self) -> FieldValidation:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from controlplane.admission import Operation
 from controlplane.server import negotiate, rest_forms
+from controlplane.server.guards import signed_by_sender
 from controlplane.server.representations import shown_raw
 from controlplane.server.rest_answers import answer, compressed, status_success
 from controlplane.server.rest_call import Call
@@ -25,7 +26,12 @@ _CREATED = 201
 _ACCEPTED = 202
 _RETURNED_WHEN_GONE = (kinds.POD, kinds.SERVICE, kinds.SERVICE_ACCOUNT)
 """Kinds whose deletion answers with the object; for the others a Status is enough."""
-_OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
+_OPERATIONS = {
+    "": Operation.UPDATE,
+    "status": Operation.UPDATE_STATUS,
+    "finalize": Operation.FINALIZE,
+    "approval": Operation.APPROVE,
+}
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
@@ -43,6 +49,7 @@ class ObjectHandlers:
             ("delete", ""): self._delete,
             ("deletecollection", ""): self._delete_collection,
             ("get", "status"): self._get,
+            ("get", "approval"): self._get,
             ("get", "scale"): self._get_scale,
             ("update", "scale"): self._update_scale,
             ("patch", "scale"): self._patch_scale,
@@ -79,6 +86,7 @@ class ObjectHandlers:
 
     async def _create(self, call: Call) -> web.StreamResponse:
         obj, warnings = await call.decoded(call.kind)
+        obj = signed_by_sender(call.user, obj)
         written = await self._verbs.writes.create(call.kind, call.place.namespace, obj, call.write_options)
         return self._written(call, written, warnings, _CREATED)
 

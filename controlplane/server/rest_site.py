@@ -42,6 +42,8 @@ class SiteInfo:
     """The version of the API that it speaks, with its own behind a `+`."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """Further checks of `/readyz`, by name."""
+    documents: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    """Further pages that never change: content type and body by path."""
 
 
 class Site:
@@ -66,6 +68,9 @@ class Site:
             return await self._health(request, first, path)
         if path == "/version":
             return json_answer(self._version)
+        if path in self._info.documents:
+            content_type, body = self._info.documents[path]
+            return web.Response(body=body, headers={"Content-Type": content_type})
         if path == "/metrics":
             return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
         if first == "openapi":

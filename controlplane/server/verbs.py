@@ -11,6 +11,7 @@ from typing import Any
 
 from controlplane.admission import Admitted, Settings
 from controlplane.admission.binding import bind
+from controlplane.server.authz import Authorizer
 from controlplane.server.verbs_delete import Deletes
 from controlplane.server.verbs_read import Reads
 from controlplane.server.verbs_scale import Scales
@@ -34,6 +35,8 @@ class Verbs:
     writes: Writes
     deletes: Deletes
     scales: Scales
+    access: Authorizer
+    """Who may use them; asked by those who serve requests, not by the verbs."""
 
     @classmethod
     def over(cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> Verbs:
@@ -41,7 +44,8 @@ class Verbs:
         reads = Reads(registry)
         writes = Writes(registry, clock, ids, settings)
         deletes = Deletes(registry, reads, clock, ids, settings)
-        return cls(registry, clock, reads, writes, deletes, Scales(reads, writes))
+        access = Authorizer(registry.cache)
+        return cls(registry, clock, reads, writes, deletes, Scales(reads, writes), access)
 
     async def watch(self, kind: Kind[Any], namespace: str, options: WatchOptions) -> Watch:
         """Begin to watch. Raises BadRequest, Invalid, Expired or Timeout."""

@@ -10,6 +10,7 @@ Vocabulary
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import msgspec
 
 from controlplane import admission
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
+from controlplane.admission.accounts import NoAccount
 from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
@@ -32,6 +34,8 @@ from mizzen.engine.writes import Write, creation, removal, replacement
 
 TRIES = 8
 """Attempts before a writer that is always too late gives up."""
+ACCOUNT_TRIES, ACCOUNT_PAUSE_S = 10, 0.1
+"""How often, and after which pause in seconds, a new pod's missing service account is looked for again."""
 ALLOCATIONS = ROOT + "allocations/"
 """Prefix of the keys that hold claims; the value names the owner."""
 
@@ -39,6 +43,7 @@ _NEVER_BLINDLY = (kinds.LEASE,)
 """Kinds that exist to be fought over: who changes one must say which version they have seen."""
 
 Decide = Callable[[Any], Admitted]
+Guard = Callable[[Any, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class WriteOptions:
     """What to do about unknown fields in a patch's outcome."""
     internal: bool = False
     """Asked by one of the control plane's own controllers."""
+    guard: Guard | None = None
+    """Called with the stored object (None: none) and what shall replace it; raises where the sender may not do that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,8 @@ class Writes:
         name = ""
         for _ in range(TRIES):
             admitted = await self._admit_new(request)
+            if options.guard is not None:
+                options.guard(None, admitted.object)
             try:
                 if options.dry_run:
                     return await self._dry_creation(kind, namespace, admitted)
@@ -182,7 +191,10 @@ class Writes:
                     raise errors.Conflict(own, name)
                 request = replace(request, object=obj)
                 view, now = self._registry.view, self._clock.now()
-                return admission.admit(request, old, view, now, self._ids, self._settings)
+                admitted = admission.admit(request, old, view, now, self._ids, self._settings)
+                if options.guard is not None:
+                    options.guard(old, admitted.object)
+                return admitted
 
             try:
                 return await self.decided(own, namespace, name, decide, dry_run=options.dry_run, expects=expects)
@@ -257,7 +269,13 @@ class Writes:
         except errors.ApiError:
             # A moment ago another server may have made the namespace, or given up the address.
             await self._registry.fresh()
-            return self._admit(request)
+        for _ in range(ACCOUNT_TRIES):
+            try:
+                return self._admit(request)
+            except NoAccount:
+                # The namespace may be so new that its controller has not come to it yet.
+                await asyncio.sleep(ACCOUNT_PAUSE_S)
+        return self._admit(request)
 
     def _admit(self, request: Request) -> Admitted:
         return admission.admit(request, None, self._registry.view, self._clock.now(), self._ids, self._settings)

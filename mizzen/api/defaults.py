@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mizzen.api import (
+    defaults_access,
     defaults_apps,
     defaults_autoscaling,
     defaults_batch,
@@ -23,12 +24,14 @@ from mizzen.api import (
 )
 from mizzen.api.edit import each, edited, filled
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import autoscaling_v1, autoscaling_v2
 from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from mizzen.api.types import flowcontrol_v1 as flowcontrol
 from mizzen.api.types import networking_v1 as networking
+from mizzen.api.types import rbac_v1 as rbac
 from mizzen.api.types import resource_v1 as resource
 from mizzen.api.types import scheduling_v1 as scheduling
 from mizzen.api.types import storage_v1 as storage
@@ -89,4 +92,7 @@ _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
     flowcontrol.PriorityLevelConfiguration: defaults_flowcontrol.level,
     resource.ResourceClaim: defaults_resource.claim,
     resource.ResourceClaimTemplate: defaults_resource.template,
+    rbac.RoleBinding: defaults_access.role_binding,
+    rbac.ClusterRoleBinding: defaults_access.cluster_role_binding,
+    authentication.TokenRequest: defaults_access.token_request,
 }

@@ -12,9 +12,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from mizzen.api.types import (
     apps_v1,
+    authentication_v1,
+    authorization_v1,
     autoscaling_v1,
     autoscaling_v2,
     batch_v1,
+    certificates_v1,
     coordination_v1,
     core_v1,
     discovery_v1,
@@ -24,6 +27,7 @@ from mizzen.api.types import (
     networking_v1,
     node_v1,
     policy_v1,
+    rbac_v1,
     resource_v1,
     scheduling_v1,
     storage_v1,
@@ -51,6 +55,11 @@ class Object(Protocol):
 
 T = TypeVar("T", bound=Object)
 
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+"""What can be asked of most kinds."""
+ASKED = ("create",)
+"""What can be asked of a question: it is answered, and nothing is stored."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind(Generic[T]):
@@ -67,7 +76,9 @@ class Kind(Generic[T]):
     subresources: tuple[str, ...] = ()
     """Names below the object's path, such as `status` and `scale`."""
     stored: bool = True
-    """False for another kind's storage seen through a second group (events) or version (autoscalers)."""
+    """False for another kind's storage seen through a second group (events) or version (autoscalers), and questions."""
+    verbs: tuple[str, ...] = VERBS
+    """What can be asked of it."""
 
     @property
     def singular(self) -> str:
@@ -101,7 +112,7 @@ NODE = Kind(
 )
 NAMESPACE = Kind(
     core_v1.Namespace, "", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",),
-    subresources=("status", "finalize"),
+    subresources=("status", "finalize"), verbs=tuple(verb for verb in VERBS if verb != "deletecollection"),
 )  # fmt: skip
 SERVICE = Kind(
     core_v1.Service, "", "v1", "Service", "services", short_names=("svc",), categories=_WORKLOAD,
@@ -242,6 +253,41 @@ RESOURCE_CLAIM_TEMPLATE = Kind(
 )
 RESOURCE_SLICE = Kind(resource_v1.ResourceSlice, _RESOURCE, "v1", "ResourceSlice", "resourceslices", namespaced=False)
 
+# Identity and access
+
+_RBAC = "rbac.authorization.k8s.io"
+ROLE = Kind(rbac_v1.Role, _RBAC, "v1", "Role", "roles")
+ROLE_BINDING = Kind(rbac_v1.RoleBinding, _RBAC, "v1", "RoleBinding", "rolebindings")
+CLUSTER_ROLE = Kind(rbac_v1.ClusterRole, _RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDING = Kind(
+    rbac_v1.ClusterRoleBinding, _RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
+)
+CERTIFICATE_SIGNING_REQUEST = Kind(
+    certificates_v1.CertificateSigningRequest, "certificates.k8s.io", "v1", "CertificateSigningRequest",
+    "certificatesigningrequests", namespaced=False, short_names=("csr",), subresources=("status", "approval"),
+)  # fmt: skip
+
+
+def _question(type_: type[T], group: str, plural: str, *, namespaced: bool = False) -> Kind[T]:
+    """A kind whose objects are asked with and answered at once."""
+    return Kind(type_, group, "v1", type_.__name__, plural, namespaced=namespaced, stored=False, verbs=ASKED)
+
+
+_AUTHENTICATION = "authentication.k8s.io"
+_AUTHORIZATION = "authorization.k8s.io"
+TOKEN_REVIEW = _question(authentication_v1.TokenReview, _AUTHENTICATION, "tokenreviews")
+SELF_SUBJECT_REVIEW = _question(authentication_v1.SelfSubjectReview, _AUTHENTICATION, "selfsubjectreviews")
+SUBJECT_ACCESS_REVIEW = _question(authorization_v1.SubjectAccessReview, _AUTHORIZATION, "subjectaccessreviews")
+SELF_SUBJECT_ACCESS_REVIEW = _question(
+    authorization_v1.SelfSubjectAccessReview, _AUTHORIZATION, "selfsubjectaccessreviews"
+)
+LOCAL_SUBJECT_ACCESS_REVIEW = _question(
+    authorization_v1.LocalSubjectAccessReview, _AUTHORIZATION, "localsubjectaccessreviews", namespaced=True
+)
+SELF_SUBJECT_RULES_REVIEW = _question(
+    authorization_v1.SelfSubjectRulesReview, _AUTHORIZATION, "selfsubjectrulesreviews"
+)
+
 KINDS: tuple[Kind[Any], ...] = (
     POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET,
     LEASE, ENDPOINT_SLICE, EVENTS_EVENT,
@@ -254,6 +300,9 @@ KINDS: tuple[Kind[Any], ...] = (
     PRIORITY_CLASS, RUNTIME_CLASS,
     FLOW_SCHEMA, PRIORITY_LEVEL,
     DEVICE_CLASS, RESOURCE_CLAIM, RESOURCE_CLAIM_TEMPLATE, RESOURCE_SLICE,
+    ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
+    CERTIFICATE_SIGNING_REQUEST, TOKEN_REVIEW, SELF_SUBJECT_REVIEW, SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW,
+    LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in reversed(KINDS)}

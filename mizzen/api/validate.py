@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 from mizzen.api import (
     autoscaling,
     formats,
+    validate_access,
     validate_autoscaling,
     validate_batch,
+    validate_certificates,
     validate_classes,
     validate_core,
     validate_flowcontrol,
@@ -32,8 +34,11 @@ from mizzen.api import (
 )
 from mizzen.api.errors import FieldError
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import authentication_v1 as authentication
+from mizzen.api.types import authorization_v1 as authorization
 from mizzen.api.types import autoscaling_v1, autoscaling_v2
 from mizzen.api.types import batch_v1 as batch
+from mizzen.api.types import certificates_v1 as certificates
 from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
@@ -42,6 +47,7 @@ from mizzen.api.types import flowcontrol_v1 as flowcontrol
 from mizzen.api.types import networking_v1 as networking
 from mizzen.api.types import node_v1 as node
 from mizzen.api.types import policy_v1 as policy
+from mizzen.api.types import rbac_v1 as rbac
 from mizzen.api.types import resource_v1 as resource
 from mizzen.api.types import scheduling_v1 as scheduling
 from mizzen.api.types import storage_v1 as storage
@@ -261,4 +267,20 @@ _RULES: dict[type[Any], _Rules] = {
     ),
     resource.ResourceClaimTemplate: _Rules(validate_resource.create_template, validate_resource.update_template),
     resource.ResourceSlice: _Rules(validate_resource.create_slice, validate_resource.update_slice),
+    rbac.Role: _Rules(validate_access.create_role, validate_access.update_role),
+    rbac.ClusterRole: _Rules(validate_access.create_cluster_role, validate_access.update_cluster_role),
+    rbac.RoleBinding: _Rules(validate_access.create_role_binding, validate_access.update_role_binding),
+    rbac.ClusterRoleBinding: _Rules(
+        validate_access.create_cluster_role_binding, validate_access.update_cluster_role_binding
+    ),
+    certificates.CertificateSigningRequest: _Rules(validate_certificates.create, validate_certificates.update),
+    authentication.TokenReview: _Rules(validate_access.token_review, validate_access.nothing),
+    authentication.TokenRequest: _Rules(validate_access.token_request, validate_access.nothing),
+    authentication.SelfSubjectReview: _Rules(validate_access.nothing, validate_access.nothing),
+    authorization.SubjectAccessReview: _Rules(validate_access.subject_access_review, validate_access.nothing),
+    authorization.LocalSubjectAccessReview: _Rules(
+        validate_access.local_subject_access_review, validate_access.nothing
+    ),
+    authorization.SelfSubjectAccessReview: _Rules(validate_access.self_subject_access_review, validate_access.nothing),
+    authorization.SelfSubjectRulesReview: _Rules(validate_access.nothing, validate_access.nothing),
 }

@@ -190,6 +190,7 @@ _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "RawExtension": (_json_reader, _json_writer),
     "FieldsV1": (_json_reader, _json_writer),
     "Verbs": (lambda value: tuple(value.items), lambda items: {"items": list(items)} if items else None),
+    "ExtraValue": (lambda value: tuple(value.items), lambda items: {"items": list(items)}),
 }
 
 
@@ -202,6 +203,9 @@ def _item_reader(field: schema.Field) -> Callable[[Any], Any] | None:
             return _reader(field.message)(value)
 
         return read
+    if field.type in ("Time", "MicroTime") and (field.pointer or field.always):
+        scalar = _SCALARS[field.type][0]
+        return lambda value: scalar(value) or None
     return _SCALARS[field.type][0] if field.type in _SCALARS else None
 
 

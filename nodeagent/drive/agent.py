@@ -20,6 +20,7 @@ from random import Random
 import structlog
 
 from mizzen.api import kinds
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock, Key
 from nodeagent.drive import machine
@@ -45,6 +46,7 @@ from nodeagent.drive.services import ServiceSync
 from nodeagent.drive.session import Place, Session
 from nodeagent.drive.settings import AgentSettings
 from nodeagent.drive.streams import Streams
+from nodeagent.drive.tokens import Issued, Tokens
 from nodeagent.network.port import Network, NetworkConfig, NetworkError
 from nodeagent.network.resolv import parse as parse_resolv
 from nodeagent.runtime.errors import RuntimeFailure
@@ -89,7 +91,9 @@ class Agent:
         self._addresses = Addresses()
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, parts.volumes)
+        self._tokens = Tokens(self._ask_token, clock)
         self.pods = self._make_pods()
+        self._tokens.changed = self.pods.set_up_again
         self._services = ServiceSync(parts.network, self.node, self._addresses)
         self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
         self._status = NodeStatus(
@@ -127,6 +131,7 @@ class Agent:
             images=Images(parts.runtime, parts.clock, self.metrics, settings.pulls_at_once),
             addresses=self._addresses,
             hooks=Hooks(parts.runtime, self.metrics),
+            tokens=self._tokens,
             node=self.node,
             clock=parts.clock,
             metrics=self.metrics,
@@ -223,6 +228,7 @@ class Agent:
             ("pods", self.pods.run()),
             ("services", self._services.run()),
             ("node-status", self._status.run()),
+            ("tokens", self._tokens.run()),
             ("sweep", self._sweep()),
             ("checkpoint", self._keeper.run()),
         ):
@@ -264,7 +270,15 @@ class Agent:
         """See `session.Receiver`."""
         self.objects.begin_round(epoch, resumed=resumed)
         self._take_facts(facts)
+        self._tokens.connected()
         self._status.tell(always=True)
+
+    def parted(self) -> None:
+        """See `session.Receiver`."""
+        self._tokens.disconnected()
+
+    async def _ask_token(self, pod: core.Pod, wish: TokenWish) -> Issued:
+        return await self.session.token(pod, wish)
 
     def told(self, items: list[Told], version: int, *, synced: bool) -> None:
         """See `session.Receiver`."""

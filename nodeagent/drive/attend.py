@@ -44,6 +44,9 @@ class Nobody:
     def told(self, items: list[Told], version: int, *, synced: bool) -> None:
         """See `session.Receiver`."""
 
+    def parted(self) -> None:
+        """See `session.Receiver`."""
+
 
 class Attendance:
     """Keeps a session with each of the others."""

@@ -24,6 +24,7 @@ import msgspec
 import structlog
 
 from mizzen.api import times
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock, Instant, Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
@@ -31,9 +32,12 @@ from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.credentials import Credentials
 from nodeagent.drive.objects import Told
 from nodeagent.drive.outbox import EVENT, GONE, NODE, STATUS, Item, Outbox
+from nodeagent.drive.tokens import Away, Issued, Refused
 
 MESSAGE_MAX_BYTES = 64 << 20
 WELCOME_DEADLINE_S = 20.0
+TOKEN_DEADLINE_S = 10.0
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 GATHER_S = 0.1
 """A report leaves at once after a quiet moment; those that follow closely are gathered for this long.
 
@@ -80,6 +84,10 @@ class Stub(Protocol):
         """One log, exec, attach or port-forward."""
         ...
 
+    async def Token(self, request: node_pb2.TokenRequest, timeout: float) -> node_pb2.TokenResponse:  # noqa: N802, ASYNC109
+        """A token for a pod."""
+        ...
+
     async def Renew(self, request: node_pb2.RenewRequest, timeout: float) -> node_pb2.RenewResponse:  # noqa: N802, ASYNC109
         """A new certificate."""
         ...
@@ -114,6 +122,10 @@ class Receiver(Protocol):
 
     def told(self, items: list[Told], version: int, *, synced: bool) -> None:
         """A batch of deltas."""
+        ...
+
+    def parted(self) -> None:
+        """The session is over."""
         ...
 
 
@@ -155,6 +167,7 @@ class Session:
         self._boot_id = boot_id
         self._streams_only = streams_only
         self._reconnect = asyncio.Event()
+        self._stub: Stub | None = None
         self.connected = False
 
     @property
@@ -203,16 +216,38 @@ class Session:
         async with grpc.aio.secure_channel(credentials.endpoint, secure, options=OPTIONS) as channel:
             stub: Stub = node_pb2_grpc.NodeControlStub(channel)  # type: ignore[no-untyped-call]  # generated
             call = stub.Session()
+            self._stub = stub
             try:
                 await _Talk(self, call, stub, self._reconnect).hold()
             except grpc.aio.AioRpcError as error:
                 raise lost(error, credentials, self._clock.now()) from error
             finally:
-                self.connected = False
+                self.connected, self._stub = False, None
+                self._receiver.parted()
                 self._outbox.lost()
                 call.cancel()
                 self._turn()
                 self._changed()
+
+    async def token(self, pod: core.Pod, wish: TokenWish) -> Issued:
+        """A token of a pod's service account, over the present connection. Raises Away or Refused."""
+        if self._stub is None:
+            raise Away
+        metadata = pod.metadata
+        request = node_pb2.TokenRequest(
+            namespace=metadata.namespace,
+            pod=metadata.name,
+            uid=metadata.uid,
+            audience=wish.audience,
+            expiration_seconds=wish.seconds,
+        )
+        try:
+            answer = await self._stub.Token(request, timeout=TOKEN_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _AWAY:
+                raise Away from error
+            raise Refused(error.details() or error.code().name) from error
+        return Issued(answer.token, answer.lifetime_ms)
 
     # What a talk needs of its session.
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from controlplane.server.tables import (
+    access,
     autoscaling,
     batch,
     classes,
@@ -80,6 +81,11 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.RESOURCE_CLAIM_TEMPLATE.type: devices.NAMED_TABLE,
     kinds.RESOURCE_SLICE.type: devices.SLICE_TABLE,
     autoscaling_v1.Scale: workloads.SCALE_TABLE,
+    kinds.ROLE.type: access.ROLE_TABLE,
+    kinds.CLUSTER_ROLE.type: access.ROLE_TABLE,
+    kinds.ROLE_BINDING.type: access.BINDING_TABLE,
+    kinds.CLUSTER_ROLE_BINDING.type: access.BINDING_TABLE,
+    kinds.CERTIFICATE_SIGNING_REQUEST.type: access.REQUEST_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }
 

@@ -35,6 +35,10 @@ MODULES = {
     "resource.k8s.io.v1": "resource_v1",
     "scheduling.k8s.io.v1": "scheduling_v1",
     "storage.k8s.io.v1": "storage_v1",
+    "rbac.authorization.k8s.io.v1": "rbac_v1",
+    "authentication.k8s.io.v1": "authentication_v1",
+    "authorization.k8s.io.v1": "authorization_v1",
+    "certificates.k8s.io.v1": "certificates_v1",
 }
 META = {
     "APIGroup", "APIVersions", "CreateOptions", "DeleteOptions", "GetOptions", "ListOptions", "PatchOptions", "Status",

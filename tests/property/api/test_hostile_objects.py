@@ -39,6 +39,7 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "MicroTime": st.just("2024-01-01T00:00:00.123456Z"),
     "RawExtension": st.just({"a": [1]}),
     "FieldsV1": st.just({"f:a": {}}),
+    "ExtraValue": st.lists(TEXTS, max_size=2),
 }
 
 

@@ -41,7 +41,9 @@ def test_references_lead_somewhere(gv: tuple[str, str]) -> None:
         assert reference.removeprefix(prefix) in document["components"]["schemas"]
 
 
-@pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.resource)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in kinds.KINDS if "patch" in kind.verbs], ids=lambda kind: kind.resource
+)
 def test_patch_says_that_the_server_checks_fields(kind: kinds.Kind[Any]) -> None:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     middle = "/namespaces/{namespace}" if kind.namespaced else ""
