@@ -22,6 +22,8 @@ from deploy.shell import TimedOut, sh, tail, wait_for
 
 INIT = Path(__file__).with_name("init.sh")
 NAMESPACES = ("-m", "-u", "-i", "-n", "-p", "-C")
+BOOT_S = 60
+"""How long PID 1 may take on a box with much else to do; it is a matter of a tenth of a second."""
 DOCKERD = "dockerd"
 DOCKERD_STARTS = 3
 """dockerd now and then gives up on its own containerd on a busy box; a service manager would start it again."""
@@ -82,7 +84,7 @@ class Machine:
                 third=ours,
             )  # fmt: skip
             os.close(ours)
-            ready, _, _ = select.select([inside], [], [], 20)
+            ready, _, _ = select.select([inside], [], [], BOOT_S)
             said = os.read(inside, 32) if ready else b""
         finally:
             os.close(inside)

@@ -46,7 +46,7 @@ def test_users_names_and_files(kubectl: Kubectl) -> None:
             },
             shareProcessNamespace=True,
         ),
-        pod("filed", shell(volumeMounts=file_mounts()), volumes=[file_volume(), {"name": "work", "emptyDir": {}}]),
+        pod("filed", shell(volumeMounts=file_mounts()), volumes=[file_volume(), {"name": "whole", "emptyDir": {}}]),
     )
     kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=40s")
 
@@ -71,7 +71,7 @@ def test_users_names_and_files(kubectl: Kubectl) -> None:
         'blue1234app="filed"0400\n'
     )
     assert "Read-only file system" in inside(kubectl, "filed", "touch /all/x 2>&1 || true")
-    inside(kubectl, "filed", "echo kept >/work/part/file")
+    inside(kubectl, "filed", "echo kept >/whole/part/file")
     assert inside(kubectl, "filed", "cat /part/file") == "kept\n"
 
 
@@ -93,8 +93,8 @@ def file_mounts() -> list[Manifest]:
     """The mounts of that pod: a part of a volume beside the whole of it."""
     return [
         {"name": "all", "mountPath": "/all", "readOnly": True},
-        {"name": "work", "mountPath": "/part", "subPath": "part"},
-        {"name": "work", "mountPath": "/work"},
+        {"name": "whole", "mountPath": "/part", "subPath": "part"},
+        {"name": "whole", "mountPath": "/whole"},
     ]
 
 

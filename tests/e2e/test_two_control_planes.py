@@ -118,24 +118,7 @@ def test_the_other_takes_over(planes: Planes, figure: Callable[[str], None]) -> 
     node = planes.node
     first, second = leader_and_other(planes)
     both = sorted(plane.machine.address for plane in (first, second))
-    for plane in (first, second):
-        wait_for("both to be endpoints", lambda plane=plane: addresses(plane.kubectl) == both, 15)
-
-    # What one is told the other shows, and serves.
-    second.kubectl.apply(deployment("early", 2, {"containers": [web_container()]}))
-    for plane in (first, second):
-        plane.kubectl("rollout", "status", "deployment/early", "--timeout=40s")
-        plane.kubectl(
-            "patch", "deployment", "early", "-p", f'{{"metadata": {{"labels": {{"{plane.machine.name}": "x"}}}}}}'
-        )
-    labels = first.kubectl.get("deployment", "early")["metadata"]["labels"]
-    assert labels == {first.machine.name: "x", second.machine.name: "x"}
-    early = ready_pods(first.kubectl, "early")
-    name = early[0]["metadata"]["name"]
-    for plane in (first, second):
-        said = wait_for("logs", lambda plane=plane: plane.kubectl.tries("logs", name).stdout, 15)
-        assert "serves on port" in said
-        assert plane.kubectl("exec", name, "--", "hostname").strip() == name
+    early = both_serve(first, second)
 
     # The leader dies right after it has taken an order; another order comes while nobody leads.
     first.kubectl.apply(deployment("late", 3, {"containers": [web_container()]}))
@@ -160,8 +143,7 @@ def test_the_other_takes_over(planes: Planes, figure: Callable[[str], None]) -> 
     second.kubectl("wait", "--for=condition=Ready", "pod/later", "--timeout=30s")
 
     # Back again, it follows.
-    first.machine.start(SERVER)
-    wait_for("the first to serve", lambda: first.kubectl.tries("get", "pods").returncode == 0, 30)
+    start_again(first)
     wait_for("both to be endpoints", lambda: addresses(first.kubectl) == both, 15)
     leads, follows = leader_and_other(planes)
 
@@ -174,7 +156,7 @@ def test_the_other_takes_over(planes: Planes, figure: Callable[[str], None]) -> 
     follows.kubectl("delete", "deployment,pod", "--all", "--timeout=60s")
     wait_for("all to go", lambda: not follows.kubectl.items("pods"), 30)
     wait_for("the node to clear up", lambda: node.docker("ps", "-aq", "-f", "label=mizzen.dev/type") == "", 15)
-    leads.machine.start(SERVER)
+    start_again(leads)
 
 
 def test_a_leader_that_is_cut_off(planes: Planes, figure: Callable[[str], None]) -> None:
@@ -206,6 +188,34 @@ def test_a_leader_that_is_cut_off(planes: Planes, figure: Callable[[str], None])
     assert ready["status"] == "True"
     lost.kubectl("delete", "deployment", "--all", "--timeout=60s")
     wait_for("all to go", lambda: not other.kubectl.items("pods"), 30)
+
+
+def start_again(plane: Plane) -> None:
+    """Returns when it serves."""
+    plane.machine.start(SERVER)
+    wait_for("it to serve", lambda: plane.kubectl.tries("get", "pods").returncode == 0, 30)
+
+
+def both_serve(first: Plane, second: Plane) -> list[dict[str, Any]]:
+    """What one is told the other shows, and serves; gives the pods that run then."""
+    both = sorted(plane.machine.address for plane in (first, second))
+    for plane in (first, second):
+        wait_for("both to be endpoints", lambda plane=plane: addresses(plane.kubectl) == both, 15)
+    second.kubectl.apply(deployment("early", 2, {"containers": [web_container()]}))
+    for plane in (first, second):
+        plane.kubectl("rollout", "status", "deployment/early", "--timeout=40s")
+        plane.kubectl(
+            "patch", "deployment", "early", "-p", f'{{"metadata": {{"labels": {{"{plane.machine.name}": "x"}}}}}}'
+        )
+    labels = first.kubectl.get("deployment", "early")["metadata"]["labels"]
+    assert labels == {first.machine.name: "x", second.machine.name: "x"}
+    early = ready_pods(first.kubectl, "early")
+    name = early[0]["metadata"]["name"]
+    for plane in (first, second):
+        said = wait_for("logs", lambda plane=plane: plane.kubectl.tries("logs", name).stdout, 15)
+        assert "serves on port" in said
+        assert plane.kubectl("exec", name, "--", "hostname").strip() == name
+    return early
 
 
 def leader_and_other(planes: Planes) -> tuple[Plane, Plane]:
