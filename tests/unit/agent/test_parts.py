@@ -331,4 +331,4 @@ def test_all_wrong_settings_are_told_at_once() -> None:
 )
 def test_a_lost_session_says_what_to_do(details: str, after_days: int, said: str) -> None:
     error = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata(), details, None)
-    assert str(lost(error, CREDENTIALS, CREDENTIALS.endpoint, EPOCH_MS + after_days * 86_400_000)).endswith(said)
+    assert str(lost(error, CREDENTIALS, EPOCH_MS + after_days * 86_400_000)).endswith(said)
