@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from controlplane.admission import accounts, certificates, jobs, lifecycle, metadata, pods, services, strategy
+from controlplane.admission import accounts, certificates, classes, jobs, lifecycle, metadata, pods, services, strategy
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
 from mizzen.api import defaults, kinds, validate
 from mizzen.api.errors import FieldError, Invalid
+from mizzen.api.kinds import Kind
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
+
+_WITH_CLASS: dict[Kind[Any], Callable[[Any, View], Any]] = {
+    kinds.PERSISTENT_VOLUME_CLAIM: classes.claim,
+    kinds.INGRESS: classes.ingress,
+}
 
 
 def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
@@ -33,16 +40,20 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settin
 def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
     obj = defaults.apply(metadata.for_create(request, now, ids))
     if request.kind is kinds.POD:
-        obj = pods.complete(request, obj)
+        obj = pods.complete(request, obj, view)
         if settings.service_accounts:
             obj = accounts.complete(request, obj, view, ids)
     elif request.kind is kinds.SERVICE:
         obj = services.normalise(obj)
     elif request.kind is kinds.JOB:
         obj = jobs.select(obj)
+    elif request.kind in _WITH_CLASS:
+        obj = _WITH_CLASS[request.kind](obj, view)
     obj = strategy.prepare_create(request, obj)
     lifecycle.check_create(request, view, obj.metadata.name)
     _refuse(request, obj, validate.validate_create(obj))
+    if request.kind is kinds.PRIORITY_CLASS:
+        classes.check_priority(request, obj, view)
     claims: tuple[str, ...] = ()
     if request.kind is kinds.SERVICE:
         obj, claims = services.allocate(request, obj, None, view, settings)
@@ -59,6 +70,8 @@ def _update(request: Request, old: Any, view: View, now: Instant, settings: Sett
     if obj == old:
         return Admitted(old)
     _refuse(request, obj, validate.validate_update(obj, old))
+    if request.kind is kinds.PRIORITY_CLASS:
+        classes.check_priority(request, obj, view)
     claims: tuple[str, ...] = ()
     if request.kind is kinds.SERVICE:
         obj, claims = services.allocate(request, obj, old, view, settings)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from controlplane.admission import classes
 from controlplane.admission.request import Request
-from mizzen.api.errors import Forbidden
 from mizzen.api.types import core_v1 as core
+from mizzen.engine.view import View
 
 _ACCOUNT = "default"
 _TOLERATION_S = 300
@@ -14,18 +15,16 @@ _TOLERATION_S = 300
 _NOT_READY = "node.kubernetes.io/not-ready"
 _UNREACHABLE = "node.kubernetes.io/unreachable"
 _EVICTS = "NoExecute"
-_PRIORITIES = {"": 0, "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
-def complete(request: Request, pod: core.Pod) -> core.Pod:
-    """The new pod with what it left out. Raises Forbidden for a priority that can't be."""
+def complete(request: Request, pod: core.Pod, view: View) -> core.Pod:
+    """The new pod with what it left out. Raises Forbidden for classes that can't be."""
+    pod = classes.run_by(request, classes.prioritised(request, pod, view), view)
     account = pod.spec.service_account_name or pod.spec.service_account or _ACCOUNT
     spec = replace(
         pod.spec,
         service_account_name=account,
         service_account=account,
-        priority=_priority(request, pod),
-        preemption_policy=pod.spec.preemption_policy or "PreemptLowerPriority",
         tolerations=_tolerations(pod.spec.tolerations),
     )
     return replace(pod, spec=spec)
@@ -41,20 +40,6 @@ def keep(pod: core.Pod, old: core.Pod) -> core.Pod:
         tolerations=_tolerations(pod.spec.tolerations),
     )
     return replace(pod, spec=spec)
-
-
-def _priority(request: Request, pod: core.Pod) -> int:
-    name, given = pod.spec.priority_class_name, pod.spec.priority
-    if name not in _PRIORITIES:
-        raise Forbidden(request.kind, pod.metadata.name, f"no PriorityClass with name {name} was found")
-    priority = _PRIORITIES[name]
-    if given is not None and given != priority:
-        why = (
-            f"the integer value of priority ({given}) must not be provided in pod spec; "
-            f"priority admission controller computed {priority} from the given PriorityClass name"
-        )
-        raise Forbidden(request.kind, pod.metadata.name, why)
-    return priority
 
 
 def _tolerations(given: tuple[core.Toleration, ...]) -> tuple[core.Toleration, ...]:

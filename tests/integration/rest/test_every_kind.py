@@ -176,3 +176,53 @@ async def test_kubectl_knows_every_kind(server: ApiServer, kubectl: Kubectl, tmp
     results = await asyncio.gather(*map(one, KEPT), return_exceptions=True)
     problems = [f"{kind.resource}: {found!r}" for kind, found in zip(KEPT, results, strict=True) if found]
     assert problems == [], "\n".join(problems)
+
+
+MADE = [
+    ("create job once --image=img:1 -- true", "job.batch/once"),
+    ("create cronjob often --image=img:1 --schedule=*/5_*_*_*_* -- true", "cronjob.batch/often"),
+    ("create job by-hand --from=cronjob/often", "job.batch/by-hand"),
+    ("create quota small --hard=pods=5,requests.cpu=2", "resourcequota/small"),
+    ("create poddisruptionbudget keep --selector=app=web --min-available=50%", "poddisruptionbudget.policy/keep"),
+    ("create priorityclass high --value=1000 --description=first", "priorityclass.scheduling.k8s.io/high"),
+    ("create ingress way --rule=www.example.com/*=web:80,tls=cert", "ingress.networking.k8s.io/way"),
+    ("create deployment web --image=img:1", "deployment.apps/web"),
+    ("autoscale deployment web --max=5 --cpu-percent=70", "horizontalpodautoscaler.autoscaling/web"),
+]
+"""Commands that send what kubectl makes itself, in its own encoding; `_` stands for a space within a word."""
+
+
+async def test_what_kubectl_makes_itself(kubectl: Kubectl) -> None:
+    for command, made in MADE:
+        said = await kubectl(*(word.replace("_", " ") for word in command.split()))
+        assert said.startswith(made), command
+    text = await kubectl("get", "hpa", "web")
+    assert text.split()[-6:-1] == ["cpu:", "<unknown>/70%", "1", "5", "0"]
+    old = await kubectl(
+        "get", "horizontalpodautoscalers.v1.autoscaling", "web", "-o", "jsonpath={.spec.targetCPUUtilizationPercentage}"
+    )
+    assert old == "70"
+    described = await kubectl("describe", "job", "once")
+    assert "batch.kubernetes.io/controller-uid=" in described
+    assert "suspend" in await kubectl("patch", "job", "once", "-p", '{"spec":{"suspend":true}}', "-o", "yaml")
+
+
+async def test_what_kubectl_is_refused(kubectl: Kubectl) -> None:
+    """The words of a refusal reach the person who has to mend it."""
+    await kubectl("create", "job", "once", "--image=img:1", "--", "true")
+    code, _ = await kubectl.ends("patch", "job", "once", "--type=merge", "-p", '{"spec":{"completions":3}}')
+    assert code == 1
+    assert 'The Job "once" is invalid: spec.completions: Invalid value: 3: field is immutable' in kubectl.said
+    code, _ = await kubectl.ends("create", "cronjob", "bad", "--image=img:1", "--schedule=61 * * * *")
+    assert 'spec.schedule: Invalid value: "61 * * * *": end of range (61) above maximum (59): 61' in kubectl.said
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in kinds.KINDS if "scale" in kind.subresources], ids=lambda kind: kind.plural
+)
+async def test_kubectl_scales(kind: kinds.Kind[Any], client: Client, kubectl: Kubectl) -> None:
+    await client.made(collection(kind), example(kind))
+    for args in (("--replicas=3",), ("--replicas=4", "--current-replicas=3")):
+        assert "scaled" in await kubectl("scale", f"{kind.resource}/{EXAMPLES[kind].name}", *args)
+    _, found = await client.ask("GET", f"{collection(kind)}/{EXAMPLES[kind].name}")
+    assert found["spec"]["replicas"] == 4
