@@ -62,7 +62,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         kind, namespace, name = objects.place_of(request.ref)
         call.allow("get", kind, namespace, name)
         entry = await self._verbs.reads.get(kind, namespace, name)
-        return cluster_pb2.ObjectResponse(object=objects.packed(kind, entry.object()))
+        return cluster_pb2.ObjectResponse(object=objects.packed_entry(kind, entry))
 
     @unary
     async def List(self, request: cluster_pb2.ListRequest, call: GrpcCall) -> cluster_pb2.ListResponse:  # noqa: N802
@@ -83,7 +83,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         setattr(answer, "continue", listing.continue_)
         for start in range(0, len(listing.entries), _PACKED_AT_ONCE):
             part = listing.entries[start : start + _PACKED_AT_ONCE]
-            answer.items.extend(objects.packed(kind, entry.object()) for entry in part)
+            answer.items.extend(objects.packed_entry(kind, entry) for entry in part)
             await asyncio.sleep(0)
         return answer
 

@@ -18,6 +18,7 @@ from controlplane.server.verbs_write import Written
 from mizzen.api import codec, errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1
+from mizzen.engine.entry import Entry
 from mizzen.engine.values import Key
 from mizzen.wire import convert
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2
@@ -99,6 +100,17 @@ def packed(kind: Kind[Any], obj: Any) -> AnyMessage:
     return convert.to_any(shown(kind, obj))
 
 
+def packed_entry(kind: Kind[Any], entry: Entry) -> AnyMessage:
+    """An entry's object as a program gets it; its bytes are made once and kept with the entry."""
+    if kind is not entry.kind:
+        return packed(kind, entry.object())
+    if entry.message is None:
+        made = packed(kind, entry.object())
+        entry.message = made.value
+        return made
+    return AnyMessage(type_url=convert.type_url(kind.type), value=entry.message)
+
+
 def answer(kind: Kind[Any], written: Written) -> cluster_pb2.ObjectResponse:
     """What became of a write."""
     return cluster_pb2.ObjectResponse(object=packed(kind, written.object), warnings=written.warnings)
@@ -114,7 +126,7 @@ def watched(kind: Kind[Any], batch: Batch) -> Iterator[cluster_pb2.WatchResponse
     events: list[cluster_pb2.WatchEvent] = []
     size = 0
     for change in batch.changes:
-        event = cluster_pb2.WatchEvent(type=change.type.value, object=packed(kind, change.entry.object()))
+        event = cluster_pb2.WatchEvent(type=change.type.value, object=packed_entry(kind, change.entry))
         events.append(event)
         size += len(event.object.value)
         if len(events) >= EVENTS_MAX or size >= EVENTS_MAX_BYTES:

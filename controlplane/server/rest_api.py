@@ -138,6 +138,8 @@ class RestApi:
         except StoreError as error:
             _LOG.warning("request_store_failed", path=request.path, method=request.method, error=str(error))
             return _refused(request, query, api_error(error))
+        except RecursionError:
+            return _refused(request, query, errors.BadRequest("the body of the request is nested too deeply"))
         except Exception:
             _LOG.exception("request_failed", path=request.path, method=request.method)
             why = errors.InternalError("the request could not be handled; see the server's log")

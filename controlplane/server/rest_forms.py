@@ -43,7 +43,7 @@ def raw_of(registry: Registry, kind: Kind[Any], obj: Any) -> bytes:
 
 def message_of(kind: Kind[Any], entry: Entry) -> bytes:
     """An entry's object as protobuf, without an envelope; made once."""
-    if not kind.stored:
+    if kind is not entry.kind:
         return convert.encode(shown(kind, entry.object()))
     if entry.message is None:
         entry.message = convert.encode(entry.object())

@@ -64,6 +64,7 @@ class Frames:
         self._include = include
         self._now = now
         self._headed = True
+        self._key = (kind, f"{output.form} {output.version} {output.media_type}")
         self._binary = output.media_type == PROTOBUF
         self._frame = convert.watch_frame if self._binary else _line
 
@@ -92,10 +93,9 @@ class Frames:
         """The frame of a change, kept with the change for the other watchers."""
         if change.memo is None:
             change.memo = {}
-        key = (self._kind, self._output)
-        frame: bytes | None = change.memo.get(key)
+        frame: bytes | None = change.memo.get(self._key)
         if frame is None:
-            frame = change.memo[key] = self._frame(change.type, self._object(change.entry))
+            frame = change.memo[self._key] = self._frame(change.type, self._object(change.entry))
         return frame
 
     def _object(self, entry: Entry) -> bytes:

@@ -15,7 +15,7 @@ from mizzen.api.openapi_schema import META, V3, Json, reference, schemas
 
 PATCH_TYPE = f"{META}.Patch"
 
-_STREAMED = "application/json;stream=watch"
+_STREAMED = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
 _TITLE = "Kubernetes"
 
 
@@ -69,7 +69,7 @@ def _path(item: PathItem) -> Json:
 
 def _operation(operation: Operation) -> Json:
     answer = reference(operation.answer, V3)
-    types = (*JSON_TYPES, _STREAMED) if operation.action == "list" else JSON_TYPES
+    types = (*JSON_TYPES, *_STREAMED) if operation.action == "list" else JSON_TYPES
     content = {type_: {"schema": answer} for type_ in types}
     codes = ["200", "201"] if operation.created else ["200"]
     responses: Json = {

@@ -47,8 +47,12 @@ def to_message(obj: Any) -> Message:
 
 def to_any(obj: Any) -> AnyMessage:
     """The object in a `google.protobuf.Any`."""
-    name = _name_of(type(obj))
-    return AnyMessage(type_url=TYPE_URL + _proto_name(name), value=encode(obj))
+    return AnyMessage(type_url=type_url(type(obj)), value=encode(obj))
+
+
+def type_url(type_: type[Any]) -> str:
+    """What names a type in a `google.protobuf.Any`."""
+    return TYPE_URL + _proto_name(_name_of(type_))
 
 
 def from_any(packed: AnyMessage) -> Any:

@@ -121,6 +121,25 @@ async def test_bodies_that_are_no_object(client: Client, body: bytes) -> None:
         assert (await client.ask("GET", f"{CONFIG_MAPS}/target"))[1] == made
 
 
+@pytest.mark.parametrize("depth", [400, 900, 960, 984, 1000, 5000])
+async def test_depth_is_the_clients_mistake(client: Client, depth: int) -> None:
+    await client.made(CONFIG_MAPS, config_map("target"))
+    deep = '{"a":' * depth + "1" + "}" * depth
+    every = [
+        ("POST", CONFIG_MAPS, "application/json"),
+        ("PUT", f"{CONFIG_MAPS}/target", "application/json"),
+        ("DELETE", f"{CONFIG_MAPS}/missing", "application/json"),
+        ("POST", f"{PODS}/p/eviction", "application/json"),
+        *(("PATCH", f"{CONFIG_MAPS}/target", f"application/{kind}merge-patch+json") for kind in ("", "strategic-")),
+    ]
+    for around in ("%s", '{"a":%s}', '{"metadata":{"annotations":%s}}', '{"metadata":{"managedFields":[%s]}}'):
+        for method, path, kind in every:
+            code, _ = await client.ask(method, path, around % deep, headers={"Content-Type": kind})
+            assert code < 500, (method, kind, around)
+        patch = f'[{{"op":"add","path":"/metadata/annotations","value":{deep}}}]'
+        assert (await client.ask("PATCH", f"{CONFIG_MAPS}/target", patch, headers=JSON_PATCH))[0] < 500
+
+
 async def test_bodies_and_what_comes_of_them_are_bounded(client: Client) -> None:
     for body in (io.BytesIO(b"{" + b" " * (3 << 20)), io.BytesIO(b"\0" * (5 << 20))):
         code, answer = await client.ask("POST", CONFIG_MAPS, body)

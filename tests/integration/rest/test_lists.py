@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import aiohttp
 import pytest
 
 from controlplane.store import pages, registry
+from controlplane.store.embedded import EmbeddedEtcd
+from controlplane.store.etcd import EtcdStore
 from controlplane.store.memory import MemoryBackend, MemoryStore
+from controlplane.store.port import Store
 from tests.fixtures.api_server import api_server
 from tests.integration.rest.conftest import Client, tls_of
 from tests.integration.rest.test_http import CONFIG_MAPS, METADATA, TABLE, config_map
@@ -20,15 +24,19 @@ from tests.integration.rest.test_http import CONFIG_MAPS, METADATA, TABLE, confi
 FAR = 10**18
 
 
-@pytest.fixture
-async def compacting(tmp_path: Path) -> AsyncIterator[tuple[Client, MemoryStore]]:
-    """An administrator of a server whose store can be made to forget."""
-    store = MemoryStore(MemoryBackend())
-    async with api_server(tmp_path, store=store) as server:
+@pytest.fixture(params=["memory", pytest.param("etcd", marks=pytest.mark.etcd)])
+async def compacting(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Client, Store]]:
+    """An administrator of a server whose store can be made to forget, once for each store."""
+    async with AsyncExitStack() as stack:
+        store: Store = MemoryStore(MemoryBackend())
+        if request.param == "etcd":
+            etcd = await stack.enter_async_context(EmbeddedEtcd(tmp_path / "etcd"))
+            store = await EtcdStore.open(etcd.endpoints)
+        stack.push_async_callback(store.close)
+        server = await stack.enter_async_context(api_server(tmp_path, store=store))
         tls = tls_of(server, server.client_certificate, server.client_key)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
-            yield Client(server, session), store
-    await store.close()
+        connector = aiohttp.TCPConnector(ssl=tls)
+        yield Client(server, await stack.enter_async_context(aiohttp.ClientSession(connector=connector))), store
 
 
 def names(listed: Any) -> list[str]:
@@ -131,7 +139,7 @@ async def test_a_token_of_the_future(client: Client, monkeypatch: pytest.MonkeyP
 
 
 async def test_a_list_that_was_not_finished_in_time(
-    compacting: tuple[Client, MemoryStore], monkeypatch: pytest.MonkeyPatch
+    compacting: tuple[Client, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, store = compacting
     monkeypatch.setattr(pages, "KEPT_LISTS", 0)
