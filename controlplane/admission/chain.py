@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.admission import lifecycle, metadata, pods, services, strategy
+from controlplane.admission import lifecycle, metadata, ownership, pods, services, strategy
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
 from mizzen.api import defaults, kinds, validate
 from mizzen.api.errors import FieldError, Invalid
+from mizzen.api.managed import objects
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
 
@@ -25,13 +26,14 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settin
             lifecycle.check_delete(request)
             return Admitted(old)
         case Operation.UPDATE_STATUS | Operation.FINALIZE:
-            return Admitted(_status(request, old))
+            return Admitted(_status(request, old, now))
         case Operation.UPDATE:
-            return _update(request, old, view, settings)
+            return _update(request, old, view, now, settings)
 
 
 def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
     obj = defaults.apply(metadata.for_create(request, now, ids))
+    managed = ownership.of_new(request, obj, now)
     if request.kind is kinds.POD:
         obj = pods.complete(request, obj)
     elif request.kind is kinds.SERVICE:
@@ -42,16 +44,16 @@ def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Sett
     claims: tuple[str, ...] = ()
     if request.kind is kinds.SERVICE:
         obj, claims = services.allocate(request, obj, None, view, settings)
-    return Admitted(obj, warnings_for(obj), claims)
+    return Admitted(objects.with_entries(obj, managed), warnings_for(obj), claims)
 
 
-def _update(request: Request, old: Any, view: View, settings: Settings) -> Admitted:
+def _update(request: Request, old: Any, view: View, now: Instant, settings: Settings) -> Admitted:
     obj = defaults.apply(metadata.for_update(request, old))
     if request.kind is kinds.SERVICE:
         obj = services.carry_over(obj, old)
     elif request.kind is kinds.POD:
         obj = pods.keep(obj, old)
-    obj = strategy.prepare_update(request, obj, old)
+    obj = ownership.carried_on(request, strategy.prepare_update(request, obj, old), old, now)
     if obj == old:
         return Admitted(old)
     _refuse(request, obj, validate.validate_update(obj, old))
@@ -61,8 +63,9 @@ def _update(request: Request, old: Any, view: View, settings: Settings) -> Admit
     return Admitted(obj, warnings_for(obj), claims)
 
 
-def _status(request: Request, old: Any) -> Any:
+def _status(request: Request, old: Any, now: Instant) -> Any:
     obj = strategy.prepare_update(request, metadata.for_update(request, old), old)
+    obj = ownership.carried_on(request, obj, old, now)
     if obj != old:
         _refuse(request, obj, validate.validate_status_update(obj, old))
     return obj

@@ -18,6 +18,7 @@ from controlplane.server.authn import UserInfo, from_certificate
 from controlplane.server.grpc_errors import api_error_of, refuse
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
+from controlplane.server.rest_call import MANAGER_MAX_BYTES, manager_of
 from mizzen.api import errors
 from mizzen.api.kinds import Kind
 
@@ -64,6 +65,14 @@ class GrpcCall:
         certificate = certificate_of(self._context)
         self._metrics.certificate_shown(certificate, time.time())
         authz.check_place(from_certificate(certificate), verb, place)
+
+    def manager(self, named: str) -> str:
+        """Who manages what is written: whom the caller names, else the program that calls. Raises BadRequest."""
+        if not named:
+            return manager_of(str(dict(self._context.invocation_metadata() or ()).get("user-agent", "")))
+        if len(named.encode()) > MANAGER_MAX_BYTES or not named.isprintable():
+            raise errors.BadRequest(f"field_manager: at most {MANAGER_MAX_BYTES} bytes that can be printed")
+        return named
 
     @contextmanager
     def counting(self) -> Iterator[None]:
