@@ -181,6 +181,8 @@ class Writes:
         """
         own = storage(kind)
         subresource = options.writer(own, operation).subresource
+        if own is not kind:
+            value = objects.configuration_of(stored(codec.from_dict(value, kind.type)))
         config = Configuration(value, options.manager, options.force, subresource)
 
         def make(old: Any) -> Any:

@@ -276,8 +276,11 @@ def _pruned(value: Any, last: Node | None, owned: Node | None, shape: Shape, *, 
     kind = container(shape, value)
     if not kind or not value:
         return True, value
+    # What has lost all that was in it is unset, unless somebody else wants it even empty.
+    wanted = owned is not None and sets.is_member(owned)
     if kind == "map":
-        return True, prune(_fits(value, kind), last, owned or LEAF, shape)
+        rest = prune(_fits(value, kind), last, owned or LEAF, shape)
+        return True, {} if rest is None and wanted else rest
     result = []
     for step, items in _indexed(_fits(value, kind), shape).items():
         below = LEAF if owned is None else owned.get(step)
@@ -285,7 +288,7 @@ def _pruned(value: Any, last: Node | None, owned: Node | None, shape: Shape, *, 
             kept, rest = _pruned(item, last.get(step), below, shape.item, named=False)
             if kept:
                 result.append(rest)
-    return True, result or None
+    return True, result or ([] if wanted else None)
 
 
 # Checking
