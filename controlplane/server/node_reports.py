@@ -228,13 +228,18 @@ class Reports:
     def _owned(self, made: OBJ, without: tuple[str, ...] = ()) -> OBJ:
         """A new object whose fields are known to be the agent's."""
         writer = Writer(MANAGER, made.api_version)
-        entries = managed.created(made, writer, times.render(self._clock.now()), without=without)
+        entries = managed.created(made, writer, self._time(), without=without)
         return managed.with_entries(made, entries)
+
+    def _time(self) -> str:
+        now = self._clock.now()
+        # Whole seconds are what it shows, and mostly the same as the last time.
+        return times.render(now - now % 1000)
 
     async def _replaced(self, changed: Any, old: Any, subresource: str = "") -> bool:
         """Whether the object could be replaced; False after a conflict, with the cache brought up to date."""
         writer = Writer(MANAGER, changed.api_version, subresource=subresource)
-        entries = managed.updated(old, changed, writer, times.render(self._clock.now()))
+        entries = managed.updated(old, changed, writer, self._time())
         changed = managed.with_entries(changed, entries)
         try:
             await self._registry.update(changed, version_of(changed))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -154,8 +154,7 @@ def updated(entries: Entries, difference: Difference, writer: Writer, time: str)
         if rest is not before:
             entry = replace(entry, fields_v1=Raw(sets.text(rest)))
         if mine:
-            own = replace(entry, time=time) if changed else entry
-            entry = own
+            own = entry = replace(entry, time=time) if changed else entry
         if rest:
             result.append(entry)
     if own is None and changed:
@@ -218,7 +217,7 @@ def is_reset(given: Entries) -> bool:
     return given == (ManagedFieldsEntry(),)
 
 
-def _order(entry: ManagedFieldsEntry) -> tuple[Any, ...]:
+def _order(entry: ManagedFieldsEntry) -> tuple[str, str, str, str, str]:
     return (entry.operation, entry.time or "", entry.manager, entry.api_version, entry.subresource)
 
 

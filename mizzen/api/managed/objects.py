@@ -37,7 +37,7 @@ def with_entries(obj: T, managed: Entries) -> T:
 def created(obj: Any, writer: Writer, time: str, *, without: tuple[str, ...] = ()) -> Entries:
     """The entries of a new object; the writer owns what it holds, but for the fields `without`."""
     type_: Any = type(obj)
-    difference = structs.compare(_nothing(type_), obj)
+    difference = structs.of_new(obj, _nothing(type_))
     for name in without:
         difference.changed.pop(sets.field(name), None)
     return entries.updated((), difference, writer, time)

@@ -39,10 +39,13 @@ def field(name: str) -> str:
 
 def item(keys: dict[str, Any]) -> str:
     """The step to the item of a list that has these keys; they are given in order."""
-    if len(keys) == 1:
-        ((name, key),) = keys.items()
-        return f"k:{{{_keyed(name, key)}}}"
     return f"k:{{{','.join([_keyed(name, key) for name, key in keys.items()])}}}"
+
+
+@lru_cache(maxsize=_CACHED, typed=True)
+def item_with(name: str, key: Any) -> str:
+    """The step to the item of a list that has this one key; mostly one that was asked for before."""
+    return item({name: key})
 
 
 def value(scalar: Any) -> str:

@@ -7,7 +7,7 @@ of the two are passed over without a look inside.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -59,6 +59,46 @@ def compare(old: Message, new: Message) -> Difference:
     return difference
 
 
+def of_new(obj: Message, nothing: Message) -> Difference:
+    """How a new object differs from one of its type in which nothing is set.
+
+    Most objects are one of many that are alike but for their metadata, so what is found in the rest is remembered.
+    """
+    difference = Difference({}, {})
+    type_: Any = type(obj)
+    table = _table(type_)
+    for before, after, field in zip(table.values(nothing), table.values(obj), table.fields, strict=True):
+        if before is after or before == after:
+            continue
+        if field.attr == "metadata" or field.kind != "struct" or not isinstance(before, Message):
+            _compare_field(before, after, field, difference.changed, difference.removed)
+        elif below := _remembered(_Known(before, after)):
+            difference.changed[field.step] = below
+    return difference
+
+
+class _Known:
+    """A part of a new object, known by its text."""
+
+    __slots__ = ("after", "before", "text")
+
+    def __init__(self, before: Message, after: Message) -> None:
+        self.before = before
+        self.after = after
+        self.text = codec.encode_json(after)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and type(self.after) is type(other.after) and self.text == other.text
+
+
+@lru_cache(maxsize=256)
+def _remembered(part: _Known) -> Node:
+    return compare(part.before, part.after).changed
+
+
 def everything(value: Any) -> Node:
     """The message and all that is in it."""
     result: Node = {SELF: LEAF}
@@ -102,30 +142,34 @@ def _compare(old: Any, new: Any, changed: Node, removed: Node) -> None:
     type_: Any = type(new)
     table = _table(type_)
     for before, after, field in zip(table.values(old), table.values(new), table.fields, strict=True):
-        if before is after or before == after:
-            continue
-        if not field.kind:
-            (removed if after == field.default else changed)[field.step] = LEAF
-        elif before == field.default:
-            changed[field.step] = _all(after, field) if after else LEAF
-        elif after == field.default:
-            removed[field.step] = _all(before, field) if before else LEAF
+        if before is not after and before != after:
+            _compare_field(before, after, field, changed, removed)
+
+
+def _compare_field(before: Any, after: Any, field: _Field, changed: Node, removed: Node) -> None:
+    """Two values of a field that are not the same."""
+    if not field.kind:
+        (removed if after == field.default else changed)[field.step] = LEAF
+    elif before == field.default:
+        changed[field.step] = _all(after, field) if after else LEAF
+    elif after == field.default:
+        removed[field.step] = _all(before, field) if before else LEAF
+    else:
+        more: Node = {}
+        less: Node = {}
+        if field.kind == "struct":
+            _compare(before, after, more, less)
+        elif field.kind == "list":
+            # What stands in both needs no step.
+            gone = [item for item in before if item not in after]
+            come = [item for item in after if item not in before]
+            _compare_items(_items(gone, field), _items(come, field), more, less)
         else:
-            more: Node = {}
-            less: Node = {}
-            if field.kind == "struct":
-                _compare(before, after, more, less)
-            elif field.kind == "list":
-                # What stands in both needs no step.
-                gone = [item for item in before if item not in after]
-                come = [item for item in after if item not in before]
-                _compare_items(_items(gone, field), _items(come, field), more, less)
-            else:
-                _compare_items(_items(before, field), _items(after, field), more, less)
-            if more:
-                changed[field.step] = more
-            if less:
-                removed[field.step] = less
+            _compare_items(_items(before, field), _items(after, field), more, less)
+        if more:
+            changed[field.step] = more
+        if less:
+            removed[field.step] = less
 
 
 def _compare_items(old: dict[str, Any], new: dict[str, Any], changed: Node, removed: Node) -> None:
@@ -179,25 +223,38 @@ def _step_to(shape: Shape) -> Step:
     """How the items of a list are told from each other."""
     if not shape.keys:
         return sets.value
-    keys = tuple((name, default) for name, default in shape.keys)
+    rows: dict[type[Any], tuple[_Key, ...]] = {}
 
     def step(item: Any) -> str:
-        found = {}
-        type_: Any = type(item)
-        for field in _keyed(type_, keys):
-            value = getattr(item, field[0])
-            value = field[2] if value == field[1] or value is None else value
-            if value is None:
-                return _UNTOLD
-            found[field[3]] = value
-        return sets.item(found)
+        keys = rows.get(type(item)) or rows.setdefault(type(item), _keys_of(type(item), shape))
+        if len(keys) == 1:
+            value = keys[0].of(item)
+            return _UNTOLD if value is None else sets.item_with(keys[0].name, value)
+        found = {key.name: key.of(item) for key in keys}
+        return _UNTOLD if None in found.values() else sets.item(found)
 
     return step
 
 
-@cache
-def _keyed(type_: Any, keys: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any, Any, str], ...]:
-    """For each key: the attribute, the value that is not printed, what it is then, and the key's name."""
+class _Key:
+    """A field that tells items from each other."""
+
+    __slots__ = ("default", "get", "name", "unset")
+
+    def __init__(self, name: str, attr: str, unset: Any, default: Any) -> None:
+        self.name = name
+        self.get = attrgetter(attr)
+        self.unset = unset
+        """The value that is not printed, in whose place the default counts."""
+        self.default = default
+
+    def of(self, item: Any) -> Any:
+        """The key of an item; None where it has none."""
+        value = self.get(item)
+        return self.default if value is None or value == self.unset else value
+
+
+def _keys_of(type_: type[Any], shape: Shape) -> tuple[_Key, ...]:
     fields = schema.message(codec.message_name(type_)).by_json_name
     defaults = {info.name: _default(info) for info in msgspec.structs.fields(type_)}
-    return tuple((fields[name].attr, defaults[fields[name].attr], default, name) for name, default in keys)
+    return tuple(_Key(name, fields[name].attr, defaults[fields[name].attr], default) for name, default in shape.keys)
