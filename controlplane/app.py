@@ -61,6 +61,9 @@ from mizzen.engine.plans import Plan, Question
 _LOG = structlog.get_logger(__name__)
 
 LEADER = "controllers"
+CONTROLLERS = "kube-controller-manager"
+SCHEDULER = "kube-scheduler"
+"""Whom tools know as managers of the fields that controllers and the scheduler set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
     """
     async with AsyncExitStack() as stack:
         core = await _core(settings, stack)
-        controllers, recorder, performer = _deciders(settings, core)
+        controllers, recorder = _deciders(settings, core)
         gateway = _gateway(settings, core)
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
@@ -97,9 +100,9 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         _write_kubeconfig(settings, core)
 
         async def decide(fence: Require) -> None:
-            scheduler = SchedulerDriver(
-                core.registry, performer, partial(_write_of, core), recorder.record, core.clock, core.ids
-            )
+            scheduling = partial(_write_of, core, SCHEDULER)
+            performing = Performer(core.registry, scheduling, recorder.record, core.clock, core.ids)
+            scheduler = SchedulerDriver(core.registry, performing, scheduling, recorder.record, core.clock, core.ids)
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run(fence), name="events")
                 group.create_task(controllers.run(fence), name="controllers")
@@ -150,15 +153,16 @@ def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
     return TlsFiles(settings.etcd_ca, settings.etcd_certificate, settings.etcd_key)
 
 
-def _write_of(core: _Core, effect: Any, view: Any, now: Any, ids: Any) -> Any:
+def _write_of(core: _Core, manager: str, effect: Any, view: Any, now: Any, ids: Any) -> Any:
     if isinstance(effect, Sign):
         effect = signed(core.authority, effect, now)
-    return write_of(effect, view, now, ids, core.admission)
+    return write_of(effect, view, now, ids, core.admission, manager)
 
 
-def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recorder, Performer]:
+def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recorder]:
     recorder = Recorder(core.registry, core.clock, core.ids)
-    performer = Performer(core.registry, partial(_write_of, core), recorder.record, core.clock, core.ids)
+    controlling = partial(_write_of, core, CONTROLLERS)
+    performer = Performer(core.registry, controlling, recorder.record, core.clock, core.ids)
     collector = WorkqueueCollector(core.clock)
     prometheus_client.REGISTRY.register(collector)
     every = partial(
@@ -169,7 +173,7 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         ca_pem=core.authority.ca_pem.decode(),
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
-    return controllers, recorder, performer
+    return controllers, recorder
 
 
 def _planner(settings: ServerSettings, core: _Core) -> Planner:

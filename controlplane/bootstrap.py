@@ -82,7 +82,9 @@ async def first_token(verbs: Verbs, authority: Pki, settings: ServerSettings, no
 
 async def _create(verbs: Verbs, obj: Object) -> Any:
     kind = kinds.kind_of(obj)
-    return await verbs.writes.create(kind, obj.metadata.namespace, obj, WriteOptions(internal=True))
+    return await verbs.writes.create(
+        kind, obj.metadata.namespace, obj, WriteOptions(internal=True, manager="kube-apiserver")
+    )
 
 
 async def _ensure(verbs: Verbs, obj: Object) -> None:

@@ -42,7 +42,7 @@ SCALARS = {
     "Quantity": ("str", '""'),
     "IntOrString": ("int | str", "0"),
     "RawExtension": ("Any", "None"),
-    "FieldsV1": ("Any", "None"),
+    "FieldsV1": ("Raw", 'Raw(b"")'),
     "Verbs": ("tuple[str, ...]", "()"),
     "ExtraValue": ("tuple[str, ...]", "()"),
 }
@@ -69,6 +69,7 @@ class Field:
     merge_key: str
     default_json: str
     doc: str
+    map_type: str
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Struct:
     kind: bool
     doc: str
     fields: tuple[Field, ...]
+    struct_type: str
 
     @property
     def full_name(self) -> str:
@@ -184,6 +186,7 @@ def fields_of(schema: Schema, full: str, path: tuple[str, ...] = ()) -> list[Fie
                 merge_key=str(options["merge_key"]),
                 default_json=str(options["default_json"]),
                 doc=schema.docs[full, field.name],
+                map_type=str(options["map_type"]),
             )
         )
     return found
@@ -210,6 +213,7 @@ def structs_of(schema: Schema) -> list[Struct]:
                     bool(options["kind"]),
                     schema.docs[full, ""],
                     tuple(fields_of(schema, full)),
+                    str(options["struct_type"]),
                 )
             )
     return found
@@ -253,8 +257,8 @@ def annotation(field: Field, module: str) -> tuple[str, str]:
         return f"tuple[{base}, ...]", "field(default_factory=shared(()))" if field.always else "()"
     if field.cardinality == "map":
         return f"Mapping[str, {base}]", "field(default_factory=shared({}))" if field.always else "{}"
-    if base == "Any":
-        return base, "None"
+    if base in ("Any", "Raw"):
+        return base, default
     if field.pointer or (field.always and field.type in TIMES):
         return f"{base} | None", "field(default_factory=null)" if field.always else "None"
     return base, default
@@ -318,7 +322,7 @@ def write_types(structs: list[Struct], out: Path) -> None:
             "from __future__ import annotations\n",
             "from collections.abc import Mapping",
             "from typing import Any\n",
-            "from msgspec import field\n",
+            "from msgspec import Raw, field\n",
             "from mizzen.api.message import Message, null, shared",
             *(f"from mizzen.api.types import {name}" for name in used),
         ]
@@ -326,7 +330,7 @@ def write_types(structs: list[Struct], out: Path) -> None:
     rows = [
         f"    {s.full_name!r}: MessageSchema({s.full_name!r}, {s.kind!r}, {s.doc!r}, (\n"
         + "".join(f"        Field{tuple(vars(f).values())!r},\n" for f in s.fields)
-        + "    )),\n"
+        + f"    ), {s.struct_type!r}),\n"
         for s in structs
     ]
     (out / "tables.py").write_text(

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from controlplane.admission import accounts, certificates, classes, jobs, lifecycle, metadata, pods, services, strategy
+from controlplane.admission import (
+    accounts,
+    certificates,
+    classes,
+    jobs,
+    lifecycle,
+    metadata,
+    ownership,
+    pods,
+    services,
+    strategy,
+)
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
 from mizzen.api import defaults, kinds, validate
 from mizzen.api.errors import FieldError, Invalid
 from mizzen.api.kinds import Kind
+from mizzen.api.managed import objects
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
 
@@ -39,6 +51,7 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settin
 
 def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
     obj = defaults.apply(metadata.for_create(request, now, ids))
+    managed = ownership.of_new(request, obj, now)
     if request.kind is kinds.POD:
         obj = pods.complete(request, obj, view)
         if settings.service_accounts:
@@ -57,7 +70,7 @@ def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Sett
     claims: tuple[str, ...] = ()
     if request.kind is kinds.SERVICE:
         obj, claims = services.allocate(request, obj, None, view, settings)
-    return Admitted(obj, warnings_for(obj), claims)
+    return Admitted(objects.with_entries(obj, managed), warnings_for(obj), claims)
 
 
 def _update(request: Request, old: Any, view: View, now: Instant, settings: Settings) -> Admitted:
@@ -66,7 +79,7 @@ def _update(request: Request, old: Any, view: View, now: Instant, settings: Sett
         obj = services.carry_over(obj, old)
     elif request.kind is kinds.POD:
         obj = pods.keep(obj, old)
-    obj = _prepared(request, obj, old, now)
+    obj = ownership.carried_on(request, _prepared(request, obj, old, now), old, now)
     if obj == old:
         return Admitted(old)
     _refuse(request, obj, validate.validate_update(obj, old))
@@ -88,6 +101,7 @@ def _status(request: Request, old: Any, now: Instant) -> Any:
     obj = _prepared(request, metadata.for_update(request, old), old, now)
     if request.kind is kinds.PERSISTENT_VOLUME:
         obj = strategy.note_phase(obj, old, now)
+    obj = ownership.carried_on(request, obj, old, now)
     if obj != old:
         _refuse(request, obj, validate.validate_status_update(obj, old))
     return obj

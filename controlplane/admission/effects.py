@@ -14,6 +14,7 @@ from controlplane.admission.request import Operation, Request, Settings
 from mizzen.api import kinds
 from mizzen.api.errors import Conflict, NotFound
 from mizzen.api.kinds import Kind, Object
+from mizzen.api.managed.entries import Writer
 from mizzen.engine.effects import Bind, Create, Delete, Update, UpdateStatus
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
@@ -23,29 +24,36 @@ Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind
 """The effects that write an object."""
 
 
-def write_of(effect: Effectual, view: View, now: Instant, ids: Ids, settings: Settings) -> Write | None:
+def write_of(
+    effect: Effectual, view: View, now: Instant, ids: Ids, settings: Settings, manager: str = ""
+) -> Write | None:
     """Return the write that an effect asks for; None when nothing is left to do.
+
+    The fields that it sets are then known to be managed by `manager`; without one nobody keeps account.
 
     Raises `Conflict` or `NotFound` when the effect was decided on another state than the view's, and what admission
     raises.
     """
     match effect:
         case Create():
-            request = _request(Operation.CREATE, effect.object)
+            request = _request(Operation.CREATE, effect.object, manager)
             return creation(admit(request, None, view, now, ids, settings).object)
         case Update():
-            return _update(_request(Operation.UPDATE, effect.object), view, now, ids, settings)
+            return _update(_request(Operation.UPDATE, effect.object, manager), view, now, ids, settings)
         case UpdateStatus():
-            return _update(_request(Operation.UPDATE_STATUS, effect.object), view, now, ids, settings)
+            return _update(_request(Operation.UPDATE_STATUS, effect.object, manager), view, now, ids, settings)
         case Delete():
             return _delete(effect, view, now)
         case Bind():
             return _bind(effect, view, now)
 
 
-def _request(operation: Operation, obj: Object) -> Request:
+def _request(operation: Operation, obj: Object, manager: str) -> Request:
+    kind = kinds.kind_of(obj)
     name = "" if operation is Operation.CREATE else obj.metadata.name
-    return Request(operation, kinds.kind_of(obj), obj.metadata.namespace, name, obj, internal=True)
+    subresource = "status" if operation is Operation.UPDATE_STATUS else ""
+    writer = Writer(manager, kind.api_version, subresource=subresource) if manager else None
+    return Request(operation, kind, obj.metadata.namespace, name, obj, internal=True, writer=writer)
 
 
 def _update(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Write | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from controlplane.admission import ownership
 from controlplane.admission.request import Request
 from mizzen.api import times
 from mizzen.api.errors import BadRequest, Conflict, FieldError, Invalid
@@ -68,7 +69,7 @@ def for_update(request: Request, old: Any) -> Any:
         deletion_timestamp=stored.deletion_timestamp,
         deletion_grace_period_seconds=stored.deletion_grace_period_seconds,
         self_link=stored.self_link,
-        managed_fields=stored.managed_fields,
+        managed_fields=ownership.begun(request, stored),
     )
     return replace(request.object, metadata=metadata)
 

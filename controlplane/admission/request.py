@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from mizzen.api.kinds import Kind
+from mizzen.api.managed.entries import Writer
 
 
 class Operation(Enum):
@@ -41,6 +42,10 @@ class Request:
     """Asked by one of the control plane's own controllers."""
     taken: frozenset[str] = frozenset()
     """Claims that others hold although the view does not show it yet."""
+    writer: Writer | None = None
+    """Who is to be known as the one who set what changes; None leaves the managed fields as they are."""
+    applied: bool = False
+    """The object comes from an apply, with the managed fields that it is to have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,11 @@ from controlplane.plan.model_node import ModelNode
 from controlplane.plan.simstore import SimStore
 from controlplane.plan.steps import Steps, problems_of
 from controlplane.plan.world import World
-from mizzen.api import codec, errors, kinds, patch, schema
+from mizzen.api import errors, kinds, times
+from mizzen.api.managed import applying
+from mizzen.api.managed import objects as managed
+from mizzen.api.managed.applying import Configuration
+from mizzen.api.managed.entries import COMMAND_LINE, Writer
 from mizzen.engine.plans import Plan, Question
 from mizzen.engine.values import Instant
 from mizzen.engine.writes import creation, removal, replacement
@@ -81,20 +85,16 @@ class WhatIf:
         kind = kinds.kind_of(obj)
         namespace, name = obj.metadata.namespace, obj.metadata.name
         entry = self._store.cache.entry(kind, namespace, name)
+        old = None if entry is None else entry.object()
+        config = Configuration(managed.configuration_of(obj), COMMAND_LINE, force=True)
+        new = applying.apply(old, kind, config, times.render(self._world.now))
+        writer = Writer(COMMAND_LINE, kind.api_version)
+        operation = Operation.CREATE if old is None else Operation.UPDATE
+        request = Request(operation, kind, namespace, "" if old is None else name, new, writer=writer, applied=True)
+        admitted = self._admit(request, old)
         if entry is None:
-            admitted = self._admit(Request(Operation.CREATE, kind, namespace, "", obj), None)
             self._store.commit((creation(admitted),))
-            return
-        old = entry.object()
-        wanted = patch.apply(
-            "application/strategic-merge-patch+json",
-            codec.encode_json(_without_status(obj)),
-            codec.to_dict(old),
-            schema.message(codec.message_name(kind.type)),
-        )
-        new, _ = codec.decode_dict(wanted, kind, validation="Ignore")
-        admitted = self._admit(Request(Operation.UPDATE, kind, namespace, name, new), old)
-        if admitted != old:
+        elif admitted != old:
             self._store.commit((replacement(admitted, entry.version),))
 
     def _admit(self, request: Request, old: Any) -> Any:
@@ -108,10 +108,6 @@ class WhatIf:
         left = delete(entry.object(), Deletion(), self._world.now)
         write = removal(kind, namespace, name, entry.version) if left is None else replacement(left, entry.version)
         self._store.commit((write,))
-
-
-def _without_status(obj: Any) -> Any:
-    return msgspec.structs.replace(obj, status=type(obj.status)()) if hasattr(obj, "status") else obj
 
 
 def planner(

@@ -15,7 +15,6 @@ from controlplane.admission.deletion import Deletion
 from controlplane.server import grpc_objects as objects
 from controlplane.server.grpc_call import GrpcCall, streaming, unary
 from controlplane.server.grpc_streams import StreamCalls
-from controlplane.server.guards import signed_by_sender
 from controlplane.server.metrics import Metrics
 from controlplane.server.reviews import Reviews
 from controlplane.server.streams import Streams
@@ -24,7 +23,7 @@ from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import DeleteOptions
 from controlplane.server.verbs_read import ListOptions
 from controlplane.server.verbs_watch import WatchOptions
-from controlplane.server.verbs_write import WriteOptions, Written
+from controlplane.server.verbs_write import WriteOptions
 from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.types import autoscaling_v1, meta_v1
@@ -35,9 +34,6 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc
 Planner = Callable[[Question], Awaitable[Plan]]
 Why = Callable[[Kind[Any], Any], list[cluster_pb2.Reason]]
 
-APPLY_TRIES = 4
-"""How often an object may come and go while it is being applied."""
-_STRATEGIC = "application/strategic-merge-patch+json"
 _PACKED_AT_ONCE = 64
 """Objects of a list that are packed before others get their turn."""
 
@@ -116,8 +112,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         if self._reviews.takes(kind):
             answer = self._reviews.answer(call.user, kind, namespace, obj)
             return cluster_pb2.ObjectResponse(object=objects.packed(kind, answer))
-        options = WriteOptions(dry_run=request.dry_run, guard=call.guard)
-        obj = signed_by_sender(call.user, obj)
+        manager = call.manager(request.field_manager)
+        options = WriteOptions(dry_run=request.dry_run, guard=call.guard, sign=call.sign, manager=manager)
         return objects.answer(kind, await self._verbs.writes.create(kind, namespace, obj, options))
 
     @unary
@@ -126,7 +122,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         kind, obj = objects.object_in(request.object, named=True)
         namespace, name = obj.metadata.namespace, obj.metadata.name
         call.allow("update", kind, namespace, name, request.subresource, dry_run=request.dry_run)
-        options = WriteOptions(dry_run=request.dry_run, guard=call.guard)
+        manager = call.manager(request.field_manager)
+        options = WriteOptions(dry_run=request.dry_run, guard=call.guard, manager=manager)
         operation = objects.operation_of(kind, request.subresource)
         return objects.answer(kind, await self._verbs.writes.update(kind, namespace, name, obj, options, operation))
 
@@ -135,31 +132,27 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         """Changes parts of an object."""
         kind, namespace, name = objects.place_of(request.ref)
         call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
-        options = WriteOptions(dry_run=request.dry_run, validation="Strict", guard=call.guard)
+        manager = call.manager(request.field_manager)
+        options = WriteOptions(dry_run=request.dry_run, validation="Strict", guard=call.guard, manager=manager)
         operation = objects.operation_of(kind, request.subresource)
         written = await self._verbs.writes.patch(kind, namespace, name, request.type, request.patch, options, operation)
         return objects.answer(kind, written)
 
     @unary
     async def Apply(self, request: cluster_pb2.ApplyRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
-        """Creates an object, or merges it into the one that is there."""
+        """Makes the fields of an object that its manager sets what is applied; makes the object where there is none."""
         kind, obj = objects.object_in(request.object, named=True)
-        call.allow("patch", kind, obj.metadata.namespace, obj.metadata.name, dry_run=request.dry_run)
-        options = WriteOptions(dry_run=request.dry_run, guard=call.guard)
-        return objects.answer(kind, await self._applied(kind, obj, options, call))
-
-    async def _applied(self, kind: Kind[Any], obj: Any, options: WriteOptions, call: GrpcCall) -> Written:
-        namespace, name, patch = obj.metadata.namespace, obj.metadata.name, objects.patch_for(obj)
-        for _ in range(APPLY_TRIES):
-            try:
-                return await self._verbs.writes.patch(kind, namespace, name, _STRATEGIC, patch, options)
-            except errors.NotFound:
-                call.also("create", kind, namespace, name)
-                try:
-                    return await self._verbs.writes.create(kind, namespace, signed_by_sender(call.user, obj), options)
-                except errors.AlreadyExists:
-                    continue
-        raise errors.Conflict(kind, name, "it is created and deleted again all the time")
+        namespace, name = obj.metadata.namespace, obj.metadata.name
+        call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
+        if not request.field_manager:
+            raise errors.BadRequest("field_manager: say who applies, for example the name of your program")
+        operation = objects.operation_of(kind, request.subresource)
+        manager = call.manager(request.field_manager)
+        options = WriteOptions(
+            dry_run=request.dry_run, guard=call.guard, sign=call.sign, manager=manager, force=request.force
+        )
+        value = objects.configuration(obj)
+        return objects.answer(kind, await self._verbs.writes.apply(kind, namespace, name, value, options, operation))
 
     @unary
     async def Delete(self, request: cluster_pb2.DeleteRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
@@ -197,7 +190,9 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
                 metadata=meta_v1.ObjectMeta(name=name, namespace=namespace),
                 spec=autoscaling_v1.ScaleSpec(replicas=request.replicas),
             )
-            scale, _ = await self._verbs.scales.update(kind, namespace, name, wanted, WriteOptions())
+            scale, _ = await self._verbs.scales.update(
+                kind, namespace, name, wanted, WriteOptions(manager=call.manager(""))
+            )
         else:
             scale = await self._verbs.scales.get(kind, namespace, name)
         return cluster_pb2.ScaleResponse(

@@ -17,10 +17,11 @@ from controlplane.access.grants import wants
 from controlplane.server.authn import NOBODY, UserInfo, from_certificate
 from controlplane.server.authz import Authorizer
 from controlplane.server.grpc_errors import api_error_of, refuse
-from controlplane.server.guards import Guard, guard_of
+from controlplane.server.guards import Guard, guard_of, signed_by_sender
 from controlplane.server.impersonate import acting
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
+from controlplane.server.rest_call import MANAGER_MAX_BYTES, manager_of
 from mizzen.api import errors
 from mizzen.api.kinds import Kind
 
@@ -76,15 +77,23 @@ class GrpcCall:
         self._access.check(self.user, wants(verb, kind.group, place.resource, namespace, name))
         if not sub and verb not in kind.verbs:
             raise errors.MethodNotSupported(kind, verb)
-        self.guard = guard_of(self._access, self.user, place)
-
-    def also(self, verb: str, kind: Kind[Any], namespace: str, name: str) -> None:
-        """Say what an allowed call asks for beside. Raises Forbidden unless the caller may do that too."""
-        self._access.check(self.user, wants(verb, kind.group, kind.plural, namespace, name))
+        self.guard = guard_of(self._access, self.user, place, verb)
 
     def _headers(self) -> list[tuple[str, str]]:
         given = self._context.invocation_metadata() or ()
         return [(key, value) for key, value in given if isinstance(value, str)]
+
+    def sign(self, obj: Any) -> Any:
+        """A new object with what only the server may say about who sends it."""
+        return signed_by_sender(self.user, obj)
+
+    def manager(self, named: str) -> str:
+        """Who manages what is written: whom the caller names, else the program that calls. Raises BadRequest."""
+        if not named:
+            return manager_of(str(dict(self._context.invocation_metadata() or ()).get("user-agent", "")))
+        if len(named.encode()) > MANAGER_MAX_BYTES or not named.isprintable():
+            raise errors.BadRequest(f"field_manager: at most {MANAGER_MAX_BYTES} bytes that can be printed")
+        return named
 
     @contextmanager
     def counting(self) -> Iterator[None]:

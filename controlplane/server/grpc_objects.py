@@ -12,11 +12,13 @@ import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.admission.request import Operation
-from controlplane.server.representations import shown
+from controlplane.server.representations import shown, storage, stored
 from controlplane.server.verbs_watch import Batch
 from controlplane.server.verbs_write import Written
 from mizzen.api import codec, errors, kinds
 from mizzen.api.kinds import Kind
+from mizzen.api.managed import applying
+from mizzen.api.managed import objects as managed
 from mizzen.api.types import meta_v1
 from mizzen.engine.entry import Entry
 from mizzen.engine.values import Key
@@ -89,10 +91,13 @@ def propagation_in(request: cluster_pb2.DeleteRequest) -> str:
     return request.propagation_policy
 
 
-def patch_for(obj: Any) -> bytes:
-    """An object as a patch that changes just what is set in it; its status is not the caller's to set."""
-    bare = msgspec.structs.replace(obj, status=type(obj.status)()) if hasattr(obj, "status") else obj
-    return codec.encode_json(bare)
+def configuration(obj: Any) -> dict[str, Any]:
+    """An object as what is applied: just what is set in it. Raises BadRequest where that can't be.
+
+    A message has no way to say that a field is not set other than by its empty value, so those count as not set.
+    """
+    own = stored(obj)
+    return applying.checked(managed.configuration_of(own), storage(kinds.kind_of(obj)), own.metadata.namespace)
 
 
 def packed(kind: Kind[Any], obj: Any) -> AnyMessage:

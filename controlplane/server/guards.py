@@ -29,8 +29,23 @@ _CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 _SIGNER_VERBS = {"approval": "approve", "status": "sign"}
 
 
-def guard_of(access: Authorizer, user: UserInfo, place: Place) -> Guard | None:
+def guard_of(access: Authorizer, user: UserInfo, place: Place, verb: str) -> Guard | None:
     """The guard of a write; None where the permission to write is all that it takes."""
+    guard = _guard_of_kind(access, user, place)
+    if verb != "patch" or place.subresource:
+        return guard
+
+    def patching(old: Any, new: Any) -> None:
+        """What is applied is made where it is missing."""
+        if old is None:
+            access.check_place(user, "create", place)
+        if guard is not None:
+            guard(old, new)
+
+    return patching
+
+
+def _guard_of_kind(access: Authorizer, user: UserInfo, place: Place) -> Guard | None:
     if place.kind in _GRANTING:
         return partial(access.check_grant, user)
     if place.kind is kinds.CERTIFICATE_SIGNING_REQUEST and place.subresource in _SIGNER_VERBS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from mizzen.api.errors import ApiError, NotAcceptable, UnsupportedMediaType
+from mizzen.api.errors import NotAcceptable, UnsupportedMediaType
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -20,8 +20,8 @@ PROTOBUF = "application/vnd.kubernetes.protobuf"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-_APPLY_PATCH = "application/apply-patch+yaml"
-PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+APPLY_PATCH = "application/apply-patch+yaml"
+PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 OBJECTS = (JSON, YAML, PROTOBUF)
 """What objects travel as, in the order in which clients are told of them."""
 
@@ -155,9 +155,6 @@ def body_type(content_type: str) -> str:
 def patch_type(content_type: str) -> str:
     """The kind of a patch. Raises UnsupportedMediaType for any other body."""
     found = media_type(content_type)
-    if found == _APPLY_PATCH:
-        why = "server-side apply is not supported by this server; use `kubectl apply` without --server-side"
-        raise ApiError(why, code=UnsupportedMediaType.code, reason=UnsupportedMediaType.reason)
     if found not in PATCHES:
         raise UnsupportedMediaType(PATCHES)
     return found

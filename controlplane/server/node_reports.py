@@ -20,6 +20,9 @@ import structlog
 from controlplane.admission.reports import FINISHED, merged_node_status, merged_pod_status, new_node
 from controlplane.store.registry import Registry
 from mizzen.api import codec, errors, kinds, times
+from mizzen.api.kinds import Object
+from mizzen.api.managed import objects as managed
+from mizzen.api.managed.entries import Writer
 from mizzen.api.types import coordination_v1, core_v1, meta_v1
 from mizzen.engine.effects import Emit
 from mizzen.engine.happenings import Happening, writes_of
@@ -28,6 +31,8 @@ from mizzen.wire.gen.mizzen.v1 import node_pb2
 
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_DURATION_S = 40
+MANAGER = "kubelet"
+"""Whom tools know as the manager of the fields that a node's agent sets."""
 ATTEMPTS = 8
 """Others write to pods and nodes too; each conflict means that somebody got on, so a few rounds suffice."""
 AT_ONCE = 64
@@ -38,6 +43,7 @@ MESSAGE_MAX = 1024
 COUNT_MAX = 1_000_000
 
 T = TypeVar("T")
+OBJ = TypeVar("OBJ", bound=Object)
 Report = node_pb2.Report
 _LOG = structlog.get_logger(__name__)
 
@@ -86,7 +92,7 @@ class Reports:
             if pod is None or (pod.status.phase in FINISHED and reported.phase not in FINISHED):
                 return
             status = merged_pod_status(pod.status, reported)
-            if status == pod.status or await self._replaced(msgspec.structs.replace(pod, status=status)):
+            if status == pod.status or await self._replaced(msgspec.structs.replace(pod, status=status), pod, "status"):
                 return
         raise errors.Conflict(kinds.POD, report.name)
 
@@ -98,7 +104,9 @@ class Reports:
             if pod.metadata.finalizers:
                 # It goes with its last finalizer; the node has nothing more to do for it.
                 metadata = msgspec.structs.replace(pod.metadata, deletion_grace_period_seconds=0)
-                if metadata == pod.metadata or await self._replaced(msgspec.structs.replace(pod, metadata=metadata)):
+                if metadata == pod.metadata or await self._replaced(
+                    msgspec.structs.replace(pod, metadata=metadata), pod
+                ):
                     return
                 continue
             try:
@@ -122,7 +130,7 @@ class Reports:
             if node is None:
                 return
             changed = msgspec.structs.replace(node, status=merged_node_status(node.status, reported))
-            if changed == node or await self._replaced(changed):
+            if changed == node or await self._replaced(changed, node, "status"):
                 return
         raise errors.Conflict(kinds.NODE, name)
 
@@ -156,7 +164,7 @@ class Reports:
         for _ in range(ATTEMPTS):
             node = self._registry.view.get(kinds.NODE, "", name)
             if node is None:
-                made = new_node(name, wanted, self._clock.now(), self._ids)
+                made = self._owned(new_node(name, wanted, self._clock.now(), self._ids), ("status",))
                 try:
                     node = await self._registry.create(made)
                 except errors.AlreadyExists:
@@ -172,7 +180,7 @@ class Reports:
                 metadata=msgspec.structs.replace(node.metadata, labels=labels),
                 status=merged_node_status(node.status, wanted.status),
             )
-            if changed == node or await self._replaced(changed):
+            if changed == node or await self._replaced(changed, node):
                 return changed
         raise errors.Conflict(kinds.NODE, name)
 
@@ -186,9 +194,9 @@ class Reports:
             renewed = self._renewed(lease or self._new_lease(name), node)
             try:
                 if lease is None:
-                    await self._registry.create(renewed)
+                    await self._registry.create(self._owned(renewed))
                     return
-                if await self._replaced(renewed):
+                if await self._replaced(renewed, lease):
                     return
             except errors.AlreadyExists:
                 await self._registry.fresh()
@@ -217,8 +225,22 @@ class Reports:
         )
         return coordination_v1.Lease(metadata=metadata)
 
-    async def _replaced(self, changed: Any) -> bool:
+    def _owned(self, made: OBJ, without: tuple[str, ...] = ()) -> OBJ:
+        """A new object whose fields are known to be the agent's."""
+        writer = Writer(MANAGER, made.api_version)
+        entries = managed.created(made, writer, self._time(), without=without)
+        return managed.with_entries(made, entries)
+
+    def _time(self) -> str:
+        now = self._clock.now()
+        # Whole seconds are what it shows, and mostly the same as the last time.
+        return times.render(now - now % 1000)
+
+    async def _replaced(self, changed: Any, old: Any, subresource: str = "") -> bool:
         """Whether the object could be replaced; False after a conflict, with the cache brought up to date."""
+        writer = Writer(MANAGER, changed.api_version, subresource=subresource)
+        entries = managed.updated(old, changed, writer, self._time())
+        changed = managed.with_entries(changed, entries)
         try:
             await self._registry.update(changed, version_of(changed))
         except errors.Conflict:

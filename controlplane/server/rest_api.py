@@ -178,7 +178,7 @@ class RestApi:
             # A WebSocket begins with GET; it is as much of an entrance as a POST.
             self._access.check_place(user, "create", place)
         paths.check_segments(place)
-        call = Call(request, place, verb, user, query, guard_of(self._access, user, place))
+        call = Call(request, place, verb, user, query, guard_of(self._access, user, place, verb))
         if place.subresource not in _LONG:
             call.check_answer()
         if verb == "watch":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -17,7 +18,7 @@ from multidict import MultiMapping
 from controlplane.admission.deletion import Deletion
 from controlplane.server import negotiate, rest_yaml
 from controlplane.server.authn import UserInfo
-from controlplane.server.guards import Guard
+from controlplane.server.guards import Guard, signed_by_sender
 from controlplane.server.negotiate import Output
 from controlplane.server.paths import Place
 from controlplane.server.verbs_delete import DeleteOptions
@@ -28,6 +29,9 @@ from mizzen.api import codec, errors
 from mizzen.api.codec import FieldValidation
 from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
 from mizzen.api.kinds import Kind
+from mizzen.api.managed import configuration
+from mizzen.api.managed.entries import UNKNOWN
+from mizzen.api.managed.values import Json
 from mizzen.api.types import meta_v1 as meta
 from mizzen.wire import convert
 
@@ -35,6 +39,8 @@ T = TypeVar("T")
 
 BODY_MAX_BYTES = 3 * 1024 * 1024
 """Largest request body."""
+MANAGER_MAX_BYTES = 128
+"""Longest name of a field manager."""
 _TRUE = ("1", "true", "True", "TRUE", "t", "T")
 _FALSE = ("0", "false", "False", "FALSE", "f", "F", "")
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
@@ -89,7 +95,43 @@ class Call:
     @property
     def write_options(self) -> WriteOptions:
         """How to write."""
-        return WriteOptions(dry_run=self.dry_run, validation=self.validation, guard=self.guard)
+        return WriteOptions(
+            dry_run=self.dry_run,
+            validation=self.validation,
+            guard=self.guard,
+            sign=partial(signed_by_sender, self.user),
+            manager=self._manager(),
+        )
+
+    @property
+    def apply_options(self) -> WriteOptions:
+        """How to apply; it must be said who does. Raises Invalid."""
+        if not self.query.get("fieldManager"):
+            raise _invalid(FieldError.required("fieldManager", "is required for apply patch"), "PatchOptions")
+        return replace(self.write_options, force=bool(truth(self.query, "force")))
+
+    @property
+    def patch_options(self) -> WriteOptions:
+        """How to patch. Raises Invalid."""
+        if truth(self.query, "force") is not None:
+            raise _invalid(FieldError.forbidden("force", "may not be specified for non-apply patch"), "PatchOptions")
+        return self.write_options
+
+    def _manager(self) -> str:
+        """Who manages what is written: whom the client names, else the program that it is. Raises Invalid."""
+        named = self.query.get("fieldManager", "")
+        if not named:
+            return manager_of(self.request.headers.get("User-Agent", ""))
+        if len(named.encode()) > MANAGER_MAX_BYTES:
+            raise _invalid(FieldError.too_long("fieldManager", MANAGER_MAX_BYTES), self._options_kind)
+        if not named.isprintable():
+            why = "should only contain printable characters"
+            raise _invalid(FieldError.invalid("fieldManager", named, why), self._options_kind)
+        return named
+
+    @property
+    def _options_kind(self) -> str:
+        return f"{self.verb.capitalize()}Options"
 
     @property
     def validation(self) -> FieldValidation:
@@ -151,6 +193,15 @@ class Call:
             return await asyncio.to_thread(_from_yaml, body, target, validation)
         return codec.decode_json(body, target, validation=validation)
 
+    async def configuration(self) -> tuple[Json, tuple[str, ...]]:
+        """The configuration in the body of an apply, with warnings. Raises BadRequest."""
+        validation = self.validation
+        config, repeated = configuration.read(await self.body())
+        if repeated and validation == "Strict":
+            lines = "\n  ".join(repeated)
+            raise BadRequest(f"error strict decoding YAML: yaml: unmarshal errors:\n  {lines}")
+        return config, () if validation == "Ignore" else tuple(repeated)
+
     async def delete_options(self) -> DeleteOptions:
         """How to delete, by the body or, without one, by the query. Raises BadRequest or Invalid."""
         return self.deletion(await self._given_delete_options())
@@ -196,6 +247,12 @@ def _pretty(output: Output, request: web.Request, query: MultiMapping[str]) -> O
     asked = query.get("pretty")
     by_hand = request.headers.get("User-Agent", "").startswith(_PEOPLE) if asked is None else asked in _TRUE
     return replace(output, pretty=True) if by_hand else output
+
+
+def manager_of(user_agent: str) -> str:
+    """Whom a program is known as that does not say: its name without version, as far as that can be a name."""
+    name = "".join(filter(str.isprintable, user_agent.partition("/")[0]))
+    return name.encode()[:MANAGER_MAX_BYTES].decode(errors="ignore") or UNKNOWN
 
 
 def number(query: MultiMapping[str], name: str) -> int | None:

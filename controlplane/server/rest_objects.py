@@ -9,7 +9,6 @@ from aiohttp import web
 
 from controlplane.admission import Operation
 from controlplane.server import negotiate, rest_forms
-from controlplane.server.guards import signed_by_sender
 from controlplane.server.representations import shown_raw
 from controlplane.server.rest_answers import answer, compressed, status_success
 from controlplane.server.rest_call import Call
@@ -17,6 +16,7 @@ from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import Deleted
 from controlplane.server.verbs_write import Written
 from mizzen.api import codec, kinds
+from mizzen.api.managed import applying
 from mizzen.api.types import autoscaling_v1 as autoscaling
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -86,7 +86,6 @@ class ObjectHandlers:
 
     async def _create(self, call: Call) -> web.StreamResponse:
         obj, warnings = await call.decoded(call.kind)
-        obj = signed_by_sender(call.user, obj)
         written = await self._verbs.writes.create(call.kind, call.place.namespace, obj, call.write_options)
         return self._written(call, written, warnings, _CREATED)
 
@@ -101,11 +100,23 @@ class ObjectHandlers:
     async def _patch(self, call: Call) -> web.StreamResponse:
         place = call.place
         media_type = negotiate.patch_type(call.request.headers.get("Content-Type", ""))
+        if media_type == negotiate.APPLY_PATCH:
+            return await self._apply(call)
         written = await self._verbs.writes.patch(
-            call.kind, place.namespace, place.name, media_type, await call.body(), call.write_options,
+            call.kind, place.namespace, place.name, media_type, await call.body(), call.patch_options,
             _OPERATIONS[place.subresource],
         )  # fmt: skip
         return self._written(call, written)
+
+    async def _apply(self, call: Call) -> web.StreamResponse:
+        place = call.place
+        options = call.apply_options
+        config, warnings = await call.configuration()
+        config = applying.checked(config, call.kind, place.namespace)
+        written = await self._verbs.writes.apply(
+            call.kind, place.namespace, place.name, config, options, _OPERATIONS[place.subresource]
+        )
+        return self._written(call, written, warnings, _CREATED if written.created else 200)
 
     def _written(
         self, call: Call, written: Written, warnings: tuple[str, ...] = (), code: int = 200
@@ -155,10 +166,16 @@ class ObjectHandlers:
     async def _patch_scale(self, call: Call) -> web.StreamResponse:
         place = call.place
         media_type = negotiate.patch_type(call.request.headers.get("Content-Type", ""))
-        made, written = await self._verbs.scales.patch(
-            call.kind, place.namespace, place.name, media_type, await call.body(), call.write_options
-        )
-        return self._answer(call, made, codec.encode_json(made), 200, written.warnings)
+        warnings: tuple[str, ...] = ()
+        if media_type == negotiate.APPLY_PATCH:
+            options = call.apply_options
+            config, warnings = await call.configuration()
+            made, written = await self._verbs.scales.apply(call.kind, place.namespace, place.name, config, options)
+        else:
+            made, written = await self._verbs.scales.patch(
+                call.kind, place.namespace, place.name, media_type, await call.body(), call.patch_options
+            )
+        return self._answer(call, made, codec.encode_json(made), 200, (*warnings, *written.warnings))
 
     async def _bind(self, call: Call) -> web.StreamResponse:
         binding, _ = await call.decoded(core.Binding)

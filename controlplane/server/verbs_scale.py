@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from controlplane.server.verbs_read import Reads
 from controlplane.server.verbs_write import WriteOptions, Writes, Written
 from mizzen.api import codec, errors, patch, schema, selectors
 from mizzen.api.kinds import Kind
+from mizzen.api.managed import applying, objects, sets
+from mizzen.api.managed.values import Json
 from mizzen.api.types import autoscaling_v1 as autoscaling
 from mizzen.api.types import meta_v1 as meta
 
 _MESSAGE = codec.message_name(autoscaling.Scale)
+SCALE = "scale"
+_KIND = Kind(autoscaling.Scale, "autoscaling", "v1", "Scale", "scales", stored=False)
+_REPLICAS: sets.Node = {sets.field("spec"): {sets.field("replicas"): sets.LEAF}}
+"""The one field of a workload that is its scale's, under the same path in both."""
+_FIELDS = msgspec.Raw(sets.text(_REPLICAS))
 
 
 def scale_of(obj: Any) -> autoscaling.Scale:
@@ -27,6 +36,10 @@ def scale_of(obj: Any) -> autoscaling.Scale:
             uid=metadata.uid,
             resource_version=metadata.resource_version,
             creation_timestamp=metadata.creation_timestamp,
+            managed_fields=tuple(
+                replace(entry, api_version=_KIND.api_version, fields_v1=_FIELDS)
+                for entry in objects.owns(obj, _REPLICAS)
+            ),
         ),
         spec=autoscaling.ScaleSpec(replicas=obj.spec.replicas or 0),
         status=autoscaling.ScaleStatus(replicas=obj.status.replicas, selector=str(_selector(obj.spec.selector))),
@@ -67,7 +80,8 @@ class Scales:
         self, kind: Kind[Any], namespace: str, name: str, scale: autoscaling.Scale, options: WriteOptions
     ) -> tuple[autoscaling.Scale, Written]:
         """Set the number of replicas; with a resource version the workload must be at that version."""
-        written = await self._writes.change(kind, namespace, name, lambda old: _scaled(kind, old, scale), options)
+        through = dataclasses.replace(options, subresource=SCALE)
+        written = await self._writes.change(kind, namespace, name, lambda old: _scaled(kind, old, scale), through)
         return scale_of(written.object), written
 
     async def patch(
@@ -80,5 +94,17 @@ class Scales:
             scale, _ = codec.decode_dict(value, autoscaling.Scale, validation=options.validation)
             return _scaled(kind, old, scale)
 
-        written = await self._writes.change(kind, namespace, name, patched, options)
+        through = dataclasses.replace(options, subresource=SCALE)
+        written = await self._writes.change(kind, namespace, name, patched, through)
+        return scale_of(written.object), written
+
+    async def apply(
+        self, kind: Kind[Any], namespace: str, name: str, config: Json, options: WriteOptions
+    ) -> tuple[autoscaling.Scale, Written]:
+        """Apply a scale: what it says is applied to the workload. Raises BadRequest and Conflict."""
+        scale = applying.checked(config, _KIND, namespace)
+        value = {**scale, "apiVersion": kind.api_version, "kind": kind.kind}
+        value.pop("status", None)
+        through = dataclasses.replace(options, subresource=SCALE)
+        written = await self._writes.apply(kind, namespace, name, value, through)
         return scale_of(written.object), written

@@ -24,10 +24,14 @@ from controlplane.admission.accounts import NoAccount
 from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
-from mizzen.api import codec, errors, kinds, patch, schema
+from mizzen.api import codec, errors, kinds, patch, schema, times
 from mizzen.api.codec import FieldValidation
 from mizzen.api.errors import FieldError
 from mizzen.api.kinds import Kind
+from mizzen.api.managed import applying, objects
+from mizzen.api.managed.applying import Configuration
+from mizzen.api.managed.entries import UNKNOWN, Writer
+from mizzen.api.managed.values import Json
 from mizzen.engine.entry import Entry
 from mizzen.engine.values import Clock, Ids
 from mizzen.engine.writes import Write, creation, removal, replacement
@@ -44,6 +48,9 @@ _NEVER_BLINDLY = (kinds.LEASE,)
 
 Decide = Callable[[Any], Admitted]
 Guard = Callable[[Any, Any], None]
+_SUBRESOURCES = {
+    Operation.UPDATE_STATUS: "status", Operation.FINALIZE: "finalize", Operation.APPROVE: "approval"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,19 @@ class WriteOptions:
     """Asked by one of the control plane's own controllers."""
     guard: Guard | None = None
     """Called with the stored object (None: none) and what shall replace it; raises where the sender may not do that."""
+    sign: Callable[[Any], Any] | None = None
+    """Adds to a new object what only the server may say about its sender."""
+    manager: str = UNKNOWN
+    """Who is recorded as the one who set the fields."""
+    force: bool = False
+    """An apply may take fields from other managers."""
+    subresource: str = ""
+    """What an update of the object goes through, such as `scale`; status and finalizers speak for themselves."""
+
+    def writer(self, kind: Kind[Any], operation: Operation) -> Writer:
+        """Who writes an object of this kind."""
+        subresource = self.subresource or _SUBRESOURCES.get(operation, "")
+        return Writer(self.manager, kind.api_version, subresource=subresource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +88,8 @@ class Written:
     warnings: tuple[str, ...] = ()
     removed: bool = False
     """The write took the last reason away for which the object was still there."""
+    created: bool = False
+    """There was no such object before."""
 
 
 class _Owner(msgspec.Struct):
@@ -90,16 +112,23 @@ class Writes:
 
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
-        request = Request(Operation.CREATE, storage(kind), namespace, "", stored(obj), internal=options.internal)
+        own = storage(kind)
+        writer = options.writer(own, Operation.CREATE)
+        request = Request(Operation.CREATE, own, namespace, "", stored(obj), options.internal, writer=writer)
+        return await self._create(request, options)
+
+    async def _create(self, request: Request, options: WriteOptions) -> Written:
         expects: dict[str, int] = {}
         name = ""
+        if options.sign is not None:
+            request = replace(request, object=options.sign(request.object))
         for _ in range(TRIES):
             admitted = await self._admit_new(request)
             if options.guard is not None:
                 options.guard(None, admitted.object)
             try:
                 if options.dry_run:
-                    return await self._dry_creation(kind, namespace, admitted)
+                    return await self._dry_creation(request, admitted)
                 created = await self._commit(creation(admitted.object), admitted, expects)
             except Bounced as bounced:
                 request = await self._resolve(request, bounced, expects)
@@ -108,18 +137,18 @@ class Writes:
                     raise self._in_the_way(request, error) from None
                 name = admitted.object.metadata.name
             else:
-                return Written(created, admitted.warnings)
+                return Written(created, admitted.warnings, created=True)
         if name:
-            raise errors.NameNotGenerated(kind, name)
-        raise errors.ServerTimeout(kind, "create")
+            raise errors.NameNotGenerated(request.kind, name)
+        raise errors.ServerTimeout(request.kind, "create")
 
-    async def _dry_creation(self, kind: Kind[Any], namespace: str, admitted: Admitted) -> Written:
+    async def _dry_creation(self, request: Request, admitted: Admitted) -> Written:
         """What would be stored. Raises AlreadyExists where the name is taken."""
         name = admitted.object.metadata.name
         await self._registry.fresh()
-        if self._registry.cache.entry(storage(kind), namespace, name) is not None:
-            raise errors.AlreadyExists(storage(kind), name)
-        return Written(admitted.object, admitted.warnings)
+        if self._registry.cache.entry(request.kind, request.namespace, name) is not None:
+            raise errors.AlreadyExists(request.kind, name)
+        return Written(admitted.object, admitted.warnings, created=True)
 
     def _in_the_way(self, request: Request, error: errors.AlreadyExists) -> errors.ApiError:
         """The error for a name that is taken; it says so when that is about to end."""
@@ -158,12 +187,63 @@ class Writes:
 
         def patched(old: Any) -> Any:
             nonlocal warnings
-            value = patch.apply(media_type, body, codec.to_dict(shown(kind, old)), message)
+            # Managers of fields are much text and hardly ever patched.
+            known = old if b"managedFields" in body else objects.with_entries(old, ())
+            value = patch.apply(media_type, body, codec.to_dict(shown(kind, known)), message)
             obj, warnings = codec.decode_dict(value, kind, validation=options.validation)
             return stored(obj)
 
         written = await self.change(kind, namespace, name, patched, options, operation)
         return replace(written, warnings=(*warnings, *written.warnings))
+
+    async def apply(
+        self,
+        kind: Kind[Any],
+        namespace: str,
+        name: str,
+        value: Json,
+        options: WriteOptions,
+        operation: Operation = Operation.UPDATE,
+    ) -> Written:
+        """Make an object what a configuration says, and make it if it is not there; a part of it must be there.
+
+        Raises BadRequest for what can't be applied, and an ApiError with code 409 for what others own.
+        """
+        own = storage(kind)
+        subresource = options.writer(own, operation).subresource
+        if own is not kind:
+            value = objects.configuration_of(stored(codec.from_dict(value, kind.type)))
+        config = Configuration(value, options.manager, options.force, subresource)
+
+        def make(old: Any) -> Any:
+            return applying.apply(old, own, config, times.render(self._clock.now()))
+
+        for _ in range(TRIES):
+            try:
+                return await self.change(own, namespace, name, make, options, operation, applied=True)
+            except errors.NotFound:
+                if subresource:
+                    raise
+            with suppress(errors.AlreadyExists):
+                return await self._create_applied(own, namespace, name, make(None), options)
+        raise errors.Conflict(own, name, "it is created and deleted again all the time")
+
+    async def _create_applied(
+        self, kind: Kind[Any], namespace: str, name: str, obj: Any, options: WriteOptions
+    ) -> Written:
+        given = obj.metadata
+        if given.uid:
+            why = f"uid mismatch: the provided object specified uid {given.uid}, and no existing object was found"
+            raise errors.Conflict(kind, name, why)
+        if given.resource_version:
+            raise errors.Conflict(kind, name)
+        if given.name != name:
+            raise errors.BadRequest(
+                f"the name of the object ({given.name}) does not match the name on the URL ({name})"
+            )
+        writer = options.writer(kind, Operation.CREATE)
+        request = Request(Operation.CREATE, kind, namespace, "", obj, options.internal, writer=writer, applied=True)
+        return await self._create(request, options)
 
     async def change(
         self,
@@ -173,13 +253,19 @@ class Writes:
         make: Callable[[Any], Any],
         options: WriteOptions,
         operation: Operation = Operation.UPDATE,
+        *,
+        applied: bool = False,
     ) -> Written:
-        """Replace an object by what `make` makes of it; what it returns goes through admission."""
+        """Replace an object by what `make` makes of it; what it returns goes through admission.
+
+        With `applied` it comes with the managed fields that it is to have.
+        """
         own = storage(kind)
         taken: frozenset[str] = frozenset()
         expects: dict[str, int] = {}
         for _ in range(TRIES):
-            request = Request(operation, own, namespace, name, None, options.internal, taken)
+            writer = options.writer(own, operation)
+            request = Request(operation, own, namespace, name, None, options.internal, taken, writer, applied)
 
             def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)

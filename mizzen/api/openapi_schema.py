@@ -114,6 +114,8 @@ def _object(message: MessageSchema, dialect: Dialect) -> Json:
         result["properties"] = properties
     if required := [field.json_name for field in message.fields if field.always and not field.pointer]:
         result["required"] = required
+    if message.struct_type:
+        result["x-kubernetes-map-type"] = message.struct_type
     if identity := _GVKS.get(message.name):
         result["x-kubernetes-group-version-kind"] = identity
     return result
@@ -134,6 +136,7 @@ def _field(field: Field, dialect: Dialect) -> Json:
     for name, value in (
         ("x-kubernetes-list-type", field.list_type),
         ("x-kubernetes-list-map-keys", list(field.map_keys)),
+        ("x-kubernetes-map-type", field.map_type),
         ("x-kubernetes-patch-strategy", ",".join(field.patch_strategy)),
         ("x-kubernetes-patch-merge-key", field.merge_key),
     ):

@@ -37,6 +37,8 @@ class Field:
     merge_key: str
     default_json: str
     doc: str
+    map_type: str
+    """How a map, or this use of a message, is applied: `atomic`, `granular`; empty for what is usual."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class MessageSchema:
     """The JSON carries `apiVersion` and `kind`."""
     doc: str
     fields: tuple[Field, ...]
+    struct_type: str = ""
+    """`atomic` for what server-side apply sets as a whole."""
 
     @cached_property
     def by_json_name(self) -> dict[str, Field]:

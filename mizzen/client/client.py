@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind, Object
+from mizzen.api.managed.entries import COMMAND_LINE
 from mizzen.client.certificates import untimely
 from mizzen.client.config import ClusterConfig
 from mizzen.client.values import (
@@ -143,12 +144,14 @@ class Client:
 
     async def create(self, obj: T, *, dry_run: bool = False) -> T:
         """Stores a new object. Raises AlreadyExists, Invalid."""
-        request = pb.CreateRequest(object=convert.to_any(obj), dry_run=dry_run)
+        request = pb.CreateRequest(object=convert.to_any(obj), dry_run=dry_run, field_manager=COMMAND_LINE)
         return _object(kinds.kind_of(obj), (await self._call("Create", request)).object)
 
     async def update(self, obj: T, *, subresource: str = "", dry_run: bool = False) -> T:
         """Replaces an object; with a resource version it must still be at that version. Raises Conflict."""
-        request = pb.UpdateRequest(object=convert.to_any(obj), subresource=subresource, dry_run=dry_run)
+        request = pb.UpdateRequest(
+            object=convert.to_any(obj), subresource=subresource, dry_run=dry_run, field_manager=COMMAND_LINE
+        )
         return _object(kinds.kind_of(obj), (await self._call("Update", request)).object)
 
     async def patch(
@@ -156,13 +159,23 @@ class Client:
     ) -> T:
         """Changes parts of an object; `type_` is `json`, `merge` or `strategic-merge`."""
         request = pb.PatchRequest(
-            ref=_ref(kind, namespace, name), type=f"application/{type_}-patch+json", patch=patch, dry_run=dry_run
+            ref=_ref(kind, namespace, name),
+            type=f"application/{type_}-patch+json",
+            patch=patch,
+            dry_run=dry_run,
+            field_manager=COMMAND_LINE,
         )
         return _object(kind, (await self._call("Patch", request)).object)
 
-    async def apply(self, obj: T, *, dry_run: bool = False, field_manager: str = "mizzen") -> T:
-        """Creates the object, or merges it into the one that is there."""
-        request = pb.ApplyRequest(object=convert.to_any(obj), dry_run=dry_run, field_manager=field_manager)
+    async def apply(
+        self, obj: T, *, dry_run: bool = False, field_manager: str = COMMAND_LINE, force: bool = False
+    ) -> T:
+        """Makes the fields that are set in the object so; makes the object where there is none.
+
+        What this manager applied before and is not in the object any more goes. Raises Conflict when others manage
+        fields that would change, unless they are taken over by `force`.
+        """
+        request = pb.ApplyRequest(object=convert.to_any(obj), dry_run=dry_run, field_manager=field_manager, force=force)
         return _object(kinds.kind_of(obj), (await self._call("Apply", request)).object)
 
     async def delete(

@@ -186,13 +186,23 @@ def _json_writer(value: Any) -> dict[str, bytes] | None:
     return None if value is None else {"raw": msgspec.json.encode(value)}
 
 
+def _read_fields(value: Any) -> msgspec.Raw:
+    if value.raw:
+        msgspec.json.decode(value.raw)  # raises for what is no JSON
+    return msgspec.Raw(value.raw)
+
+
+def _write_fields(text: msgspec.Raw) -> dict[str, bytes] | None:
+    return {"raw": bytes(text)} if bytes(text) else None
+
+
 _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "Time": (_read_time(0), _write_time),
     "MicroTime": (_read_time(6), _write_time),
     "Quantity": (lambda value: value.string, lambda text: {"string": text} if text else None),
     "IntOrString": (_read_int_or_string, _write_int_or_string),
     "RawExtension": (_json_reader, _json_writer),
-    "FieldsV1": (_json_reader, _json_writer),
+    "FieldsV1": (_read_fields, _write_fields),
     "Verbs": (lambda value: tuple(value.items), lambda items: {"items": list(items)} if items else None),
     "ExtraValue": (lambda value: tuple(value.items), lambda items: {"items": list(items)}),
 }

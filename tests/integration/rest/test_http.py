@@ -72,7 +72,7 @@ async def test_a_body_without_a_type_is_json_and_others_are_refused(client: Clie
     code, refused = await client.ask("GET", CONFIG_MAPS, headers={"Accept": "text/html"})
     assert (code, refused["reason"]) == (406, "NotAcceptable")
     code, refused = await client.ask(
-        "PATCH", f"{CONFIG_MAPS}/plain", {}, headers={"Content-Type": "application/apply-patch+yaml"}
+        "PATCH", f"{CONFIG_MAPS}/plain", {}, headers={"Content-Type": "application/apply-patch+cbor"}
     )
     assert code == 415
     code, refused = await client.ask("POST", CONFIG_MAPS, io.BytesIO(b"{" + b" " * (4 << 20)))

@@ -8,7 +8,7 @@ from controlplane.server import negotiate, paths
 from controlplane.server.negotiate import Output
 from controlplane.server.paths import Place
 from mizzen.api import kinds
-from mizzen.api.errors import ApiError, NotAcceptable, UnsupportedMediaType
+from mizzen.api.errors import NotAcceptable, UnsupportedMediaType
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,6 @@ def test_bodies() -> None:
     with pytest.raises(UnsupportedMediaType):
         negotiate.body_type("text/plain")
     assert negotiate.patch_type("application/merge-patch+json") == negotiate.MERGE_PATCH
-    with pytest.raises(ApiError, match="server-side apply is not supported") as refused:
-        negotiate.patch_type("application/apply-patch+yaml")
-    assert refused.value.code == 415
+    assert negotiate.patch_type("application/apply-patch+yaml") == negotiate.APPLY_PATCH
+    with pytest.raises(UnsupportedMediaType):
+        negotiate.patch_type("application/apply-patch+cbor")
