@@ -53,6 +53,8 @@ def api_error_of(error: Exception) -> errors.ApiError:
             return api_error(error)
         case convert.BadMessage():
             return errors.BadRequest(str(error))
+        case RecursionError():
+            return errors.BadRequest("what was sent is nested too deeply")
     return errors.InternalError("the server failed on this call; its log says why")
 
 

@@ -176,6 +176,8 @@ class ApiError(Exception):
         kind = _BY_REASON.get(status.reason, ApiError)
         error = kind.__new__(kind)
         ApiError.__init__(error, status.message, status.details, code=status.code, reason=status.reason)
+        if isinstance(error, Expired):
+            error.continue_ = status.metadata.continue_
         return error
 
 

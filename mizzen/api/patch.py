@@ -41,18 +41,15 @@ def apply(media_type: str, body: bytes, current: dict[str, Any], message: Messag
         patch = _JSON.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"error decoding patch: {error}") from error
+    if media_type == JSON_PATCH:
+        return apply_json_patch(current, patch)
     if media_type not in MEDIA_TYPES:
         raise UnsupportedMediaType(MEDIA_TYPES)
-    if media_type != JSON_PATCH and not isinstance(patch, dict):
+    if not isinstance(patch, dict):
         raise BadRequest("error decoding patch: json: cannot unmarshal it into an object")
-    try:
-        if media_type == JSON_PATCH:
-            return apply_json_patch(current, patch)
-        return (
-            apply_merge_patch(current, patch) if media_type == MERGE_PATCH else strategic.merge(current, patch, message)
-        )
-    except RecursionError as error:
-        raise BadRequest("error decoding patch: it is nested too deeply") from error
+    if media_type == MERGE_PATCH:
+        return apply_merge_patch(current, patch)
+    return strategic.merge(current, patch, message)
 
 
 def apply_json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:

@@ -85,6 +85,22 @@ def test_status(error: errors.ApiError, code: int, reason: str, message: str) ->
     assert (status.status, status.code, status.reason, status.message) == ("Failure", code, reason, message)
 
 
+def test_a_list_that_expired_can_be_gone_on_with() -> None:
+    error = errors.Expired("too old")
+    error.continue_ = "token"
+    assert error.status.metadata.continue_ == "token"
+    back = errors.ApiError.from_status(error.status)
+    assert isinstance(back, errors.Expired)
+    assert back.continue_ == "token"
+
+
+def test_a_name_that_could_not_be_made_up() -> None:
+    error = errors.NameNotGenerated(kinds.POD, "web-x")
+    assert (error.code, error.reason) == (409, "AlreadyExists")
+    assert error.details is not None
+    assert (error.details.name, error.details.retry_after_seconds) == ("web-x", 1)
+
+
 def test_details() -> None:
     details = errors.Invalid(kinds.DEPLOYMENT, "x", [FieldError.required("a", "why")]).details
     assert details is not None

@@ -46,7 +46,8 @@ def test_codes(error: errors.ApiError, code: grpc.StatusCode) -> None:
 
 
 def test_other_errors() -> None:
-    assert isinstance(api_error_of(convert.BadMessage("x")), errors.BadRequest)
+    for mistake in (convert.BadMessage("x"), RecursionError("deep")):
+        assert isinstance(api_error_of(mistake), errors.BadRequest)
     assert api_error_of(Unavailable("etcd")).code == 503
     assert api_error_of(UnknownOutcome("etcd")).code == 504
     inside = api_error_of(KeyError("a secret detail"))
