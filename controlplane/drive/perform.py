@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import structlog
 
+from controlplane.admission.refusals import complaint
 from controlplane.store.registry import Registry
 from controlplane.store.values import Require, StoreError, UnknownOutcome
 from mizzen.api.errors import ApiError, Conflict, NotFound
@@ -105,8 +106,11 @@ class Performer:
                 continue
             try:
                 write = self._translate(effect)
-            except ApiError:
+            except ApiError as error:
                 await self._flush(chunk, fence, performed)
+                said = complaint(effect, error, self._registry.view) if isinstance(effect, Create) else None
+                if said is not None:
+                    self._record(said)
                 raise
             if write is not None and not chunk.add(effect, write):
                 await self._flush(chunk, fence, performed)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from deploy.shell import wait_for
 from tests.e2e.cluster import Cluster
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.manifests import Manifest, pod, shell
+from tests.e2e.manifests import Manifest, deployment, pod, shell
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -95,6 +95,14 @@ def test_a_pod_without_leave_has_no_token(kubectl: Kubectl) -> None:
         "run", "stranger", "--image=demo:v1", "--overrides", '{"spec":{"serviceAccountName":"nobody"}}'
     )
     assert f'error looking up service account {kubectl.namespace}/nobody: serviceaccount "nobody" not found' in said
+
+
+def test_a_deployment_waits_for_its_account(kubectl: Kubectl) -> None:
+    kubectl.apply(deployment("late", 1, {"serviceAccountName": "late", "containers": [shell()]}))
+    why = f'error looking up service account {kubectl.namespace}/late: serviceaccount "late" not found'
+    wait_for("the reason to be told", lambda: why in kubectl("describe", "replicaset", "-l", "app=late"), 20)
+    kubectl("create", "serviceaccount", "late")
+    kubectl("rollout", "status", "deployment/late", "--timeout=60s")
 
 
 def test_a_pod_has_a_token_again_after_its_agent_was_away(cluster: Cluster, kubectl: Kubectl) -> None:
