@@ -17,6 +17,7 @@ from controlplane.reconcilers import (
     rootca,
     serviceaccount,
     tainteviction,
+    tokensecrets,
 )
 from mizzen.engine.controller import Controller
 from mizzen.engine.values import Instant
@@ -42,6 +43,7 @@ def every_controller(
         namespace.CONTROLLER,
         eventexpiry.CONTROLLER,
         serviceaccount.CONTROLLER,
+        tokensecrets.CONTROLLER,
         clusterroleaggregation.CONTROLLER,
         certificates.CONTROLLER,
         *((rootca.controller(ca_pem),) if ca_pem else ()),

@@ -121,6 +121,25 @@ def test_a_pod_has_a_token_again_after_its_agent_was_away(cluster: Cluster, kube
     assert "system:serviceaccount" in kubectl("auth", "whoami", f"--token={token}")
 
 
+def test_a_secret_holds_a_lasting_token(kubectl: Kubectl) -> None:
+    kubectl("create", "serviceaccount", "robot")
+    annotations = {"kubernetes.io/service-account.name": "robot"}
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "robot", "annotations": annotations},
+            "type": "kubernetes.io/service-account-token",
+        }
+    )
+    wait_for("a token", lambda: "token" in kubectl.get("secret", "robot").get("data", {}), 15)
+    token = base64.b64decode(kubectl.get("secret", "robot")["data"]["token"]).decode()
+    assert f"system:serviceaccount:{kubectl.namespace}:robot" in kubectl("auth", "whoami", f"--token={token}")
+    kubectl("delete", "serviceaccount", "robot")
+    wait_for("the secret to go", lambda: kubectl.tries("get", "secret", "robot").returncode != 0, 15)
+    assert "Unauthorized" in kubectl.fails("get", "--raw", "/api", f"--token={token}")
+
+
 def test_a_person_gets_a_certificate(cluster: Cluster, kubectl: Kubectl, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "devs"), x509.NameAttribute(NameOID.COMMON_NAME, "ann")]
