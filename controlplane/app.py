@@ -27,7 +27,7 @@ from controlplane.drive.leader import lead
 from controlplane.drive.metrics import WorkqueueCollector
 from controlplane.drive.perform import Performer
 from controlplane.drive.scheduler import SchedulerDriver
-from controlplane.drive.sign import signed
+from controlplane.drive.sign import issued, signed
 from controlplane.plan.whatif import PLANNED, planner
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
@@ -55,7 +55,7 @@ from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
 from mizzen.base.settings import Address
 from mizzen.client import config as kubeconfig
-from mizzen.engine.effects import Sign
+from mizzen.engine.effects import Issue, Sign
 from mizzen.engine.plans import Plan, Question
 
 _LOG = structlog.get_logger(__name__)
@@ -156,6 +156,8 @@ def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
 def _write_of(core: _Core, manager: str, effect: Any, view: Any, now: Any, ids: Any) -> Any:
     if isinstance(effect, Sign):
         effect = signed(core.authority, effect, now)
+    elif isinstance(effect, Issue):
+        effect = issued(core.tokens, effect, core.authority.ca_pem)
     return write_of(effect, view, now, ids, core.admission, manager)
 
 

@@ -14,16 +14,17 @@ from typing import Any, TypeAlias
 
 import structlog
 
+from controlplane.admission.refusals import complaint
 from controlplane.store.registry import Registry
 from controlplane.store.values import Require, StoreError, UnknownOutcome
 from mizzen.api.errors import ApiError, Conflict, NotFound
 from mizzen.api.kinds import Kind, Object
-from mizzen.engine.effects import Bind, Create, Delete, Effect, Emit, Sign, Update, UpdateStatus
+from mizzen.engine.effects import Bind, Create, Delete, Effect, Emit, Issue, Sign, Update, UpdateStatus
 from mizzen.engine.values import Clock, Ids, Instant
 from mizzen.engine.view import View
 from mizzen.engine.writes import Write
 
-Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign
+Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign | Issue
 """The effects that write an object."""
 WriteOf: TypeAlias = Callable[[Effectual, View, Instant, Ids], Write | None]
 """What an effect means for the store; raises ApiError. See `controlplane.admission.effects.write_of`."""
@@ -105,8 +106,11 @@ class Performer:
                 continue
             try:
                 write = self._translate(effect)
-            except ApiError:
+            except ApiError as error:
                 await self._flush(chunk, fence, performed)
+                said = complaint(effect, error, self._registry.view) if isinstance(effect, Create) else None
+                if said is not None:
+                    self._record(said)
                 raise
             if write is not None and not chunk.add(effect, write):
                 await self._flush(chunk, fence, performed)

@@ -22,6 +22,7 @@ from controlplane.reconcilers import (
     serviceaccount,
     statefulset,
     tainteviction,
+    tokensecrets,
 )
 from mizzen.engine.controller import Controller
 from mizzen.engine.values import Instant
@@ -53,6 +54,7 @@ def every_controller(
         eventexpiry.CONTROLLER,
         apiservers.controller(since),
         serviceaccount.CONTROLLER,
+        tokensecrets.CONTROLLER,
         clusterroleaggregation.CONTROLLER,
         certificates.CONTROLLER,
         *((rootca.controller(ca_pem),) if ca_pem else ()),

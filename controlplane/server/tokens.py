@@ -24,6 +24,7 @@ from controlplane.store.registry import Registry
 from mizzen.api import defaults, errors, kinds, times, validate
 from mizzen.api.references import TokenWish, tokens_of
 from mizzen.api.types import authentication_v1 as authentication
+from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock, Ids
 
 _ALGORITHM = "ES256"
@@ -31,6 +32,8 @@ _KNOWN_MAX = 4096
 """Tokens whose signature was checked and is not checked again."""
 LEEWAY_S = 5
 """Clocks of control planes may differ by this much."""
+LASTING_S = 100 * 365 * 24 * 3600
+"""Life of a token in a Secret: it ends with the Secret."""
 SECONDS_MAX = 365 * 24 * 3600
 """Longest life of a token; who asks for more gets this."""
 
@@ -91,18 +94,8 @@ class Tokens:
             raise errors.NotFound(kinds.SERVICE_ACCOUNT, name)
         bound = accounts.bound_to(account, request.spec.bound_object_ref, view)
         spec = replace(request.spec, audiences=request.spec.audiences or self.audiences)
-        now_s = self._clock.now() // 1000
-        expires_s = now_s + min(spec.expiration_seconds or 0, SECONDS_MAX)
-        claims = {
-            "iss": self._issuer,
-            "aud": list(spec.audiences),
-            "iat": now_s,
-            "nbf": now_s,
-            "exp": expires_s,
-            "jti": self._ids.uid("token"),
-            **accounts.subject_claims(account, bound),
-        }
-        token = jwt.encode(claims, self._key, _ALGORITHM, {"kid": self.key_id})
+        expires_s = self._clock.now() // 1000 + min(spec.expiration_seconds or 0, SECONDS_MAX)
+        token = self._signed(spec.audiences, expires_s, accounts.subject_claims(account, bound))
         status = authentication.TokenRequestStatus(token=token, expiration_timestamp=times.render(expires_s * 1000))
         metadata = replace(request.metadata, name=name, namespace=namespace)
         return replace(request, metadata=metadata, spec=spec, status=status)
@@ -126,6 +119,21 @@ class Tokens:
         issued = self.issue(wanted.namespace, pod.spec.service_account_name, request).status
         assert issued.expiration_timestamp is not None
         return issued.token, times.parse(issued.expiration_timestamp) - self._clock.now()
+
+    def for_secret(self, secret: core.Secret, account: str) -> tuple[str, str]:
+        """A lasting token that ends with a secret and its account, and the account's uid. Raises NotFound."""
+        metadata = secret.metadata
+        found = self._registry.view.get(kinds.SERVICE_ACCOUNT, metadata.namespace, account)
+        if found is None:
+            raise errors.NotFound(kinds.SERVICE_ACCOUNT, account)
+        claims = accounts.subject_claims(found, {"secret": accounts.Named(metadata.name, metadata.uid)})
+        return self._signed(self.audiences, self._clock.now() // 1000 + LASTING_S, claims), found.metadata.uid
+
+    def _signed(self, audiences: Sequence[str], expires_s: int, whose: dict[str, Any]) -> str:
+        now_s = self._clock.now() // 1000
+        times_ = {"iat": now_s, "nbf": now_s, "exp": expires_s}
+        claims = {"iss": self._issuer, "aud": list(audiences), **times_, "jti": self._ids.uid("token"), **whose}
+        return jwt.encode(claims, self._key, _ALGORITHM, {"kid": self.key_id})
 
     def user_of(self, token: str) -> UserInfo | None:
         """Whom a token that is for the API server stands for; None for one that is not good (any more)."""

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from mizzen.api.kinds import Object
 from mizzen.api.types.certificates_v1 import CertificateSigningRequest
+from mizzen.api.types.core_v1 import Secret
 from mizzen.engine.values import Key
 
 
@@ -83,7 +84,17 @@ class Sign:
     """How long the certificate is to be good."""
 
 
-Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign | Emit
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Put a lasting token of the service account that a Secret names into it, with what a client needs beside.
+
+    Its `metadata.resourceVersion` is the precondition.
+    """
+
+    object: Secret
+
+
+Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign | Issue | Emit
 
 
 @dataclass(frozen=True, slots=True)

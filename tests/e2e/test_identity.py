@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from deploy.shell import wait_for
 from tests.e2e.cluster import Cluster
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.manifests import Manifest, pod, shell
+from tests.e2e.manifests import Manifest, deployment, pod, shell
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -97,6 +97,14 @@ def test_a_pod_without_leave_has_no_token(kubectl: Kubectl) -> None:
     assert f'error looking up service account {kubectl.namespace}/nobody: serviceaccount "nobody" not found' in said
 
 
+def test_a_deployment_waits_for_its_account(kubectl: Kubectl) -> None:
+    kubectl.apply(deployment("late", 1, {"serviceAccountName": "late", "containers": [shell()]}))
+    why = f'error looking up service account {kubectl.namespace}/late: serviceaccount "late" not found'
+    wait_for("the reason to be told", lambda: why in kubectl("describe", "replicaset", "-l", "app=late"), 20)
+    kubectl("create", "serviceaccount", "late")
+    kubectl("rollout", "status", "deployment/late", "--timeout=60s")
+
+
 def test_a_pod_has_a_token_again_after_its_agent_was_away(cluster: Cluster, kubectl: Kubectl) -> None:
     kubectl.apply(operator(nodeName=cluster.nodes[0].name))
     kubectl("wait", "--for=condition=Ready", "pod/operator", "--timeout=60s")
@@ -111,6 +119,25 @@ def test_a_pod_has_a_token_again_after_its_agent_was_away(cluster: Cluster, kube
     )
     token = kubectl("exec", "operator", "--", "cat", f"{HOME}/token")
     assert "system:serviceaccount" in kubectl("auth", "whoami", f"--token={token}")
+
+
+def test_a_secret_holds_a_lasting_token(kubectl: Kubectl) -> None:
+    kubectl("create", "serviceaccount", "robot")
+    annotations = {"kubernetes.io/service-account.name": "robot"}
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "robot", "annotations": annotations},
+            "type": "kubernetes.io/service-account-token",
+        }
+    )
+    wait_for("a token", lambda: "token" in kubectl.get("secret", "robot").get("data", {}), 15)
+    token = base64.b64decode(kubectl.get("secret", "robot")["data"]["token"]).decode()
+    assert f"system:serviceaccount:{kubectl.namespace}:robot" in kubectl("auth", "whoami", f"--token={token}")
+    kubectl("delete", "serviceaccount", "robot")
+    wait_for("the secret to go", lambda: kubectl.tries("get", "secret", "robot").returncode != 0, 15)
+    assert "Unauthorized" in kubectl.fails("get", "--raw", "/api", f"--token={token}")
 
 
 def test_a_person_gets_a_certificate(cluster: Cluster, kubectl: Kubectl, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from controlplane.store.values import UnknownOutcome
 from mizzen.api import kinds
 from mizzen.api.errors import AlreadyExists, Conflict
 from mizzen.api.kinds import Object
+from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.effects import Bind, Create, Delete, Emit, Update, UpdateStatus
 from mizzen.engine.values import Key
 from tests.unit.drive.conftest import BEGAN_MS, Cluster, config, pod
@@ -70,6 +72,21 @@ async def test_those_before_the_one_that_bounces_happen_and_those_after_do_not(c
     assert names(cluster) == ["one", "there"]
     assert [one.message for one in cluster.emitted] == ["one"]
     assert performed.version == cluster.registry.cache.entries(CONFIGS)[0].version
+
+
+async def test_an_owner_is_told_what_may_not_be_made(cluster: Cluster) -> None:
+    metadata = meta.ObjectMeta(name="web", namespace="default", uid="u")
+    owner = await cluster.registry.create(apps.ReplicaSet(metadata=metadata))
+    reference = meta.OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="web", uid="u", controller=True)
+    lonely = pod("a", priority_class_name="gold")
+    owned = replace(lonely, metadata=replace(lonely.metadata, owner_references=(reference,)))
+    for made in (lonely, owned, replace(owned, metadata=replace(owned.metadata, namespace="missing"))):
+        assert (await cluster.performer.perform([Create(made)], cluster.fence)).error is not None
+    (said,) = cluster.emitted
+    assert (said.regarding, said.type, said.reason, said.component) == (
+        owner, "Warning", "FailedCreate", "replicaset-controller",
+    )  # fmt: skip
+    assert said.message == 'Error creating: pods "a" is forbidden: no PriorityClass with name gold was found'
 
 
 async def test_what_admission_refuses_ends_the_decision(cluster: Cluster) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from controlplane.reconcilers import certificates, clusterroleaggregation, rootca, serviceaccount
+from controlplane.reconcilers import certificates, clusterroleaggregation, rootca, serviceaccount, tokensecrets
 from mizzen.api.types import certificates_v1, core_v1, meta_v1, rbac_v1
 from mizzen.base.ids import SeededIds
-from mizzen.engine.effects import Create, Decision, Delete, Sign, Update, UpdateStatus
+from mizzen.engine.effects import Create, Decision, Delete, Issue, Sign, Update, UpdateStatus
 from mizzen.engine.values import Key
 from tests.fixtures.cluster_objects import NOW, at, view
 
@@ -66,6 +66,28 @@ def test_a_role_follows_its_parts() -> None:
     assert clusterroleaggregation.reconcile(key, view(effect.object, *parts), NOW, IDS) == Decision()
     plain = key._replace(name="a")
     assert clusterroleaggregation.reconcile(plain, view(whole, *parts), NOW, IDS) == Decision()
+
+
+def test_a_secret_gets_a_token_and_ends_with_its_account() -> None:
+    def secret(data: dict[str, bytes] | None = None, **annotations: str) -> core_v1.Secret:
+        notes = {f"kubernetes.io/service-account.{key}": value for key, value in annotations.items()}
+        metadata = meta_v1.ObjectMeta(name="s", namespace="shop", uid="u", resource_version="7", annotations=notes)
+        return core_v1.Secret(metadata=metadata, type=tokensecrets.TYPE, data=data or {})
+
+    account = core_v1.ServiceAccount(metadata=meta_v1.ObjectMeta(name="robot", namespace="shop", uid="a"))
+    key = Key("secrets", "shop", "s")
+
+    def decided(*objects: Any) -> Decision:
+        return tokensecrets.reconcile(key, view(*objects), NOW, IDS)
+
+    (effect,) = decided(account, secret(name="robot")).effects
+    assert isinstance(effect, Issue)
+    full = {"ca.crt": b"c", "namespace": b"n", "token": b"t"}
+    assert decided(account, secret(full, name="robot", uid="a")) == Decision()
+    for gone in ((secret(full, name="robot", uid="a"),), (account, secret(full, name="robot", uid="other"))):
+        (effect,) = decided(*gone).effects
+        assert isinstance(effect, Delete)
+    assert decided(replace(secret(name="robot"), type="Opaque")) == Decision()
 
 
 def asked(*conditions: str, since_s: int = 0, **spec: Any) -> certificates_v1.CertificateSigningRequest:

@@ -144,6 +144,17 @@ async def test_a_token_ends_with_its_account_its_pod_and_its_secret() -> None:
         assert here.tokens.user_of(plain) is None, "another account of the same name is another account"
 
 
+async def test_a_token_in_a_secret_lasts_until_the_secret_goes() -> None:
+    async with place() as here:
+        secret = await here.registry.create(core.Secret(metadata=named("s")))
+        token, uid = here.tokens.for_secret(secret, "robot")
+        assert uid == "uid-robot"
+        here.clock.now_ms += 20 * 365 * 86_400_000
+        assert here.tokens.user_of(token) is not None
+        await here.remove(kinds.SECRET, "shop", "s")
+        assert here.tokens.user_of(token) is None
+
+
 async def test_what_it_cannot_be_bound_to() -> None:
     async with place() as here:
         reference = authentication.BoundObjectReference(kind="Pod", api_version="v1", name="q")
