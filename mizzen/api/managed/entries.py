@@ -160,6 +160,9 @@ def updated(entries: Entries, difference: Difference, writer: Writer, time: str)
     if own is None and changed:
         result.append(writer.entry(changed, time))
         result = _capped(result)
+    elif not changed or result[-1] is own:
+        # Only the writer's time has moved on, and it was the last already.
+        return tuple(result)
     return tuple(sorted(result, key=_order))
 
 
