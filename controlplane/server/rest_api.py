@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
-from controlplane.server import authn, authz, paths, subresources
+from controlplane.server import authn, authz, negotiate, paths, subresources
 from controlplane.server.authn import UserInfo, VerifyToken
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
@@ -116,6 +116,8 @@ class RestApi:
             return measured(request.method.lower() if request.method == "GET" else "other", None, dry_run=False), False
         watching = query.get("watch", "") not in ("", "0", "false") and not place.subresource
         verb = paths.verb(request.method, place, watching) or "other"
+        if verb == "patch" and negotiate.media_type(request.headers.get("Content-Type", "")) == negotiate.APPLY_PATCH:
+            verb = "apply"
         return measured(verb, place, dry_run="dryRun" in query), verb == "watch" or place.subresource in _LONG
 
     async def _answered(

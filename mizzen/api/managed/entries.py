@@ -186,7 +186,7 @@ def applied(
     own = next((entry for entry in entries if writer.wrote(entry)), None)
     others = [entry for entry in entries if entry is not own]
     if own is not None:
-        owned = wanted
+        owned = sets.union(wanted, _SYSTEM)
         for entry in others:
             owned = sets.union(owned, fields_in(entry))
         merged = values.prune(merged, fields_in(own), owned, shape) or {}

@@ -120,6 +120,11 @@ async def test_yaml_is_applied_as_well(client: Client) -> None:
     assert (code, made["data"]) == (201, {"day": "2024-01-01"})
     code, again = await apply(client, f"{CONFIG_MAPS}/a", body)
     assert (code, again) == (200, made)
+    _, metrics = await client.ask("GET", "/metrics")
+    (line,) = [
+        line for line in metrics.splitlines() if 'verb="APPLY"' in line and "request_total" in line and '"200"' in line
+    ]
+    assert line.endswith(" 1.0")
 
 
 @pytest.mark.parametrize(
