@@ -16,12 +16,12 @@ from typing import Any, Protocol, TypeVar
 from controlplane.access.grants import wants
 from controlplane.server.authn import NOBODY, UserInfo, from_certificate
 from controlplane.server.authz import Authorizer
+from controlplane.server.field_managers import NAME_MAX_BYTES, manager_of
 from controlplane.server.grpc_errors import api_error_of, refuse
 from controlplane.server.guards import Guard, guard_of, signed_by_sender
 from controlplane.server.impersonate import acting
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
-from controlplane.server.rest_call import MANAGER_MAX_BYTES, manager_of
 from mizzen.api import errors
 from mizzen.api.kinds import Kind
 
@@ -91,8 +91,8 @@ class GrpcCall:
         """Who manages what is written: whom the caller names, else the program that calls. Raises BadRequest."""
         if not named:
             return manager_of(str(dict(self._context.invocation_metadata() or ()).get("user-agent", "")))
-        if len(named.encode()) > MANAGER_MAX_BYTES or not named.isprintable():
-            raise errors.BadRequest(f"field_manager: at most {MANAGER_MAX_BYTES} bytes that can be printed")
+        if len(named.encode()) > NAME_MAX_BYTES or not named.isprintable():
+            raise errors.BadRequest(f"field_manager: at most {NAME_MAX_BYTES} bytes that can be printed")
         return named
 
     @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -227,8 +228,7 @@ class Reports:
 
     def _owned(self, made: OBJ, without: tuple[str, ...] = ()) -> OBJ:
         """A new object whose fields are known to be the agent's."""
-        writer = Writer(MANAGER, made.api_version)
-        entries = managed.created(made, writer, self._time(), without=without)
+        entries = managed.created(made, _writer(made.api_version, ""), self._time(), without=without)
         return managed.with_entries(made, entries)
 
     def _time(self) -> str:
@@ -238,7 +238,7 @@ class Reports:
 
     async def _replaced(self, changed: Any, old: Any, subresource: str = "") -> bool:
         """Whether the object could be replaced; False after a conflict, with the cache brought up to date."""
-        writer = Writer(MANAGER, changed.api_version, subresource=subresource)
+        writer = _writer(changed.api_version, subresource)
         entries = managed.updated(old, changed, writer, self._time())
         changed = managed.with_entries(changed, entries)
         try:
@@ -249,6 +249,11 @@ class Reports:
         except errors.NotFound:
             return True
         return True
+
+
+@cache
+def _writer(api_version: str, subresource: str) -> Writer:
+    return Writer(MANAGER, api_version, subresource=subresource)
 
 
 async def _side_by_side(storing: Iterable[Coroutine[Any, Any, None]]) -> None:

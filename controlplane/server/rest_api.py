@@ -18,7 +18,7 @@ import structlog
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
-from controlplane.server import authn, paths, subresources
+from controlplane.server import authn, negotiate, paths, subresources
 from controlplane.server.authn import UserInfo, VerifyToken
 from controlplane.server.guards import guard_of
 from controlplane.server.impersonate import acting
@@ -118,6 +118,8 @@ class RestApi:
             return measured(request.method.lower() if request.method == "GET" else "other", None, dry_run=False), False
         watching = query.get("watch", "") not in ("", "0", "false") and not place.subresource
         verb = paths.verb(request.method, place, watching) or "other"
+        if verb == "patch" and negotiate.media_type(request.headers.get("Content-Type", "")) == negotiate.APPLY_PATCH:
+            verb = "apply"
         return measured(verb, place, dry_run="dryRun" in query), verb == "watch" or place.subresource in _LONG
 
     async def _answered(

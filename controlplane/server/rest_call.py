@@ -18,6 +18,7 @@ from multidict import MultiMapping
 from controlplane.admission.deletion import Deletion
 from controlplane.server import negotiate, rest_yaml
 from controlplane.server.authn import UserInfo
+from controlplane.server.field_managers import NAME_MAX_BYTES, manager_of
 from controlplane.server.guards import Guard, signed_by_sender
 from controlplane.server.negotiate import Output
 from controlplane.server.paths import Place
@@ -30,7 +31,6 @@ from mizzen.api.codec import FieldValidation
 from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import configuration
-from mizzen.api.managed.entries import UNKNOWN
 from mizzen.api.managed.values import Json
 from mizzen.api.types import meta_v1 as meta
 from mizzen.wire import convert
@@ -39,8 +39,6 @@ T = TypeVar("T")
 
 BODY_MAX_BYTES = 3 * 1024 * 1024
 """Largest request body."""
-MANAGER_MAX_BYTES = 128
-"""Longest name of a field manager."""
 _TRUE = ("1", "true", "True", "TRUE", "t", "T")
 _FALSE = ("0", "false", "False", "FALSE", "f", "F", "")
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
@@ -122,8 +120,8 @@ class Call:
         named = self.query.get("fieldManager", "")
         if not named:
             return manager_of(self.request.headers.get("User-Agent", ""))
-        if len(named.encode()) > MANAGER_MAX_BYTES:
-            raise _invalid(FieldError.too_long("fieldManager", MANAGER_MAX_BYTES), self._options_kind)
+        if len(named.encode()) > NAME_MAX_BYTES:
+            raise _invalid(FieldError.too_long("fieldManager", NAME_MAX_BYTES), self._options_kind)
         if not named.isprintable():
             why = "should only contain printable characters"
             raise _invalid(FieldError.invalid("fieldManager", named, why), self._options_kind)
@@ -247,12 +245,6 @@ def _pretty(output: Output, request: web.Request, query: MultiMapping[str]) -> O
     asked = query.get("pretty")
     by_hand = request.headers.get("User-Agent", "").startswith(_PEOPLE) if asked is None else asked in _TRUE
     return replace(output, pretty=True) if by_hand else output
-
-
-def manager_of(user_agent: str) -> str:
-    """Whom a program is known as that does not say: its name without version, as far as that can be a name."""
-    name = "".join(filter(str.isprintable, user_agent.partition("/")[0]))
-    return name.encode()[:MANAGER_MAX_BYTES].decode(errors="ignore") or UNKNOWN
 
 
 def number(query: MultiMapping[str], name: str) -> int | None:

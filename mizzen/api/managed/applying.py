@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,7 @@ def apply(old: Any | None, kind: Kind[Any], config: Configuration, time: str) ->
     managed: Entries = old.metadata.managed_fields if old is not None else ()
     live: Json = {} if old is None else codec.to_dict(objects.with_entries(old, ()))
     if old is not None and not managed:
-        known = _own_part(replace_value(config, live), kind)
+        known = _own_part(dataclasses.replace(config, value=live), kind)
         managed = objects.first_account(known, kind.type, kind.api_version, time)
     try:
         merged, managed = _merged(managed, live, value, shape, writer, time, force=config.force)
@@ -85,11 +86,6 @@ def _merged(
         if allowed is None:
             raise
         return entries.applied(managed, live, value, shape, writer, time, forced=allowed)
-
-
-def replace_value(config: Configuration, value: Json) -> Configuration:
-    """The same application of another value."""
-    return Configuration(value, config.manager, config.force, config.subresource)
 
 
 def _own_part(config: Configuration, kind: Kind[Any]) -> Json:

@@ -160,6 +160,9 @@ def updated(entries: Entries, difference: Difference, writer: Writer, time: str)
     if own is None and changed:
         result.append(writer.entry(changed, time))
         result = _capped(result)
+    elif not changed or result[-1] is own:
+        # Only the writer's time has moved on, and it was the last already.
+        return tuple(result)
     return tuple(sorted(result, key=_order))
 
 
@@ -183,7 +186,7 @@ def applied(
     own = next((entry for entry in entries if writer.wrote(entry)), None)
     others = [entry for entry in entries if entry is not own]
     if own is not None:
-        owned = wanted
+        owned = sets.union(wanted, _SYSTEM)
         for entry in others:
             owned = sets.union(owned, fields_in(entry))
         merged = values.prune(merged, fields_in(own), owned, shape) or {}

@@ -77,7 +77,7 @@ def _set_in(value: Json, message: schema.MessageSchema) -> Json:
                 inner = {key: _set_in(item, below) for key, item in inner.items()}
             elif inner is not None:
                 inner = _set_in(inner, below)
-        if inner or field is None or field.pointer or not field.always:
+        if inner or field is None or field.pointer:
             result[name] = inner
     return {name: inner for name, inner in result.items() if inner is not None}
 

@@ -72,31 +72,17 @@ def of_new(obj: Message, nothing: Message) -> Difference:
             continue
         if field.attr == "metadata" or field.kind != "struct" or not isinstance(before, Message):
             _compare_field(before, after, field, difference.changed, difference.removed)
-        elif below := _remembered(_Known(before, after)):
-            difference.changed[field.step] = below
+        else:
+            part: Any = type(after)
+            if below := _remembered(part, codec.encode_json(after)):
+                difference.changed[field.step] = below
     return difference
 
 
-class _Known:
-    """A part of a new object, known by its text."""
-
-    __slots__ = ("after", "before", "text")
-
-    def __init__(self, before: Message, after: Message) -> None:
-        self.before = before
-        self.after = after
-        self.text = codec.encode_json(after)
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Known) and type(self.after) is type(other.after) and self.text == other.text
-
-
 @lru_cache(maxsize=256)
-def _remembered(part: _Known) -> Node:
-    return compare(part.before, part.after).changed
+def _remembered(type_: Any, text: bytes) -> Node:
+    """What a part of a new object sets, known by its text."""
+    return compare(type_(), codec.decode_stored(text, type_)).changed
 
 
 def everything(value: Any) -> Node:

@@ -8,24 +8,13 @@ from typing import Any
 import pytest
 
 from tests.fixtures.api_server import ApiServer
+from tests.integration.rest import test_kubectl
 from tests.integration.rest.conftest import Client, Kubectl
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
-MANIFEST = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - {name: c, image: "img:1", ports: [{containerPort: 80}]}
-"""
+MANIFEST = test_kubectl.MANIFEST.partition("---")[0]
 APPLIED = {
     "f:spec": {
         "f:replicas": {},
@@ -131,6 +120,11 @@ async def test_yaml_is_applied_as_well(client: Client) -> None:
     assert (code, made["data"]) == (201, {"day": "2024-01-01"})
     code, again = await apply(client, f"{CONFIG_MAPS}/a", body)
     assert (code, again) == (200, made)
+    _, metrics = await client.ask("GET", "/metrics")
+    (line,) = [
+        line for line in metrics.splitlines() if 'verb="APPLY"' in line and "request_total" in line and '"200"' in line
+    ]
+    assert line.endswith(" 1.0")
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,14 @@ def test_what_is_no_longer_applied_goes_unless_others_have_it() -> None:
     assert owners(second) == {"gitops:Apply": [".data.c"], "other:Apply": [".data.b"]}
 
 
+def test_an_object_keeps_its_name_when_nobody_owns_anything_else_of_its_metadata() -> None:
+    value = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": {"a": "b"}}}
+    first = applying.apply(None, kinds.CONFIG_MAP, Configuration(value, "gitops"), T1)
+    assert first.metadata.labels == {"a": "b"}
+    last = applied(first)
+    assert (last.metadata.name, last.metadata.labels) == ("c", {})
+
+
 def test_a_manager_that_applies_nothing_any_more_has_no_entry() -> None:
     first = applied(made(config_map(a="1")), b="1")
     last = applying.apply(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from controlplane.admission import Operation
 from controlplane.server.verbs_write import WriteOptions
 from mizzen.api import errors, kinds
-from mizzen.api.managed import entries, sets
+from mizzen.api.managed import applying, entries, sets
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -64,6 +64,43 @@ async def test_an_apply_that_changes_nothing_writes_nothing() -> None:
         assert shared.object.metadata.resource_version != first.object.metadata.resource_version
         assert shared.object.metadata.generation == 1
         assert who(shared.object) == [("mine", "Apply", ""), ("two", "Apply", "")]
+
+
+SPEC = {"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "500m"}}}], "volumes": [
+    {"name": "v", "emptyDir": {}},
+]}  # fmt: skip
+TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+EVERY: dict[Any, dict[str, Any]] = {
+    kinds.SERVICE: {"spec": {"type": "NodePort", "selector": {"a": "b"}, "ports": [{"port": 80}]}},
+    kinds.SECRET: {"stringData": {"a": "b"}},
+    kinds.NAMESPACE: {},
+    kinds.NODE: {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}},
+    kinds.POD: {"spec": SPEC},
+    kinds.SERVICE_ACCOUNT: {"automountServiceAccountToken": False},
+    kinds.ENDPOINTS: {"subsets": [{"addresses": [{"ip": "1.2.3.4"}], "ports": [{"port": 80}]}]},
+    kinds.REPLICA_SET: {"spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": TEMPLATE}},
+    kinds.LEASE: {"spec": {"holderIdentity": "x"}},
+    kinds.ENDPOINT_SLICE: {"addressType": "IPv4", "endpoints": [{"addresses": ["1.2.3.4"]}], "ports": [{"port": 80}]},
+}
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.kind)
+async def test_every_kind_is_applied_applied_again_and_changed(kind: Any) -> None:
+    async with cluster() as (verbs,):
+        namespace = "shop" if kind.namespaced else ""
+
+        async def apply(labels: dict[str, str]) -> Any:
+            metadata = {"name": "a", **({"labels": labels} if labels else {})}
+            value = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **EVERY[kind]}
+            checked = applying.checked(value, kind, namespace)
+            return (await verbs.writes.apply(kind, namespace, "a", checked, MINE)).object
+
+        first = await apply({"tier": "front"})
+        assert await apply({"tier": "front"}) == first
+        assert first.metadata.labels["tier"] == "front"
+        last = await apply({})
+        assert "tier" not in last.metadata.labels
+        assert replace(last, metadata=first.metadata) == first
 
 
 async def test_a_dry_apply_stores_nothing() -> None:

@@ -15,6 +15,8 @@ from controlplane.store.memory import MemoryBackend, MemoryStore
 from controlplane.store.registry import Registry
 from controlplane.store.values import Unavailable
 from mizzen.api import errors, kinds
+from mizzen.api.managed import entries, objects, sets
+from mizzen.api.managed.entries import Writer
 from mizzen.api.types import core_v1 as core
 from mizzen.base.ids import SeededIds
 from mizzen.wire.gen.mizzen.v1 import node_pb2
@@ -428,3 +430,44 @@ async def test_two_control_planes_make_one_lease_and_one_node() -> None:
         await second.heartbeat("n1")
         await r.registry.fresh()
         assert len(r.registry.view.list(kinds.LEASE)) == 1
+
+
+# ------------------------------------------------------------------------------------------------- managed fields
+
+
+def owned(obj: Any) -> dict[str, list[str]]:
+    """What the agent is known to have set, by subresource."""
+    assert {one.manager for one in obj.metadata.managed_fields} <= {"kubelet"}
+    return {one.subresource: list(sets.paths(entries.fields_in(one))) for one in obj.metadata.managed_fields}
+
+
+async def test_what_an_agent_reports_is_known_to_be_the_kubelets() -> None:
+    async with rig() as r:
+        node = await r.reports.register("n1", core.Node(metadata=cluster_objects.meta("n1", "", labels={"a": "b"})))
+        assert ".metadata.labels.a" in owned(node)[""]
+        lease = r.registry.view.get(kinds.LEASE, LEASE_NAMESPACE, "n1")
+        assert ".spec.renewTime" in owned(lease)[""]
+        status = replace(node.status, conditions=(core.NodeCondition(type="Ready", status="True"),))
+        await r.reports.apply("n1", report(Report.NODE_STATUS, status, name="n1"))
+        stored = r.registry.view.get(kinds.NODE, "", "n1")
+        assert '.status.conditions[type="Ready"].status' in owned(stored)["status"]
+
+
+async def test_a_pod_s_status_is_owned_and_its_time_moves_on() -> None:
+    async with rig() as r:
+        made = pod("web", node="n1")
+        made = objects.with_entries(made, objects.created(made, Writer("kubelet", "v1"), at(), without=("status",)))
+        await r.create(made)
+        await r.reports.apply("n1", report(Report.POD_STATUS, running()))
+        first = r.pod()
+        assert '.status.conditions[type="Ready"].lastTransitionTime' in owned(first)["status"]
+        r.clock.ms += 5000
+        ready = core.PodCondition(type="Ready", status="False", last_transition_time=at(5))
+        await r.reports.apply("n1", report(Report.POD_STATUS, running(conditions=(ready,))))
+        second = r.pod()
+        assert owned(second) == owned(first)
+        assert first is not None
+        assert second is not None
+        (before,) = [one for one in first.metadata.managed_fields if one.subresource]
+        (after,) = [one for one in second.metadata.managed_fields if one.subresource]
+        assert (before.time, after.time) == (at(), at(5))
