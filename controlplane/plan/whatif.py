@@ -86,7 +86,8 @@ class WhatIf:
         namespace, name = obj.metadata.namespace, obj.metadata.name
         entry = self._store.cache.entry(kind, namespace, name)
         old = None if entry is None else entry.object()
-        config = Configuration(managed.configuration_of(obj), COMMAND_LINE, force=True)
+        value = applying.checked(managed.configuration_of(obj), kind, namespace)
+        config = Configuration(value, COMMAND_LINE, force=True)
         new = applying.apply(old, kind, config, times.render(self._world.now))
         writer = Writer(COMMAND_LINE, kind.api_version)
         operation = Operation.CREATE if old is None else Operation.UPDATE
