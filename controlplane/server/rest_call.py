@@ -30,7 +30,6 @@ from mizzen.api import codec, errors
 from mizzen.api.codec import FieldValidation
 from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
 from mizzen.api.kinds import Kind
-from mizzen.api.managed import configuration
 from mizzen.api.managed.values import Json
 from mizzen.api.types import meta_v1 as meta
 from mizzen.wire import convert
@@ -194,11 +193,11 @@ class Call:
     async def configuration(self) -> tuple[Json, tuple[str, ...]]:
         """The configuration in the body of an apply, with warnings. Raises BadRequest."""
         validation = self.validation
-        config, repeated = configuration.read(await self.body())
+        config, repeated = await asyncio.to_thread(rest_yaml.applied, await self.body())
         if repeated and validation == "Strict":
             lines = "\n  ".join(repeated)
             raise BadRequest(f"error strict decoding YAML: yaml: unmarshal errors:\n  {lines}")
-        return config, () if validation == "Ignore" else tuple(repeated)
+        return config, () if validation == "Ignore" else repeated
 
     async def delete_options(self) -> DeleteOptions:
         """How to delete, by the body or, without one, by the query. Raises BadRequest or Invalid."""

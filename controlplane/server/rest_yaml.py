@@ -7,6 +7,7 @@ are. What goes out is short; a long answer is written as JSON, which is YAML, to
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -42,6 +43,31 @@ def read(body: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
         return _Reader(body.decode()).document()
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise BadRequest(f"error converting YAML to JSON: {' '.join(str(error).split())}") from error
+
+
+def applied(body: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The same for what is applied, which is called YAML and mostly is JSON; that may be longer, and is read faster."""
+    twice: list[str] = []
+
+    def mapping(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(found)
+        if len(value) != len(found):
+            again = dict.fromkeys(key for place, (key, _) in enumerate(found) if key in dict(found[:place]))
+            twice.extend(f'key "{key}" already set in map' for key in again)
+        return value
+
+    def refuse(constant: str) -> None:
+        raise BadRequest(f"error decoding YAML: {constant} is no number that JSON has")
+
+    try:
+        value = json.loads(body, object_pairs_hook=mapping, parse_constant=refuse)
+    except ValueError:
+        return read(body)
+    except RecursionError as error:
+        raise BadRequest("error decoding YAML: it is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise BadRequest("the body is no object; send a mapping with apiVersion and kind")
+    return value, tuple(twice)
 
 
 class _Reader:

@@ -157,7 +157,7 @@ async def test_force_is_for_applies_only(client: Client) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("a: [", "error decoding YAML"),
+        ("a: [", "error converting YAML to JSON"),
         ({"kind": "ConfigMap"}, "invalid object type"),
         ({**config_map(), "metadata": {"name": "a", "managedFields": []}}, "metadata.managedFields must be nil"),
         ({**config_map(), "metadata": {"name": "b"}}, "the name of the object (b) does not match"),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mizzen.api import codec, kinds
 from mizzen.api.errors import ApiError, BadRequest
-from mizzen.api.managed import applying, configuration, entries, objects, sets
+from mizzen.api.managed import applying, entries, objects, sets
 from mizzen.api.managed.applying import Configuration
 from mizzen.api.managed.entries import Writer
 from mizzen.api.managed.values import Difference
@@ -300,30 +300,6 @@ def test_what_cannot_be_applied(config: Any, problem: str) -> None:
     with pytest.raises(BadRequest) as refused:
         applying.checked(config, kinds.CONFIG_MAP, "default")
     assert refused.value.message == problem
-
-
-def test_configurations_are_yaml_and_json() -> None:
-    assert configuration.read(b'{"a": [1, null]}') == ({"a": [1, None]}, [])
-    yaml = b"a: 2024-01-01\nb: &x {c: yes}\nd: *x\n1: 2\ntrue: 3\n"
-    assert configuration.read(yaml) == ({"a": "2024-01-01", "b": {"c": True}, "d": {"c": True}, "1": 2, "true": 3}, [])
-    assert configuration.read(b'{"a":1,"b":{"c":1,"c":2},"a":3}') == (
-        {"a": 3, "b": {"c": 2}}, ['key "c" already set in map', 'key "a" already set in map'],
-    )  # fmt: skip
-    assert configuration.read(b"a: 1\na: 2\n")[1] == ['line 2: key "a" already set in map']
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"", b"[]", b"a", b"a: [", b"a: b: c", b"\xff\xfe", b"{'a': 1}: 2\n- 3", b'{"a":NaN', b"a: &x [*x]",
-        b"[" * 100_000, b'{"a":' * 100_000, b"a: 1\n---\nb: 1\n", b"a: !!python/object:os.system {}",
-        b"a: &a [" + b"1," * 100 + b"]\n"
-        + b"".join(b"%c: &%c [%b]\n" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 100)) for n in range(4)),
-    ],
-)  # fmt: skip
-def test_bodies_that_are_none_are_refused(body: bytes) -> None:
-    with pytest.raises(BadRequest, match="error decoding YAML"):
-        configuration.read(body)
 
 
 def test_the_system_s_own_fields_are_nobodys() -> None:
