@@ -32,7 +32,7 @@ PLAIN = {
     F.TYPE_BOOL: ("bool", "bool", "False"),
     F.TYPE_INT32: ("int32", "int", "0"),
     F.TYPE_INT64: ("int64", "int", "0"),
-    F.TYPE_DOUBLE: ("double", "float", "0.0"),
+    F.TYPE_DOUBLE: ("double", "int | float", "0"),
     F.TYPE_BYTES: ("bytes", "bytes", 'b""'),
 }
 SCALARS = {
@@ -44,7 +44,16 @@ SCALARS = {
     "RawExtension": ("Any", "None"),
     "FieldsV1": ("Any", "None"),
     "Verbs": ("tuple[str, ...]", "()"),
+    "JSON": ("Any", "None"),
+    "JSONSchemaPropsOrArray": ("JSONSchemaProps | tuple[JSONSchemaProps, ...]", "None"),
+    "JSONSchemaPropsOrBool": ("JSONSchemaProps | bool", "None"),
+    "JSONSchemaPropsOrStringArray": ("JSONSchemaProps | tuple[str, ...]", "None"),
 }
+SCALARS_OF = dict.fromkeys(
+    ("JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrStringArray"),
+    "apiextensions_v1.JSONSchemaProps",
+)
+"""Scalars that may hold a message, with its name."""
 TIMES = ("Time", "MicroTime")
 
 
@@ -164,7 +173,9 @@ def fields_of(schema: Schema, full: str, path: tuple[str, ...] = ()) -> list[Fie
         kind, message = PLAIN[target.type][0] if target.type in PLAIN else "message", ""
         if kind == "message":
             scalar = schema.scalar(target.type_name)
-            kind, message = (scalar, "") if scalar else ("message", ".".join(module_of(target.type_name)))
+            kind, message = (
+                (scalar, SCALARS_OF.get(scalar, "")) if scalar else ("message", ".".join(module_of(target.type_name)))
+            )
         found.append(
             Field(
                 attr=field.name + "_" if keyword.iskeyword(field.name) else field.name,
@@ -218,6 +229,7 @@ GROUPS = {
     "coordination": "coordination.k8s.io",
     "discovery": "discovery.k8s.io",
     "events": "events.k8s.io",
+    "apiextensions": "apiextensions.k8s.io",
 }
 """API group names that are not their package's name."""
 

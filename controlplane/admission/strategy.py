@@ -10,13 +10,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from controlplane.admission import definitions
 from controlplane.admission.request import Operation, Request
 from mizzen.api import kinds
 from mizzen.api.resources import qos_class
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 
-_WITH_GENERATION = (kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.ENDPOINT_SLICE)
+_WITH_GENERATION = (
+    kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.ENDPOINT_SLICE, kinds.CUSTOM_RESOURCE_DEFINITION,
+)  # fmt: skip
 _STATUS_ON_CREATE = (kinds.NODE,)
 """A node comes with its status: its agent creates it."""
 _NAMESPACE_FINALIZER = "kubernetes"
@@ -35,6 +38,8 @@ def prepare_create(request: Request, obj: Any) -> Any:
         obj = replace(obj, status=_initial_status(obj))
     if kind in _WITH_GENERATION:
         obj = replace(obj, metadata=replace(obj.metadata, generation=1))
+    if kind is kinds.CUSTOM_RESOURCE_DEFINITION:
+        return definitions.with_stored_version(obj)
     return _namespace_parts(obj, obj.spec.finalizers or (_NAMESPACE_FINALIZER,)) if kind is kinds.NAMESPACE else obj
 
 
@@ -56,6 +61,8 @@ def prepare_update(request: Request, obj: Any, old: Any) -> Any:
         obj = replace(obj, status=old.status)
     if request.kind is kinds.NAMESPACE:
         obj = _namespace_parts(obj, obj.spec.finalizers if request.internal else old.spec.finalizers)
+    elif request.kind is kinds.CUSTOM_RESOURCE_DEFINITION:
+        obj = definitions.with_stored_version(obj)
     if request.kind in _WITH_GENERATION and _desired(obj) != _desired(old):
         obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation + 1))
     return obj

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import (
+    definitions,
     deployment,
     endpointslice,
     eventexpiry,
@@ -35,6 +36,7 @@ def every_controller(
         nodeipam.controller(cluster_cidr, node_prefix),
         podgc.CONTROLLER,
         garbage.CONTROLLER,
+        definitions.CONTROLLER,
         namespace.CONTROLLER,
         eventexpiry.CONTROLLER,
     )

@@ -10,10 +10,9 @@ Paths that are well-formed but name nothing that is served give None; the server
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from mizzen.api import kinds
+from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.kinds import Kind
 
 _OF_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch"}
@@ -44,28 +43,23 @@ class Place:
         return "namespace" if self.namespace else "cluster"
 
 
-@cache
-def _served() -> dict[tuple[str, str, str], Kind[Any]]:
-    return {(kind.group, kind.version, kind.plural): kind for kind in kinds.KINDS}
-
-
-def parse(path: str) -> Place | None:
+def parse(path: str, catalog: Catalog = BUILT_IN) -> Place | None:
     """What the path names; None for paths that name no served resource."""
     parts = path.strip("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
-        return _place("", parts[1], parts[2:])
+        return _place("", parts[1], parts[2:], catalog)
     if parts[0] == "apis" and len(parts) > 3:
-        return _place(parts[1], parts[2], parts[3:])
+        return _place(parts[1], parts[2], parts[3:], catalog)
     return None
 
 
-def _place(group: str, version: str, parts: list[str]) -> Place | None:
+def _place(group: str, version: str, parts: list[str], catalog: Catalog) -> Place | None:
     if not all(parts):
         return None
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 2 and not (len(parts) == 3 and parts[2] in _OWN_SUBRESOURCES):
         namespace, parts = parts[1], parts[2:]
-    kind = _served().get((group, version, parts[0]))
+    kind = catalog.by_path.get((group, version, parts[0]))
     if kind is None or len(parts) > 3:
         return None
     name, subresource = (*parts[1:], "", "")[:2]

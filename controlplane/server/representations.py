@@ -1,13 +1,17 @@
-"""Kinds that are another kind's storage seen through a second group: events, in `v1` and in `events.k8s.io/v1`.
+"""Kinds that are another kind's storage seen differently: events in a second group, users' kinds in their versions.
 
-Everything is stored as the first; requests in the second are translated on the way in and out.
+Events are stored as those of `v1`; users' kinds under their hub. Requests in another form are translated on the way in
+and out. What is stored of a user's kind may be older than its schema, so what is shown is pruned and filled again.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from mizzen.api import codec, kinds
+from msgspec.structs import replace
+
+from mizzen.api import codec, kinds, structural
+from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import events_v1 as events
@@ -16,22 +20,48 @@ from mizzen.engine.entry import Entry
 
 def storage(kind: Kind[Any]) -> Kind[Any]:
     """The kind that objects of this kind are stored as."""
+    if isinstance(kind, CustomKind):
+        return kind.storage
     return kinds.EVENT if kind is kinds.EVENTS_EVENT else kind
 
 
 def shown(kind: Kind[Any], obj: Any) -> Any:
     """A stored object as an object of `kind`."""
+    if isinstance(kind, CustomKind):
+        return _in_version(kind, obj)
     return _to_events(obj) if kind is kinds.EVENTS_EVENT and isinstance(obj, core.Event) else obj
 
 
 def stored(obj: Any) -> Any:
     """An object as it is stored."""
+    if isinstance(obj, Custom):
+        return replace(obj, of=obj.of.storage)
     return _from_events(obj) if isinstance(obj, events.Event) else obj
 
 
 def shown_raw(kind: Kind[Any], entry: Entry) -> bytes:
     """A stored object's JSON as an object of `kind`."""
-    return entry.raw if kind.stored else codec.encode_json(shown(kind, entry.object()))
+    if kind.stored:
+        return entry.raw
+    old = entry.object()
+    new = shown(kind, old)
+    same = isinstance(kind, CustomKind) and kind.version == entry.kind.version and new.content is old.content
+    return entry.raw if same else codec.encode_json(new)
+
+
+def in_table(kind: Kind[Any], obj: Any) -> Any:
+    """A stored object as its table reads it; events are read as they are stored."""
+    return shown(kind, obj) if isinstance(kind, CustomKind) and isinstance(obj, Custom) else obj
+
+
+def empty(kind: Kind[Any]) -> Any:
+    """An object of a kind of which nothing is known."""
+    return Custom(of=kind) if isinstance(kind, CustomKind) else kind.type()
+
+
+def _in_version(kind: CustomKind, obj: Custom) -> Custom:
+    content = structural.filled(structural.pruned(obj.content, kind.schema), kind.schema)
+    return replace(obj, of=kind, content=content)
 
 
 def _to_events(event: core.Event) -> events.Event:

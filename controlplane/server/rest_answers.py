@@ -12,7 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from controlplane.server.negotiate import JSON, Output
-from controlplane.server.representations import shown, shown_raw, storage
+from controlplane.server.representations import in_table, shown, shown_raw, storage
 from controlplane.server.tables import render
 from controlplane.server.verbs_read import Listing
 from controlplane.store.registry import Registry
@@ -34,8 +34,13 @@ def json_answer(body: bytes, code: int = 200, warnings: Iterable[str] = ()) -> w
     if warnings:
         headers = CIMultiDict(_HEADERS)
         for warning in warnings:
-            headers.add("Warning", f'299 - "{warning.translate(_UNQUOTED)}"')
+            headers.add("Warning", warning_header(warning))
     return web.Response(body=body, status=code, headers=headers)
+
+
+def warning_header(text: str) -> str:
+    """A warning as its header says it."""
+    return f'299 - "{text.translate(_UNQUOTED)}"'
 
 
 def error_answer(error: ApiError) -> web.Response:
@@ -64,13 +69,14 @@ def raw_of(registry: Registry, kind: Kind[Any], obj: Any) -> bytes:
 
 def form(output: Output, obj: Any, raw: bytes, now: Instant, include: str = "Metadata") -> bytes:
     """An object's JSON in the form that is wanted; for a table the type of `obj` decides on the columns."""
-    if output.form == "object" or (output.form == "table" and not render.has_table(type(obj))):
+    what = render.what_of(obj)
+    if output.form == "object" or (output.form == "table" and not render.has_table(what)):
         return raw
     if output.form == "metadata":
         return render.partial(raw, output.version)
     version = getattr(obj.metadata, "resource_version", "")
     head = msgspec.json.encode({"resourceVersion": version} if version else {})
-    return render.table(type(obj), [(obj, raw)], now, list_metadata=head, include=include, version=output.version)
+    return render.table(what, [(obj, raw)], now, list_metadata=head, include=include, version=output.version)
 
 
 def list_body(kind: Kind[Any], listing: Listing, output: Output, now: Instant, include: str) -> bytes:
@@ -83,15 +89,16 @@ def list_body(kind: Kind[Any], listing: Listing, output: Output, now: Instant, i
         )
     )
     if output.form == "table":
-        own = storage(kind)
-        rows = ((entry.object(), shown_raw(kind, entry)) for entry in listing.entries)
-        return render.table(own.type, rows, now, list_metadata=metadata, include=include, version=output.version)
+        rows = ((in_table(kind, entry.object()), shown_raw(kind, entry)) for entry in listing.entries)
+        return render.table(
+            render.what(kind), rows, now, list_metadata=metadata, include=include, version=output.version
+        )
     items: Iterable[bytes] = (
         (entry.raw for entry in listing.entries)
         if kind.stored
         else (shown_raw(kind, entry) for entry in listing.entries)
     )
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":' % (f"{kind.kind}List".encode(), kind.api_version.encode())
+    head = b'{"kind":"%b","apiVersion":"%b","metadata":' % (kind.list_kind.encode(), kind.api_version.encode())
     if output.form == "metadata":
         items = (render.partial(raw, output.version) for raw in items)
         version = output.version.encode()

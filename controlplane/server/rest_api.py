@@ -21,7 +21,7 @@ from controlplane.server import authn, authz, paths, subresources
 from controlplane.server.authn import UserInfo, VerifyToken
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
-from controlplane.server.rest_answers import error_answer
+from controlplane.server.rest_answers import error_answer, warning_header
 from controlplane.server.rest_call import BODY_MAX_BYTES, Call, truth
 from controlplane.server.rest_objects import Handler, ObjectHandlers, include_object
 from controlplane.server.rest_site import Site, SiteInfo
@@ -31,6 +31,7 @@ from controlplane.server.streams import Streams
 from controlplane.server.verbs import Verbs, api_error
 from controlplane.store.values import StoreError
 from mizzen.api import errors
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import ApiError
 
 _LOG = structlog.get_logger(__name__)
@@ -63,6 +64,7 @@ class RestApi:
     def __init__(self, deps: Deps) -> None:
         """Answer from `deps`."""
         self._metrics = deps.metrics
+        self._registry = deps.verbs.registry
         self._verify_token = deps.verify_token
         self._objects = ObjectHandlers(deps.verbs)
         self._streams = StreamHandlers(deps.verbs, deps.streams)
@@ -73,7 +75,7 @@ class RestApi:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever goes wrong becomes a Status."""
         begun = time.perf_counter()
-        place = paths.parse(request.path)
+        place = paths.parse(request.path, self._registry.catalog)
         query = request.query if request.query_string else _NO_QUERY
         what, long = self._measured(request, place, query)
         code = 500
@@ -163,7 +165,10 @@ class RestApi:
         call = Call(request, place, verb, user, query)
         if verb == "watch":
             return await self.watches.serve(call, include_object(call))
-        return await self._handler(call)(call)
+        answer = await self._handler(call)(call)
+        if isinstance(place.kind, CustomKind) and place.kind.warning:
+            answer.headers.add("Warning", warning_header(place.kind.warning))
+        return answer
 
     def _handler(self, call: Call) -> Handler:
         place = call.place

@@ -11,7 +11,7 @@ from aiohttp import web
 from controlplane.admission import Operation
 from controlplane.server import negotiate
 from controlplane.server.negotiate import Output
-from controlplane.server.representations import shown_raw
+from controlplane.server.representations import in_table, shown_raw
 from controlplane.server.rest_answers import compressed, form, json_answer, list_body, raw_of, status_success
 from controlplane.server.rest_call import Call
 from controlplane.server.verbs import Verbs
@@ -74,7 +74,7 @@ class ObjectHandlers:
         output = call.output
         if output.form == "object":
             return json_answer(shown_raw(call.kind, entry))
-        return self._answer(call, output, entry.object(), shown_raw(call.kind, entry))
+        return self._answer(call, output, in_table(call.kind, entry.object()), shown_raw(call.kind, entry))
 
     async def _list(self, call: Call) -> web.StreamResponse:
         output = call.output
@@ -113,7 +113,8 @@ class ObjectHandlers:
         self, call: Call, written: Written, warnings: tuple[str, ...] = (), code: int = 200
     ) -> web.StreamResponse:
         raw = raw_of(self._verbs.registry, call.kind, written.object)
-        return self._answer(call, call.output, written.object, raw, code, (*warnings, *written.warnings))
+        obj = in_table(call.kind, written.object)
+        return self._answer(call, call.output, obj, raw, code, (*warnings, *written.warnings))
 
     # -- deleting --------------------------------------------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class ObjectHandlers:
             success = status_success(call.kind, deleted.object.metadata)
             return self._answer(call, call.output, success, codec.encode_json(success), code)
         raw = raw_of(self._verbs.registry, call.kind, deleted.object)
-        return self._answer(call, call.output, deleted.object, raw, code)
+        return self._answer(call, call.output, in_table(call.kind, deleted.object), raw, code)
 
     async def _delete_collection(self, call: Call) -> web.StreamResponse:
         options = await call.delete_options()

@@ -14,7 +14,8 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from controlplane.server import discovery, negotiate
+from controlplane.server import negotiate
+from controlplane.server.discovery import Discovery
 from controlplane.server.openapi import OpenApi
 from controlplane.server.rest_answers import compressed, json_answer
 from controlplane.store.registry import Registry
@@ -51,6 +52,7 @@ class Site:
         self._info = info
         self._registry = registry
         self._metrics = metrics
+        self._discovery = Discovery(info.address)
         self._openapi = OpenApi(info.git_version)
         self._version = _version(info.git_version)
         self._checks: dict[str, Check] = {"etcd": self._store_answers, **info.checks}
@@ -68,17 +70,18 @@ class Site:
         if path == "/metrics":
             return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
         if first == "openapi":
-            return await compressed(request, await self._openapi.answer(request, path))
+            return await compressed(request, await self._openapi.answer(request, path, self._registry.catalog))
         return await compressed(request, self._discover(request, path))
 
     def _discover(self, request: web.Request, path: str) -> web.Response:
         version = negotiate.discovery_version(request.headers.get("Accept", "")) if path in ("/api", "/apis") else ""
         content_type = negotiate.JSON
+        catalog = self._registry.catalog
         if version:
-            document = discovery.aggregated(path, version)
+            document = self._discovery.aggregated(catalog, path, version)
             content_type = f"{content_type};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
         else:
-            found = discovery.documents(self._info.address).get(path)
+            found = self._discovery.document(catalog, path)
             if found is None:
                 raise errors.PathNotFound
             document = found

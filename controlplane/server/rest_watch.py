@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from controlplane.server.negotiate import JSON, Output
-from controlplane.server.representations import shown_raw, storage
+from controlplane.server.representations import empty, in_table, shown_raw
 from controlplane.server.rest_call import Call
 from controlplane.server.tables import render
 from controlplane.server.verbs import Verbs
@@ -50,16 +49,11 @@ def change_line(kind: Kind[Any], change: Change) -> bytes:
     return line
 
 
-@cache
-def _empty(kind: Kind[Any]) -> Any:
-    return kind.type()
-
-
 def bookmark(kind: Kind[Any], version: int, *, initial_end: bool) -> bytes:
     """An object that says nothing but a version."""
     annotations = {_INITIAL_END: "true"} if initial_end else {}
     metadata = meta.ObjectMeta(resource_version=str(version), annotations=annotations)
-    return codec.encode_json(msgspec.structs.replace(_empty(kind), metadata=metadata))
+    return codec.encode_json(msgspec.structs.replace(empty(kind), metadata=metadata))
 
 
 class _TableLines:
@@ -67,6 +61,7 @@ class _TableLines:
 
     def __init__(self, kind: Kind[Any], version: str, include: str, now: Callable[[], Instant]) -> None:
         self._kind = kind
+        self._what = render.what(kind)
         self._version = version
         self._include = include
         self._now = now
@@ -79,18 +74,14 @@ class _TableLines:
         lines = [self._row(change) for change in batch.changes]
         if batch.bookmark:
             head = b'{"resourceVersion":"%d"}' % batch.bookmark
-            lines.append(_line("BOOKMARK", render.table(self._type, [], 0, list_metadata=head, headed=False)))
+            lines.append(_line("BOOKMARK", render.table(self._what, [], 0, list_metadata=head, headed=False)))
         return lines
-
-    @property
-    def _type(self) -> type[Any]:
-        return storage(self._kind).type
 
     def _row(self, change: Change) -> bytes:
         entry = change.entry
         table = render.table(
-            self._type,
-            [(entry.object(), shown_raw(self._kind, entry))],
+            self._what,
+            [(in_table(self._kind, entry.object()), shown_raw(self._kind, entry))],
             self._now(),
             list_metadata=b'{"resourceVersion":"%d"}' % entry.version,
             include=self._include,

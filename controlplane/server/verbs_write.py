@@ -19,11 +19,12 @@ import msgspec
 
 from controlplane import admission
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
-from controlplane.server.representations import storage, stored
+from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema
 from mizzen.api.codec import FieldValidation
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Entry
 from mizzen.engine.values import Clock, Ids
@@ -59,6 +60,11 @@ class Written:
     """The write took the last reason away for which the object was still there."""
 
 
+def _version(kind: Kind[Any]) -> CustomKind | None:
+    """The version of a user's kind that a request is made in."""
+    return kind if isinstance(kind, CustomKind) else None
+
+
 class _Owner(msgspec.Struct):
     """The value of a claim's key."""
 
@@ -79,7 +85,9 @@ class Writes:
 
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
-        request = Request(Operation.CREATE, storage(kind), namespace, "", stored(obj), internal=options.internal)
+        request = Request(
+            Operation.CREATE, storage(kind), namespace, "", stored(obj), options.internal, served=_version(kind)
+        )
         expects: dict[str, int] = {}
         for _ in range(TRIES):
             admitted = await self._admit_new(request)
@@ -128,15 +136,16 @@ class Writes:
         operation: Operation = Operation.UPDATE,
     ) -> Written:
         """Change parts of an object. Raises BadRequest or UnsupportedMediaType for what is no patch."""
-        own = storage(kind)
-        message = schema.message(codec.message_name(own.type))
+        own = kind if isinstance(kind, CustomKind) else storage(kind)
+        message = None if isinstance(kind, CustomKind) else schema.message(codec.message_name(own.type))
         warnings: tuple[str, ...] = ()
 
         def patched(old: Any) -> Any:
             nonlocal warnings
-            value = patch.apply(media_type, body, codec.to_dict(old), message)
+            before = shown(own, old)
+            value = patch.apply(media_type, body, codec.to_dict(before), message)
             obj, warnings = codec.decode_dict(value, own, validation=options.validation)
-            return obj
+            return stored(obj)
 
         written = await self.change(kind, namespace, name, patched, options, operation)
         return replace(written, warnings=(*warnings, *written.warnings))
@@ -155,7 +164,7 @@ class Writes:
         taken: frozenset[str] = frozenset()
         expects: dict[str, int] = {}
         for _ in range(TRIES):
-            request = Request(operation, own, namespace, name, None, options.internal, taken)
+            request = Request(operation, own, namespace, name, None, options.internal, taken, _version(kind))
 
             def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mizzen.api import defaults_apps, defaults_core, defaults_pod
+from mizzen.api import defaults_apps, defaults_core, defaults_definition, defaults_pod
 from mizzen.api.edit import each, edited, filled
+from mizzen.api.types import apiextensions_v1 as apiextensions
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
@@ -43,4 +44,5 @@ _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
     apps.Deployment: defaults_apps.deployment,
     apps.ReplicaSet: defaults_apps.replica_set,
     discovery.EndpointSlice: _endpoint_slice,
+    apiextensions.CustomResourceDefinition: defaults_definition.definition,
 }

@@ -1,4 +1,6 @@
-"""The one table of kinds: what the API serves, by which names, and with which type.
+"""The one table of kinds: what the API serves of itself, by which names, and with which type.
+
+What users define beside these stands in `catalog`.
 
 Adding a kind is one entry here and its message in `proto/`. Discovery, REST paths, storage keys, the command line and
 the watch feed all read this table.
@@ -10,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from mizzen.api.types import apps_v1, coordination_v1, core_v1, discovery_v1, events_v1, meta_v1
+from mizzen.api.types import apiextensions_v1, apps_v1, coordination_v1, core_v1, discovery_v1, events_v1, meta_v1
 
 
 class Object(Protocol):
@@ -56,6 +58,11 @@ class Kind(Generic[T]):
     def singular(self) -> str:
         """The singular resource name."""
         return self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of lists of them."""
+        return f"{self.kind}List"
 
     @property
     def api_version(self) -> str:
@@ -106,11 +113,16 @@ REPLICA_SET = Kind(
 )  # fmt: skip
 LEASE = Kind(coordination_v1.Lease, "coordination.k8s.io", "v1", "Lease", "leases")
 ENDPOINT_SLICE = Kind(discovery_v1.EndpointSlice, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
+CUSTOM_RESOURCE_DEFINITION = Kind(
+    apiextensions_v1.CustomResourceDefinition, "apiextensions.k8s.io", "v1", "CustomResourceDefinition",
+    "customresourcedefinitions", namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
+    subresources=("status",),
+)  # fmt: skip
 EVENTS_EVENT = Kind(events_v1.Event, "events.k8s.io", "v1", "Event", "events", short_names=("ev",), stored=False)
 
 KINDS: tuple[Kind[Any], ...] = (
     POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET,
-    LEASE, ENDPOINT_SLICE, EVENTS_EVENT,
+    LEASE, ENDPOINT_SLICE, EVENTS_EVENT, CUSTOM_RESOURCE_DEFINITION,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in KINDS}
@@ -122,8 +134,15 @@ BY_TYPE: dict[type[Any], Kind[Any]] = {kind.type: kind for kind in KINDS}
 
 
 def kind_of(obj: T) -> Kind[T]:
-    """The kind of an object; raises KeyError for what is not in the table."""
-    return BY_TYPE[type(obj)]
+    """The kind of an object, which the objects of users' kinds know; raises KeyError for what is not in the table."""
+    return BY_TYPE.get(type(obj)) or _own_kind(obj)
+
+
+def _own_kind(obj: Any) -> Kind[Any]:
+    kind = getattr(obj, "of", None)
+    if not isinstance(kind, Kind):
+        raise KeyError(type(obj))
+    return kind
 
 
 def in_group(group: str, kinds: Iterable[Kind[Any]] = KINDS) -> list[Kind[Any]]:

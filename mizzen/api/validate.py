@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from mizzen.api import (
     formats,
     validate_core,
+    validate_definition,
     validate_meta,
     validate_network,
     validate_pod,
@@ -20,6 +21,7 @@ from mizzen.api import (
     validate_workload,
 )
 from mizzen.api.errors import FieldError
+from mizzen.api.types import apiextensions_v1 as apiextensions
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
@@ -160,4 +162,7 @@ _RULES: dict[type[Any], _Rules] = {
     ),
     coordination.Lease: _Rules(_create_lease, _update_lease),
     discovery.EndpointSlice: _Rules(validate_network.create_slice, validate_network.update_slice),
+    apiextensions.CustomResourceDefinition: _Rules(
+        validate_definition.create, validate_definition.update, validate_definition.update_status
+    ),
 }

@@ -7,6 +7,7 @@ object of its kind, so it is for relations that reconcilers, the scheduler or th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from mizzen.api import kinds
@@ -56,10 +57,12 @@ ENDPOINT_SLICES_BY_SERVICE = Index("endpointslices-by-service", kinds.ENDPOINT_S
 EVENTS_BY_REGARDING = Index("events-by-regarding", kinds.EVENT, _regarding_uid)
 """Events by the uid of the object they tell about."""
 
-BY_OWNER: dict[Kind[Any], Index[Any]] = {
-    kind: Index(f"{kind.plural}-by-owner", kind, _owner_uids) for kind in kinds.KINDS if kind.stored
-}
-"""For every stored kind: its objects by the uid of any owner."""
+
+@cache
+def by_owner(kind: Kind[Any]) -> Index[Any]:
+    """The index of a stored kind's objects by the uid of any owner."""
+    return Index(f"{kind.plural}-by-owner", kind, _owner_uids)
+
 
 ALL: tuple[Index[Any], ...] = (
     PODS_BY_NODE,
@@ -67,6 +70,6 @@ ALL: tuple[Index[Any], ...] = (
     REPLICA_SETS_BY_CONTROLLER,
     ENDPOINT_SLICES_BY_SERVICE,
     EVENTS_BY_REGARDING,
-    *BY_OWNER.values(),
+    *(by_owner(kind) for kind in kinds.KINDS if kind.stored),
 )
-"""Every declared index."""
+"""Every declared index; kinds that users define have the one by owner beside these."""

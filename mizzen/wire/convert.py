@@ -25,6 +25,7 @@ T = TypeVar("T")
 MAGIC = b"k8s\0"
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 TYPE_URL = "type.googleapis.com/mizzen.api."
+_STUBS = "mizzen.wire.gen.mizzen.api.{0}.{1}.{0}_pb2"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -111,7 +112,7 @@ def _message_class(name: str) -> type[Message]:
     module, message = name.split(".")
     schema.message(name)
     group, version = module.split("_")
-    stubs = import_module(f"mizzen.wire.gen.mizzen.api.{group}.{version}.{group}_pb2")
+    stubs = import_module(_STUBS.format(group, version))
     found: type[Message] = getattr(stubs, message)
     return found
 
@@ -160,6 +161,30 @@ def _json_writer(value: Any) -> dict[str, bytes] | None:
     return None if value is None else {"raw": msgspec.json.encode(value)}
 
 
+_SCHEMA = "apiextensions_v1.JSONSchemaProps"
+
+
+def _schema_or(other: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """A JSON schema, or in its place what another field of the message holds."""
+
+    def read(value: Any) -> Any:
+        if value.HasField("schema"):
+            return _reader(_SCHEMA)(value.schema)
+        instead = getattr(value, other)
+        if isinstance(instead, bool):
+            return instead
+        return tuple(item if isinstance(item, str) else _reader(_SCHEMA)(item) for item in instead)
+
+    def write(value: Any) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        if isinstance(value, tuple):
+            return {other: [item if isinstance(item, str) else _writer(_SCHEMA)(item) for item in value]}
+        return {other: value} if isinstance(value, bool) else {"schema": _writer(_SCHEMA)(value)}
+
+    return read, write
+
+
 _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "Time": (_read_time(0), _write_time),
     "MicroTime": (_read_time(6), _write_time),
@@ -167,6 +192,10 @@ _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "IntOrString": (_read_int_or_string, _write_int_or_string),
     "RawExtension": (_json_reader, _json_writer),
     "FieldsV1": (_json_reader, _json_writer),
+    "JSON": (_json_reader, lambda value: {"raw": msgspec.json.encode(value)}),
+    "JSONSchemaPropsOrArray": _schema_or("j_son_schemas"),
+    "JSONSchemaPropsOrBool": _schema_or("allows"),
+    "JSONSchemaPropsOrStringArray": _schema_or("property"),
     "Verbs": (lambda value: tuple(value.items), lambda items: {"items": list(items)} if items else None),
 }
 
@@ -239,6 +268,14 @@ def _item_writer(field: schema.Field) -> Callable[[Any], Any] | None:
     return _SCALARS[field.type][1] if field.type in _SCALARS else None
 
 
+def _item_class(field: schema.Field) -> Any:
+    """The protobuf class of one item of a field."""
+    if field.type == "message":
+        return _message_class(field.message)
+    stubs = import_module(_STUBS.format(*field.message.partition(".")[0].split("_"))) if field.message else scalars_pb2
+    return getattr(stubs, field.type)
+
+
 def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
     write = _item_writer(field)
     if field.cardinality == "list":
@@ -246,7 +283,7 @@ def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
     if field.cardinality == "map":
         if write is None:
             return dict
-        make = getattr(scalars_pb2, field.type)  # a map of messages takes messages, not dicts
+        make = _item_class(field)  # a map of messages takes messages, not dicts
         return lambda values: {key: make(**(write(value) or {})) for key, value in values.items()}
     return (lambda value: value) if write is None else write
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import msgspec
 
-from controlplane.server.tables import cluster, pods, services, workloads
+from controlplane.server.tables import cluster, custom, pods, services, workloads
 from controlplane.server.tables.model import Row, RowCondition, TableOf
 from mizzen.api import kinds
+from mizzen.api.custom import Custom, CustomKind
+from mizzen.api.kinds import Kind
 from mizzen.api.types import autoscaling_v1 as autoscaling
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.values import Instant
@@ -33,6 +35,7 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.REPLICA_SET.type: workloads.REPLICA_SET_TABLE,
     kinds.LEASE.type: cluster.LEASE_TABLE,
     kinds.ENDPOINT_SLICE.type: services.ENDPOINT_SLICE_TABLE,
+    kinds.CUSTOM_RESOURCE_DEFINITION.type: cluster.DEFINITION_TABLE,
     autoscaling.Scale: workloads.SCALE_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }
@@ -70,8 +73,24 @@ def _carried(raw: bytes, include: str, version: str) -> msgspec.Raw | None:
     return msgspec.Raw(raw if include == "Object" else partial(raw, version))
 
 
+What = type[Any] | CustomKind
+"""What decides on the columns: an object's type, or the kind that users defined."""
+
+
+def what(kind: Kind[Any]) -> What:
+    """What decides on the columns for a kind; events have one table however they are shown."""
+    if isinstance(kind, CustomKind):
+        return kind
+    return kinds.EVENT.type if kind is kinds.EVENTS_EVENT else kind.type
+
+
+def what_of(obj: Any) -> What:
+    """What decides on the columns for an object."""
+    return obj.of if isinstance(obj, Custom) else type(obj)
+
+
 def table(
-    type_: type[Any],
+    what: What,
     objects: Iterable[tuple[Any, bytes]],
     now: Instant,
     *,
@@ -80,20 +99,23 @@ def table(
     version: str = "v1",
     headed: bool = True,
 ) -> bytes:
-    """The table of some objects of one type, each given decoded and as its JSON.
+    """The table of some objects alike, each given decoded and as its JSON.
 
     Without a head the column definitions are empty, as in all but the first event of a watch.
     """
-    row = _BY_TYPE[type_].row
+    printed = custom.table_of(what) if isinstance(what, CustomKind) else _BY_TYPE[what]
+    columns = b"[]"
+    if headed:
+        columns = _ENCODER.encode(printed.columns) if isinstance(what, CustomKind) else _COLUMNS[what]
     rows = []
     for obj, raw in objects:
-        made: Row = row(obj, now)
+        made: Row = printed.row(obj, now)
         rows.append(_RowJson(made.cells, made.conditions, _carried(raw, include, version)))
     return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":%b}' % (
-        version.encode(), list_metadata, _COLUMNS[type_] if headed else b"[]", _ENCODER.encode(rows),
+        version.encode(), list_metadata, columns, _ENCODER.encode(rows),
     )  # fmt: skip
 
 
-def has_table(type_: type[Any]) -> bool:
-    """Whether there is a table for objects of this type."""
-    return type_ in _BY_TYPE
+def has_table(what: What) -> bool:
+    """Whether there is a table for such objects."""
+    return isinstance(what, CustomKind) or what in _BY_TYPE

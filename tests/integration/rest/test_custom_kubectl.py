@@ -1,0 +1,171 @@
+"""Kinds that users define, through stock kubectl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controlplane.store.memory import MemoryBackend, MemoryStore
+from tests.fixtures.api_server import api_server
+from tests.fixtures.deciders import deciding
+from tests.integration.rest.conftest import Kubectl, kubectls
+
+WIDGETS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.example.com"},
+    "spec": {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wd"], "categories": ["all"]},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {
+                    "status": {},
+                    "scale": {
+                        "specReplicasPath": ".spec.replicas",
+                        "statusReplicasPath": ".status.replicas",
+                        "labelSelectorPath": ".status.selector",
+                    },
+                },
+                "additionalPrinterColumns": [
+                    {"name": "Size", "type": "string", "jsonPath": ".spec.size"},
+                    {"name": "Replicas", "type": "integer", "jsonPath": ".spec.replicas"},
+                    {
+                        "name": "Ready",
+                        "type": "string",
+                        "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+                        "priority": 1,
+                    },
+                    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+                ],
+                "selectableFields": [{"jsonPath": ".spec.size"}],
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "description": "A widget of some size.",
+                        "required": ["spec"],
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "required": ["size"],
+                                "properties": {
+                                    "size": {
+                                        "type": "string",
+                                        "enum": ["small", "large"],
+                                        "description": "How big it is.",
+                                    },
+                                    "replicas": {"type": "integer", "minimum": 0, "maximum": 10, "default": 1},
+                                    "tags": {
+                                        "type": "array",
+                                        "x-kubernetes-list-type": "set",
+                                        "items": {"type": "string"},
+                                    },
+                                },
+                            },
+                            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+
+
+@pytest.fixture(params=kubectls() or [None], ids=lambda path: path.name if path else "none")
+async def working_kubectl(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kubectl]:
+    """Each kubectl of this machine in turn, for a server whose controllers run."""
+    if request.param is None:
+        pytest.skip("no kubectl on this machine")
+    store = MemoryStore(MemoryBackend())
+    async with api_server(tmp_path, store=store) as server, deciding(store, server.registry):
+        yield Kubectl(request.param, server, tmp_path)
+
+
+def widget(name: str, **spec: Any) -> str:
+    """The manifest of a widget."""
+    return json.dumps(
+        {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"size": "small"} | spec}
+    )
+
+
+async def define(kubectl: Kubectl) -> None:
+    """Define widgets and wait until they are served."""
+    await kubectl("apply", "-f", "-", stdin=json.dumps(WIDGETS))
+    await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=10s")
+
+
+async def test_widgets_from_their_definition_to_its_end(working_kubectl: Kubectl) -> None:
+    kubectl = working_kubectl
+    await define(kubectl)
+    assert "widgets.example.com" in await kubectl("get", "crd")
+    resources = await kubectl("api-resources", "--api-group=example.com")
+    assert resources.splitlines()[1].split() == ["widgets", "wd", "example.com/v1", "true", "Widget"]
+    assert "How big it is." in await kubectl("explain", "widget.spec.size")
+
+    await kubectl("apply", "-f", "-", stdin=widget("a"))
+    assert "unchanged" in await kubectl("apply", "-f", "-", stdin=widget("a"))
+    header, row = (await kubectl("get", "wd", "-o", "wide")).splitlines()
+    assert header.split() == ["NAME", "SIZE", "REPLICAS", "READY", "AGE"]
+    assert row.split()[:3] == ["a", "small", "1"]
+    assert "widget.example.com/a" in await kubectl("get", "all")
+    await kubectl("patch", "wd", "a", "--type=merge", "-p", '{"spec":{"replicas":3}}')
+    await kubectl("patch", "wd", "a", "--type=json", "-p", '[{"op":"replace","path":"/spec/size","value":"large"}]')
+    await kubectl("scale", "wd", "a", "--replicas=5")
+    await kubectl("label", "wd", "a", "colour=red")
+    found = json.loads(await kubectl("get", "widgets.example.com", "a", "-o", "json"))
+    assert found["spec"] == {"replicas": 5, "size": "large"}
+    assert found["metadata"]["generation"] == 4
+    assert "a" in await kubectl("get", "wd", "--field-selector=spec.size=large", "-o", "name")
+    assert await kubectl("get", "wd", "--field-selector=spec.size=small", "-o", "name") == ""
+
+    await kubectl("delete", "crd", "widgets.example.com")
+    assert "find the requested resource" in await kubectl.fails("get", "widgets.v1.example.com")
+    await define(kubectl)
+    assert await kubectl("get", "wd", "-o", "name") == ""
+
+
+async def test_what_does_not_fit_is_refused_in_kubernetes_words(working_kubectl: Kubectl) -> None:
+    kubectl = working_kubectl
+    await define(kubectl)
+    said = await kubectl.fails(
+        "create", "--validate=false", "-f", "-", stdin=widget("b", size="huge", replicas="3", tags=["x", "x"])
+    )
+    assert 'spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: "string"' in said
+    assert 'spec.size: Unsupported value: "huge": supported values: "small", "large"' in said
+    assert 'spec.tags[1]: Duplicate value: "x"' in said
+    said = await kubectl.fails("create", "-f", "-", stdin=widget("b", colour="red"))
+    assert "colour" in said
+    said = await kubectl.fails(
+        "patch", "crd", "widgets.example.com", "--type=merge", "-p", '{"spec":{"scope":"Cluster"}}'
+    )
+    assert 'spec.scope: Invalid value: "Cluster": field is immutable' in said
+
+
+async def test_a_namespace_takes_its_widgets_along_and_owners_their_dependents(working_kubectl: Kubectl) -> None:
+    kubectl = working_kubectl
+    await define(kubectl)
+    await kubectl("create", "namespace", "shop")
+    await kubectl("-n", "shop", "create", "-f", "-", stdin=widget("w"))
+    await kubectl("delete", "namespace", "shop", "--timeout=20s")
+    assert await kubectl("get", "wd", "-A", "-o", "name") == ""
+
+    await kubectl("create", "-f", "-", stdin=widget("owner"))
+    owner = json.loads(await kubectl("get", "wd", "owner", "-o", "json"))
+    reference = {
+        "apiVersion": "example.com/v1", "kind": "Widget", "name": "owner", "uid": owner["metadata"]["uid"],
+    }  # fmt: skip
+    for kind, version, more in (("ConfigMap", "v1", {}), ("Widget", "example.com/v1", {"spec": {"size": "small"}})):
+        metadata = {"name": "owned", "ownerReferences": [reference]}
+        manifest = {"apiVersion": version, "kind": kind, "metadata": metadata} | more
+        await kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+    await kubectl("delete", "wd", "owner")
+    await kubectl("wait", "--for=delete", "configmap/owned", "widget/owned", "--timeout=20s")
