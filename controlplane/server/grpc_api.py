@@ -23,7 +23,10 @@ from controlplane.server.verbs_read import ListOptions
 from controlplane.server.verbs_watch import WatchOptions
 from controlplane.server.verbs_write import WriteOptions, Written
 from mizzen.api import errors, kinds
+from mizzen.api.catalog import Catalog
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
+from mizzen.api.patch import MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from mizzen.api.types import autoscaling_v1, meta_v1
 from mizzen.engine.plans import HORIZON_MAX_S, HORIZON_S, Plan, Question
 from mizzen.engine.values import Key
@@ -34,7 +37,6 @@ Why = Callable[[Kind[Any], Any], list[cluster_pb2.Reason]]
 
 APPLY_TRIES = 4
 """How often an object may come and go while it is being applied."""
-_STRATEGIC = "application/strategic-merge-patch+json"
 _PACKED_AT_ONCE = 64
 """Objects of a list that are packed before others get their turn."""
 
@@ -49,10 +51,15 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self._why = why
         self.metrics = metrics
 
+    @property
+    def _catalog(self) -> Catalog:
+        """The kinds that there are now."""
+        return self._verbs.registry.catalog
+
     @unary
     async def Get(self, request: cluster_pb2.GetRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """One object."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("get", kind, namespace, name)
         entry = await self._verbs.reads.get(kind, namespace, name)
         return cluster_pb2.ObjectResponse(object=objects.packed(kind, entry.object()))
@@ -60,7 +67,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def List(self, request: cluster_pb2.ListRequest, call: GrpcCall) -> cluster_pb2.ListResponse:  # noqa: N802
         """Objects of one kind."""
-        kind = objects.kind_named(request.resource)
+        kind = objects.kind_named(request.resource, self._catalog)
         namespace = request.namespace if kind.namespaced else ""
         call.allow("list", kind, namespace)
         options = ListOptions(
@@ -85,7 +92,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.WatchRequest, call: GrpcCall
     ) -> AsyncIterator[cluster_pb2.WatchResponse]:
         """Changes of one kind."""
-        kind = objects.kind_named(request.resource)
+        kind = objects.kind_named(request.resource, self._catalog)
         namespace = request.namespace if kind.namespaced else ""
         call.allow("watch", kind, namespace)
         options = WatchOptions(
@@ -103,7 +110,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Create(self, request: cluster_pb2.CreateRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Stores a new object."""
-        kind, obj = objects.object_in(request.object, named=False)
+        kind, obj = objects.object_in(request.object, self._catalog, named=False)
         call.allow("create", kind, obj.metadata.namespace, dry_run=request.dry_run)
         options = WriteOptions(dry_run=request.dry_run)
         return objects.answer(kind, await self._verbs.writes.create(kind, obj.metadata.namespace, obj, options))
@@ -111,7 +118,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Update(self, request: cluster_pb2.UpdateRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Replaces an object."""
-        kind, obj = objects.object_in(request.object, named=True)
+        kind, obj = objects.object_in(request.object, self._catalog, named=True)
         namespace, name = obj.metadata.namespace, obj.metadata.name
         call.allow("update", kind, namespace, name, request.subresource, dry_run=request.dry_run)
         options = WriteOptions(dry_run=request.dry_run)
@@ -121,7 +128,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Patch(self, request: cluster_pb2.PatchRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Changes parts of an object."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
         options = WriteOptions(dry_run=request.dry_run, validation="Strict")
         operation = objects.operation_of(kind, request.subresource)
@@ -131,15 +138,16 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Apply(self, request: cluster_pb2.ApplyRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Creates an object, or merges it into the one that is there."""
-        kind, obj = objects.object_in(request.object, named=True)
+        kind, obj = objects.object_in(request.object, self._catalog, named=True)
         call.allow("patch", kind, obj.metadata.namespace, obj.metadata.name, dry_run=request.dry_run)
         return objects.answer(kind, await self._applied(kind, obj, WriteOptions(dry_run=request.dry_run)))
 
     async def _applied(self, kind: Kind[Any], obj: Any, options: WriteOptions) -> Written:
         namespace, name, patch = obj.metadata.namespace, obj.metadata.name, objects.patch_for(obj)
+        media_type = MERGE_PATCH if isinstance(kind, CustomKind) else STRATEGIC_MERGE_PATCH
         for _ in range(APPLY_TRIES):
             try:
-                return await self._verbs.writes.patch(kind, namespace, name, _STRATEGIC, patch, options)
+                return await self._verbs.writes.patch(kind, namespace, name, media_type, patch, options)
             except errors.NotFound:
                 try:
                     return await self._verbs.writes.create(kind, namespace, obj, options)
@@ -150,7 +158,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Delete(self, request: cluster_pb2.DeleteRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Deletes an object; the answer is its last state, or the one in which it waits."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("delete", kind, namespace, name, dry_run=request.dry_run)
         grace = request.grace_period_seconds if request.HasField("grace_period_seconds") else None
         how = Deletion(grace, objects.propagation_in(request))
@@ -163,7 +171,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.DeleteCollectionRequest, call: GrpcCall
     ) -> cluster_pb2.ListResponse:
         """Deletes what matches."""
-        kind = objects.kind_named(request.resource)
+        kind = objects.kind_named(request.resource, self._catalog)
         namespace = objects.namespace_in(kind, request.namespace, "namespace")
         call.allow("deletecollection", kind, namespace)
         selection = ListOptions(label_selector=request.label_selector, field_selector=request.field_selector)
@@ -173,7 +181,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Scale(self, request: cluster_pb2.ScaleRequest, call: GrpcCall) -> cluster_pb2.ScaleResponse:  # noqa: N802
         """Reads or sets a number of replicas."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         if "scale" not in kind.subresources:
             raise errors.BadRequest(f"{kind.resource} have no replicas to scale")
         changes = request.HasField("replicas")
@@ -208,7 +216,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Why(self, request: cluster_pb2.WhyRequest, call: GrpcCall) -> cluster_pb2.WhyResponse:  # noqa: N802
         """Why an object is as it is."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("get", kind, namespace, name)
         entry = await self._verbs.reads.get(kind, namespace, name)
         return cluster_pb2.WhyResponse(reasons=self._why(kind, entry.object()))

@@ -92,6 +92,17 @@ class Catalog:
         return {hub.resource: hub for hub in self.custom} | kinds.BY_RESOURCE
 
     @cached_property
+    def best(self) -> dict[str, Kind[Any]]:
+        """The kinds that are served, each in its best version, by `pods`, `widgets.example.com`."""
+        custom = {one.hub.resource: one.versions[0] for one in self.defined.values() if one.versions}
+        return custom | kinds.BY_RESOURCE
+
+    @cached_property
+    def by_type(self) -> dict[tuple[str, str], Kind[Any]]:
+        """The served kinds by what stands in an object: `apiVersion` and `kind`."""
+        return {(kind.api_version, kind.kind): kind for kind in reversed(self.served)}
+
+    @cached_property
     def by_kind(self) -> dict[tuple[str, str], Kind[Any]]:
         """The kinds that objects are stored as, by the version and kind that references to them may name."""
         custom = {(kind.api_version, kind.kind): one.hub for one in self.defined.values() for kind in one.versions}

@@ -18,7 +18,9 @@ import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
 
-from mizzen.api import kinds, schema
+from mizzen.api import codec, kinds, schema
+from mizzen.api.custom import Custom
+from mizzen.api.types import meta_v1
 from mizzen.wire.gen.mizzen.api import scalars_pb2
 
 T = TypeVar("T")
@@ -46,13 +48,18 @@ def to_message(obj: Any) -> Message:
 
 
 def to_any(obj: Any) -> AnyMessage:
-    """The object in a `google.protobuf.Any`."""
+    """The object in a `google.protobuf.Any`; one of a user's kind as `meta.v1.CustomObject`."""
+    if isinstance(obj, Custom):
+        obj = meta_v1.CustomObject(json=codec.encode_json(obj))
     name = _name_of(type(obj))
     return AnyMessage(type_url=TYPE_URL + _proto_name(name), value=to_message(obj).SerializeToString())
 
 
 def from_any(packed: AnyMessage) -> Any:
-    """The object in a `google.protobuf.Any`; raises BadMessage for a type that the API does not have."""
+    """The message in a `google.protobuf.Any`; raises BadMessage for a type that the API does not have.
+
+    An object of a user's kind stays a `CustomObject`: which kinds there are is for the caller to know.
+    """
     if not packed.type_url.startswith(TYPE_URL):
         raise BadMessage(f"type {packed.type_url!r} is not an API type; expected {TYPE_URL}<group>.<version>.<Kind>")
     *package, kind = packed.type_url.removeprefix(TYPE_URL).split(".")

@@ -13,71 +13,7 @@ from controlplane.store.memory import MemoryBackend, MemoryStore
 from tests.fixtures.api_server import api_server
 from tests.fixtures.deciders import deciding
 from tests.integration.rest.conftest import Kubectl, kubectls
-
-WIDGETS: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "widgets.example.com"},
-    "spec": {
-        "group": "example.com",
-        "scope": "Namespaced",
-        "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wd"], "categories": ["all"]},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "subresources": {
-                    "status": {},
-                    "scale": {
-                        "specReplicasPath": ".spec.replicas",
-                        "statusReplicasPath": ".status.replicas",
-                        "labelSelectorPath": ".status.selector",
-                    },
-                },
-                "additionalPrinterColumns": [
-                    {"name": "Size", "type": "string", "jsonPath": ".spec.size"},
-                    {"name": "Replicas", "type": "integer", "jsonPath": ".spec.replicas"},
-                    {
-                        "name": "Ready",
-                        "type": "string",
-                        "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
-                        "priority": 1,
-                    },
-                    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-                ],
-                "selectableFields": [{"jsonPath": ".spec.size"}],
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "description": "A widget of some size.",
-                        "required": ["spec"],
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "required": ["size"],
-                                "properties": {
-                                    "size": {
-                                        "type": "string",
-                                        "enum": ["small", "large"],
-                                        "description": "How big it is.",
-                                    },
-                                    "replicas": {"type": "integer", "minimum": 0, "maximum": 10, "default": 1},
-                                    "tags": {
-                                        "type": "array",
-                                        "x-kubernetes-list-type": "set",
-                                        "items": {"type": "string"},
-                                    },
-                                },
-                            },
-                            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
+from tests.integration.rest.widgets import definition, widget
 
 
 @pytest.fixture(params=kubectls() or [None], ids=lambda path: path.name if path else "none")
@@ -90,16 +26,14 @@ async def working_kubectl(request: pytest.FixtureRequest, tmp_path: Path) -> Asy
         yield Kubectl(request.param, server, tmp_path)
 
 
-def widget(name: str, **spec: Any) -> str:
+def manifest(name: str, **spec: Any) -> str:
     """The manifest of a widget."""
-    return json.dumps(
-        {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"size": "small"} | spec}
-    )
+    return json.dumps(widget(name, **spec))
 
 
 async def define(kubectl: Kubectl) -> None:
     """Define widgets and wait until they are served."""
-    await kubectl("apply", "-f", "-", stdin=json.dumps(WIDGETS))
+    await kubectl("apply", "-f", "-", stdin=json.dumps(definition()))
     await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=10s")
 
 
@@ -111,8 +45,8 @@ async def test_widgets_from_their_definition_to_its_end(working_kubectl: Kubectl
     assert resources.splitlines()[1].split() == ["widgets", "wd", "example.com/v1", "true", "Widget"]
     assert "How big it is." in await kubectl("explain", "widget.spec.size")
 
-    await kubectl("apply", "-f", "-", stdin=widget("a"))
-    assert "unchanged" in await kubectl("apply", "-f", "-", stdin=widget("a"))
+    await kubectl("apply", "-f", "-", stdin=manifest("a"))
+    assert "unchanged" in await kubectl("apply", "-f", "-", stdin=manifest("a"))
     header, row = (await kubectl("get", "wd", "-o", "wide")).splitlines()
     assert header.split() == ["NAME", "SIZE", "REPLICAS", "READY", "AGE"]
     assert row.split()[:3] == ["a", "small", "1"]
@@ -137,12 +71,12 @@ async def test_what_does_not_fit_is_refused_in_kubernetes_words(working_kubectl:
     kubectl = working_kubectl
     await define(kubectl)
     said = await kubectl.fails(
-        "create", "--validate=false", "-f", "-", stdin=widget("b", size="huge", replicas="3", tags=["x", "x"])
+        "create", "--validate=false", "-f", "-", stdin=manifest("b", size="huge", replicas="3", tags=["x", "x"])
     )
     assert 'spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: "string"' in said
     assert 'spec.size: Unsupported value: "huge": supported values: "small", "large"' in said
     assert 'spec.tags[1]: Duplicate value: "x"' in said
-    said = await kubectl.fails("create", "-f", "-", stdin=widget("b", colour="red"))
+    said = await kubectl.fails("create", "-f", "-", stdin=manifest("b", colour="red"))
     assert "colour" in said
     said = await kubectl.fails(
         "patch", "crd", "widgets.example.com", "--type=merge", "-p", '{"spec":{"scope":"Cluster"}}'
@@ -154,18 +88,18 @@ async def test_a_namespace_takes_its_widgets_along_and_owners_their_dependents(w
     kubectl = working_kubectl
     await define(kubectl)
     await kubectl("create", "namespace", "shop")
-    await kubectl("-n", "shop", "create", "-f", "-", stdin=widget("w"))
+    await kubectl("-n", "shop", "create", "-f", "-", stdin=manifest("w"))
     await kubectl("delete", "namespace", "shop", "--timeout=20s")
     assert await kubectl("get", "wd", "-A", "-o", "name") == ""
 
-    await kubectl("create", "-f", "-", stdin=widget("owner"))
+    await kubectl("create", "-f", "-", stdin=manifest("owner"))
     owner = json.loads(await kubectl("get", "wd", "owner", "-o", "json"))
     reference = {
         "apiVersion": "example.com/v1", "kind": "Widget", "name": "owner", "uid": owner["metadata"]["uid"],
     }  # fmt: skip
     for kind, version, more in (("ConfigMap", "v1", {}), ("Widget", "example.com/v1", {"spec": {"size": "small"}})):
         metadata = {"name": "owned", "ownerReferences": [reference]}
-        manifest = {"apiVersion": version, "kind": kind, "metadata": metadata} | more
-        await kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+        dependent = {"apiVersion": version, "kind": kind, "metadata": metadata} | more
+        await kubectl("create", "-f", "-", stdin=json.dumps(dependent))
     await kubectl("delete", "wd", "owner")
     await kubectl("wait", "--for=delete", "configmap/owned", "widget/owned", "--timeout=20s")

@@ -16,7 +16,7 @@ DOCUMENTS = {gv: openapi.document(*gv, server_version=VERSION) for gv in openapi
 
 def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        if "$ref" in value:
+        if isinstance(value.get("$ref"), str):
             yield value["$ref"]
         for item in value.values():
             yield from references(item)
@@ -32,6 +32,7 @@ def test_index() -> None:
         "apis/coordination.k8s.io/v1",
         "apis/discovery.k8s.io/v1",
         "apis/events.k8s.io/v1",
+        "apis/apiextensions.k8s.io/v1",
     ]
 
 
