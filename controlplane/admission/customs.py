@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from controlplane.admission import lifecycle, metadata
 from controlplane.admission.request import Admitted, Operation, Request
-from mizzen.api import formats, structural_rules, validate_meta
+from mizzen.api import formats, structural, structural_rules, validate_meta
 from mizzen.api.custom import Custom
 from mizzen.api.errors import FieldError, Invalid, MethodNotSupported
 from mizzen.engine.values import Ids, Instant
@@ -45,6 +45,10 @@ def _create(request: Request, view: View, now: Instant, ids: Ids) -> Admitted:
 
 
 def _update(request: Request, old: Custom) -> Admitted:
+    if request.served is not None and not request.object.metadata.resource_version:
+        # Who replaces a user's object must say which state of it they have seen.
+        error = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        raise Invalid(request.kind, old.metadata.name, [error])
     obj: Custom = metadata.for_update(request, old)
     if request.operation is Operation.UPDATE_STATUS:
         content = _without_status(old)
@@ -65,7 +69,7 @@ def _changed(request: Request, obj: Custom, old: Custom) -> Custom:
         desired, before = _without_status(obj), _without_status(old)
         kept = {_STATUS: old.content[_STATUS]} if _STATUS in old.content else {}
         obj = replace(obj, content=_ordered({**desired, **kept}))
-    if desired != before:
+    if not structural.same(desired, before):
         obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation + 1))
     return obj
 

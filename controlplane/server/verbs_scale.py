@@ -72,6 +72,8 @@ def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:
         resource_version=scale.metadata.resource_version,
     )
     if (paths := _paths(kind)) is not None:
+        # Without a version it is the newest state that is scaled; replacing it whole would need one.
+        metadata = replace(metadata, resource_version=metadata.resource_version or old.metadata.resource_version)
         return replace(old, metadata=metadata, content=with_value(old.content, paths.spec, replicas))
     return replace(old, metadata=metadata, spec=replace(old.spec, replicas=replicas))
 

@@ -19,7 +19,7 @@ import msgspec
 
 from mizzen.api import reading
 from mizzen.api.kinds import Kind
-from mizzen.api.structural import Node
+from mizzen.api.structural import Node, same
 from mizzen.api.types import meta_v1 as meta
 
 _METADATA = "meta_v1.ObjectMeta"
@@ -27,7 +27,7 @@ _WHOLE_MAX = 1e21
 """From here on whole numbers are written with an exponent."""
 
 
-class Custom(msgspec.Struct, frozen=True, kw_only=True):
+class Custom(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One object of a kind that a user defined; `msgspec.structs.replace` changes a copy, as with every object."""
 
     of: CustomKind
@@ -44,6 +44,17 @@ class Custom(msgspec.Struct, frozen=True, kw_only=True):
     def kind(self) -> str:
         """The kind in CamelCase."""
         return self.of.kind
+
+    def __eq__(self, other: object) -> bool:
+        # In JSON, `true` is not `1`.
+        return (
+            isinstance(other, Custom)
+            and self.of is other.of
+            and self.metadata == other.metadata
+            and same(self.content, other.content)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # the content may be changed by nobody, but Python cannot know
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 import re2
 
 UNSET: Any = object()
@@ -60,6 +62,8 @@ class Node:
     rules: tuple[Rule, ...] = ()
     has_defaults: bool = False
     """A default stands here or below."""
+    has_rules: bool = False
+    """A rule stands here or below."""
 
 
 def compiled(schema: Mapping[str, Any]) -> Node:
@@ -90,9 +94,28 @@ def compiled(schema: Mapping[str, Any]) -> Node:
         not_=compiled(schema["not"]) if "not" in schema else None,
         rules=tuple(map(_rule, schema.get("x-kubernetes-validations", ()))),
         has_defaults="default" in schema or any(node.has_defaults for node in below),
+        has_rules=bool(schema.get("x-kubernetes-validations")) or any(node.has_rules for node in below),
     )
 
 
+def same(left: Any, right: Any) -> bool:
+    """Equality of JSON values, where `true` is not `1`."""
+    return bool(left == right) and msgspec.json.encode(left) == msgspec.json.encode(right)
+
+
+def identity(item: Any, node: Node, place: int) -> str:
+    """What tells an item of a list apart from the others: its keys, itself, or its place."""
+    if node.list_type == "map" and isinstance(item, Mapping):
+        return msgspec.json.encode([item.get(key) for key in node.map_keys]).decode()
+    return msgspec.json.encode(item).decode() if node.list_type == "set" else str(place)
+
+
+def by_identity(items: Any, node: Node) -> dict[str, Any]:
+    """The items of a list by what tells them apart; none of what is no list."""
+    return {identity(item, node, i): item for i, item in enumerate(items)} if isinstance(items, list) else {}
+
+
+@lru_cache(maxsize=1024)
 def expression(text: str) -> Any:
     """The compiled regular expression, in Go's dialect. Raises ValueError, saying what is wrong with it."""
     options = re2.Options()

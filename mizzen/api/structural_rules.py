@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from mizzen.api import structural_formats
+from mizzen.api import rules, structural, structural_formats
 from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.errors import FieldError, quoted
 from mizzen.api.structural import UNSET, Node
@@ -34,7 +34,10 @@ def problems(kind: CustomKind, obj: Custom, old: Custom | None) -> list[FieldErr
         found.append(error)
         if len(found) == ERRORS_MAX:
             break
-    return found
+    # Rules may rely on the schema, so they are asked only where it is obeyed.
+    return found or list(
+        rules.judged(value, kind.schema, UNSET if old is None else {**_identity(kind, old), **old.content})
+    )
 
 
 def judged(value: Any, node: Node, path: str) -> Errors:
@@ -49,7 +52,7 @@ def _identity(kind: CustomKind, obj: Custom) -> dict[str, Any]:
 
 
 def _judged(value: Any, node: Node, path: str, old: Any) -> Errors:
-    if old is not UNSET and path and same(value, old):
+    if old is not UNSET and path and structural.same(value, old):
         return
     if value is None and (node.nullable or not (node.type or node.int_or_string)):
         return
@@ -63,11 +66,6 @@ def _judged(value: Any, node: Node, path: str, old: Any) -> Errors:
     elif isinstance(value, list):
         yield from _list(value, node, path, old)
     yield from _logic(value, node, path)
-
-
-def same(left: Any, right: Any) -> bool:
-    """Equality of JSON values, where `true` is not `1`."""
-    return bool(left == right) and msgspec.json.encode(left) == msgspec.json.encode(right)
 
 
 def _type(value: Any, node: Node, path: str) -> Errors:
@@ -91,7 +89,7 @@ def _in_body(path: str, value: Any, why: str) -> FieldError:
 def _scalars(value: Any, node: Node, path: str) -> Errors:
     source = node.source
     allowed = source.get("enum")
-    if allowed is not None and not any(same(value, one) for one in allowed):
+    if allowed is not None and not any(structural.same(value, one) for one in allowed):
         names = ", ".join(quoted(one if isinstance(one, str) else _json(one)) for one in allowed)
         yield FieldError("FieldValueNotSupported", path, value, f"supported values: {names}")
     if isinstance(value, str):
@@ -169,29 +167,18 @@ def _list(value: list[Any], node: Node, path: str, old: Any) -> Errors:
     if (least := source.get("minItems")) is not None and len(value) < least:
         yield _in_body(path, value, f"should have at least {least} items")
     if node.items is not None:
-        before = _by_identity(old, node)
+        before = structural.by_identity(old, node)
         for i, item in enumerate(value):
-            counterpart = before.get(identity(item, node, i), UNSET)
+            counterpart = before.get(structural.identity(item, node, i), UNSET)
             yield from _judged(item, node.items, f"{path}[{i}]", counterpart)
     if node.list_type in ("set", "map"):
         yield from _repeated(value, node, path)
 
 
-def identity(item: Any, node: Node, place: int) -> str:
-    """What tells an item of a list apart from the others: its keys, itself, or its place."""
-    if node.list_type == "map" and isinstance(item, Mapping):
-        return _json([item.get(key) for key in node.map_keys])
-    return _json(item) if node.list_type == "set" else str(place)
-
-
-def _by_identity(old: Any, node: Node) -> dict[str, Any]:
-    return {identity(item, node, i): item for i, item in enumerate(old)} if isinstance(old, list) else {}
-
-
 def _repeated(value: list[Any], node: Node, path: str) -> Errors:
     seen: set[str] = set()
     for i, item in enumerate(value):
-        name = identity(item, node, i)
+        name = structural.identity(item, node, i)
         if name in seen:
             keys = {key: item[key] for key in node.map_keys if key in item} if isinstance(item, Mapping) else item
             yield FieldError.duplicate(f"{path}[{i}]", keys if node.list_type == "map" else item)

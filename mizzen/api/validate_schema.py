@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mizzen.api import structural, structural_rules
+from mizzen.api import rules, structural, structural_rules
 from mizzen.api.errors import FieldError
 
 Errors = Iterator[FieldError]
@@ -182,6 +182,18 @@ def _rules(schema: Schema, path: str) -> Errors:
         reason = rule.get("reason")
         if reason is not None and reason not in _REASONS:
             yield FieldError.unsupported(f"{where}.reason", reason, _REASONS)
+        yield from _expressions(rule, where)
+
+
+def _expressions(rule: Mapping[str, Any], where: str) -> Errors:
+    optional = rule.get("optionalOldSelf", False)
+    for name, wanted in (("rule", "BOOL"), ("messageExpression", "STRING")):
+        text = rule.get(name, "").strip()
+        if text:
+            try:
+                rules.compiled(rule[name], optional_old=optional, wanted=wanted)
+            except rules.BadRule as error:
+                yield FieldError.invalid(f"{where}.{name}", rule[name], str(error))
 
 
 def _logical(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:

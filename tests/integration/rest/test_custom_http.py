@@ -236,3 +236,25 @@ async def test_the_scale_is_read_and_set(client: Client) -> None:
     assert (await client.ask("GET", f"{WIDGETS}/a"))[1]["spec"]["replicas"] == 7
     code, answer = await client.ask("PUT", path, scale | {"spec": {"replicas": 70}})
     assert (code, answer["reason"]) == (422, "Invalid")
+
+
+async def test_rules_compare_with_what_was_there(client: Client) -> None:
+    schema = deepcopy(SCHEMA)
+    schema["properties"]["spec"]["x-kubernetes-validations"] = [
+        {"rule": "self.size != 'small' || self.replicas <= 2", "message": "small widgets come in pairs"},
+        {
+            "rule": "self.replicas >= oldSelf.replicas",
+            "messageExpression": "'never fewer than ' + string(oldSelf.replicas)",
+        },
+    ]
+    await define(client, VERSION | {"schema": {"openAPIV3Schema": schema}})
+    code, answer = await client.ask("POST", WIDGETS, widget("a", replicas=3))
+    assert (code, answer["message"]) == (
+        422, 'Widget.example.com "a" is invalid: spec: Invalid value: "object": small widgets come in pairs',
+    )  # fmt: skip
+    await client.made(WIDGETS, widget("a", replicas=2))
+    code, answer = await client.ask("PATCH", f"{WIDGETS}/a", {"spec": {"replicas": 1}}, headers=MERGE)
+    assert (code, answer["details"]["causes"][0]["message"]) == (422, 'Invalid value: "object": never fewer than 2')
+    assert (await client.ask("PATCH", f"{WIDGETS}/a", {"spec": {"size": "large", "replicas": 9}}, headers=MERGE))[
+        0
+    ] == 200
