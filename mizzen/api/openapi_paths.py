@@ -12,7 +12,7 @@ from typing import Any
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.openapi_schema import PUBLIC
-from mizzen.api.patch import MEDIA_TYPES
+from mizzen.api.patch import MEDIA_TYPES, STRATEGIC_MERGE_PATCH
 
 APPLY = "application/apply-patch+yaml"
 JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
@@ -70,7 +70,11 @@ class Operation:
     @property
     def consumes(self) -> tuple[str, ...]:
         """The media types of the body."""
-        return PATCH_TYPES if self.method == "patch" else JSON_TYPES
+        if self.method != "patch":
+            return JSON_TYPES
+        # Clients take the best of these, and lists of users' kinds have nothing to be merged by.
+        custom = isinstance(self.kind, CustomKind)
+        return tuple(type_ for type_ in PATCH_TYPES if not custom or type_ != STRATEGIC_MERGE_PATCH)
 
     @property
     def tag(self) -> str:

@@ -47,6 +47,8 @@ async def test_widgets_from_their_definition_to_its_end(working_kubectl: Kubectl
 
     await kubectl("apply", "-f", "-", stdin=manifest("a"))
     assert "unchanged" in await kubectl("apply", "-f", "-", stdin=manifest("a"))
+    assert "configured" in await kubectl("apply", "-f", "-", stdin=manifest("a", tags=["x"]))
+    assert "configured" in await kubectl("apply", "-f", "-", stdin=manifest("a"))
     header, row = (await kubectl("get", "wd", "-o", "wide")).splitlines()
     assert header.split() == ["NAME", "SIZE", "REPLICAS", "READY", "AGE"]
     assert row.split()[:3] == ["a", "small", "1"]
@@ -57,7 +59,7 @@ async def test_widgets_from_their_definition_to_its_end(working_kubectl: Kubectl
     await kubectl("label", "wd", "a", "colour=red")
     found = json.loads(await kubectl("get", "widgets.example.com", "a", "-o", "json"))
     assert found["spec"] == {"replicas": 5, "size": "large"}
-    assert found["metadata"]["generation"] == 4
+    assert found["metadata"]["generation"] == 6
     assert "a" in await kubectl("get", "wd", "--field-selector=spec.size=large", "-o", "name")
     assert await kubectl("get", "wd", "--field-selector=spec.size=small", "-o", "name") == ""
 

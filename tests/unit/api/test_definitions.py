@@ -294,7 +294,8 @@ def test_the_description_of_the_api_has_users_kinds() -> None:
     assert described["properties"]["spec"] == schema["properties"]["spec"]
     assert described["properties"]["metadata"]["allOf"][0]["$ref"].endswith("meta.v1.ObjectMeta")
     assert described["x-kubernetes-group-version-kind"] == [{"group": "example.com", "kind": "Widget", "version": "v1"}]
-    assert "/apis/example.com/v1/namespaces/{namespace}/widgets/{name}" in third["paths"]
+    patch = third["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"]
+    assert "application/strategic-merge-patch+json" not in patch["requestBody"]["content"]
     second = openapi_v2.document(server_version="v1.36.0", catalog=served)["definitions"]
     assert "nullable" not in str(second["com.example.v1.Widget"])
     assert "com.example.v1.WidgetList" in second
