@@ -230,6 +230,8 @@ GROUPS = {
     "discovery": "discovery.k8s.io",
     "events": "events.k8s.io",
     "apiextensions": "apiextensions.k8s.io",
+    "admissionregistration": "admissionregistration.k8s.io",
+    "apiregistration": "apiregistration.k8s.io",
 }
 """API group names that are not their package's name."""
 

@@ -19,6 +19,8 @@ from mizzen.api.types import meta_v1 as meta
 
 _WITH_GENERATION = (
     kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.ENDPOINT_SLICE, kinds.CUSTOM_RESOURCE_DEFINITION,
+    kinds.VALIDATING_WEBHOOKS, kinds.MUTATING_WEBHOOKS, kinds.VALIDATING_POLICY, kinds.VALIDATING_POLICY_BINDING,
+    kinds.MUTATING_POLICY, kinds.MUTATING_POLICY_BINDING,
 )  # fmt: skip
 _STATUS_ON_CREATE = (kinds.NODE,)
 """A node comes with its status: its agent creates it."""

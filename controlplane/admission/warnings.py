@@ -8,6 +8,9 @@ from typing import Any
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
 
+_NOT_ACTED_ON = ("admissionregistration.k8s.io/", "apiregistration.k8s.io/")
+"""Groups whose objects have no effect yet; whoever relies on them must know."""
+
 
 def warnings_for(obj: Any) -> tuple[str, ...]:
     """The warnings for an object that is about to be stored."""
@@ -15,6 +18,8 @@ def warnings_for(obj: Any) -> tuple[str, ...]:
         return tuple(_pod_spec(obj.spec, "spec"))
     if isinstance(obj, apps.Deployment | apps.ReplicaSet):
         return tuple(_pod_spec(obj.spec.template.spec, "spec.template.spec"))
+    if obj.api_version.startswith(_NOT_ACTED_ON):
+        return (f"{obj.kind} is stored, but this server does not act on it",)
     return ()
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mizzen.api import defaults_apps, defaults_core, defaults_definition, defaults_pod
+from mizzen.api import defaults_admission, defaults_apps, defaults_core, defaults_definition, defaults_pod
 from mizzen.api.edit import each, edited, filled
+from mizzen.api.types import admissionregistration_v1 as admission
 from mizzen.api.types import apiextensions_v1 as apiextensions
+from mizzen.api.types import apiregistration_v1 as apiregistration
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
@@ -45,4 +47,11 @@ _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
     apps.ReplicaSet: defaults_apps.replica_set,
     discovery.EndpointSlice: _endpoint_slice,
     apiextensions.CustomResourceDefinition: defaults_definition.definition,
+    admission.ValidatingWebhookConfiguration: defaults_admission.webhooks,
+    admission.MutatingWebhookConfiguration: defaults_admission.webhooks,
+    admission.ValidatingAdmissionPolicy: defaults_admission.policy,
+    admission.MutatingAdmissionPolicy: defaults_admission.policy,
+    admission.ValidatingAdmissionPolicyBinding: defaults_admission.binding,
+    admission.MutatingAdmissionPolicyBinding: defaults_admission.binding,
+    apiregistration.APIService: defaults_admission.served_group,
 }

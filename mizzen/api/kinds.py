@@ -12,7 +12,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from mizzen.api.types import apiextensions_v1, apps_v1, coordination_v1, core_v1, discovery_v1, events_v1, meta_v1
+from mizzen.api.types import (
+    admissionregistration_v1,
+    apiextensions_v1,
+    apiregistration_v1,
+    apps_v1,
+    coordination_v1,
+    core_v1,
+    discovery_v1,
+    events_v1,
+    meta_v1,
+)
 
 
 class Object(Protocol):
@@ -118,11 +128,41 @@ CUSTOM_RESOURCE_DEFINITION = Kind(
     "customresourcedefinitions", namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
     subresources=("status",),
 )  # fmt: skip
+_ADMISSION = ("admissionregistration.k8s.io", "v1")
+VALIDATING_WEBHOOKS = Kind(
+    admissionregistration_v1.ValidatingWebhookConfiguration, *_ADMISSION, "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+MUTATING_WEBHOOKS = Kind(
+    admissionregistration_v1.MutatingWebhookConfiguration, *_ADMISSION, "MutatingWebhookConfiguration",
+    "mutatingwebhookconfigurations", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+VALIDATING_POLICY = Kind(
+    admissionregistration_v1.ValidatingAdmissionPolicy, *_ADMISSION, "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicies", namespaced=False, categories=("api-extensions",), subresources=("status",),
+)  # fmt: skip
+VALIDATING_POLICY_BINDING = Kind(
+    admissionregistration_v1.ValidatingAdmissionPolicyBinding, *_ADMISSION, "ValidatingAdmissionPolicyBinding",
+    "validatingadmissionpolicybindings", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+MUTATING_POLICY = Kind(
+    admissionregistration_v1.MutatingAdmissionPolicy, *_ADMISSION, "MutatingAdmissionPolicy",
+    "mutatingadmissionpolicies", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+MUTATING_POLICY_BINDING = Kind(
+    admissionregistration_v1.MutatingAdmissionPolicyBinding, *_ADMISSION, "MutatingAdmissionPolicyBinding",
+    "mutatingadmissionpolicybindings", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+API_SERVICE = Kind(
+    apiregistration_v1.APIService, "apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False,
+    categories=("api-extensions",), subresources=("status",),
+)  # fmt: skip
 EVENTS_EVENT = Kind(events_v1.Event, "events.k8s.io", "v1", "Event", "events", short_names=("ev",), stored=False)
 
 KINDS: tuple[Kind[Any], ...] = (
     POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET,
-    LEASE, ENDPOINT_SLICE, EVENTS_EVENT, CUSTOM_RESOURCE_DEFINITION,
+    LEASE, ENDPOINT_SLICE, EVENTS_EVENT, CUSTOM_RESOURCE_DEFINITION, VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS,
+    VALIDATING_POLICY, VALIDATING_POLICY_BINDING, MUTATING_POLICY, MUTATING_POLICY_BINDING, API_SERVICE,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in KINDS}

@@ -90,6 +90,8 @@ def public_name(message: str) -> str:
     group, _, version = module.partition("_")
     if group == "apiextensions":
         return f"{APIEXTENSIONS}.{name}"
+    if group == "apiregistration":
+        return f"io.k8s.kube-aggregator.pkg.apis.apiregistration.{version}.{name}"
     return f"{META}.{name}" if group == "meta" else f"io.k8s.api.{group}.{version}.{name}"
 
 

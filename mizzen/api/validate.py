@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from mizzen.api import (
     formats,
+    validate_admission,
     validate_core,
     validate_definition,
     validate_meta,
@@ -21,7 +22,9 @@ from mizzen.api import (
     validate_workload,
 )
 from mizzen.api.errors import FieldError
+from mizzen.api.types import admissionregistration_v1 as admission
 from mizzen.api.types import apiextensions_v1 as apiextensions
+from mizzen.api.types import apiregistration_v1 as apiregistration
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
@@ -137,6 +140,9 @@ def _series(event: events.Event) -> Errors:
     yield from required("series.lastObservedTime", event.series.last_observed_time)
 
 
+_WEBHOOKS = _Rules(validate_admission.create_webhooks, validate_admission.update_webhooks)
+_POLICY = _Rules(validate_admission.create_policy, validate_admission.update_policy)
+_BINDING = _Rules(validate_admission.create_binding, validate_admission.update_binding)
 _RULES: dict[type[Any], _Rules] = {
     core.Pod: _Rules(validate_pod.create, validate_pod.update, validate_pod.update_status),
     core.Service: _Rules(validate_service.create, validate_service.update, validate_service.update_status),
@@ -162,6 +168,13 @@ _RULES: dict[type[Any], _Rules] = {
     ),
     coordination.Lease: _Rules(_create_lease, _update_lease),
     discovery.EndpointSlice: _Rules(validate_network.create_slice, validate_network.update_slice),
+    admission.ValidatingWebhookConfiguration: _WEBHOOKS,
+    admission.MutatingWebhookConfiguration: _WEBHOOKS,
+    admission.ValidatingAdmissionPolicy: _POLICY,
+    admission.MutatingAdmissionPolicy: _POLICY,
+    admission.ValidatingAdmissionPolicyBinding: _BINDING,
+    admission.MutatingAdmissionPolicyBinding: _BINDING,
+    apiregistration.APIService: _Rules(validate_admission.create_served_group, validate_admission.update_served_group),
     apiextensions.CustomResourceDefinition: _Rules(
         validate_definition.create, validate_definition.update, validate_definition.update_status
     ),

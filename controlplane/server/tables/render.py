@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from controlplane.server.tables import cluster, custom, pods, services, workloads
+from controlplane.server.tables import cluster, custom, pods, registration, services, workloads
 from controlplane.server.tables.model import Row, RowCondition, TableOf
 from mizzen.api import kinds
 from mizzen.api.custom import Custom, CustomKind
@@ -36,6 +36,13 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.LEASE.type: cluster.LEASE_TABLE,
     kinds.ENDPOINT_SLICE.type: services.ENDPOINT_SLICE_TABLE,
     kinds.CUSTOM_RESOURCE_DEFINITION.type: cluster.DEFINITION_TABLE,
+    kinds.VALIDATING_WEBHOOKS.type: registration.WEBHOOKS_TABLE,
+    kinds.MUTATING_WEBHOOKS.type: registration.WEBHOOKS_TABLE,
+    kinds.VALIDATING_POLICY.type: registration.VALIDATING_POLICY_TABLE,
+    kinds.MUTATING_POLICY.type: registration.MUTATING_POLICY_TABLE,
+    kinds.VALIDATING_POLICY_BINDING.type: registration.BINDING_TABLE,
+    kinds.MUTATING_POLICY_BINDING.type: registration.BINDING_TABLE,
+    kinds.API_SERVICE.type: registration.SERVED_GROUP_TABLE,
     autoscaling.Scale: workloads.SCALE_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }

@@ -26,6 +26,7 @@ MODULES = {
     "coordination.k8s.io.v1": "coordination_v1",
     "discovery.k8s.io.v1": "discovery_v1",
     "events.k8s.io.v1": "events_v1",
+    "admissionregistration.k8s.io.v1": "admissionregistration_v1",
 }
 META = {
     "APIGroup", "APIVersions", "CreateOptions", "DeleteOptions", "GetOptions", "ListOptions", "PatchOptions", "Status",

@@ -33,6 +33,8 @@ def test_index() -> None:
         "apis/discovery.k8s.io/v1",
         "apis/events.k8s.io/v1",
         "apis/apiextensions.k8s.io/v1",
+        "apis/admissionregistration.k8s.io/v1",
+        "apis/apiregistration.k8s.io/v1",
     ]
 
 

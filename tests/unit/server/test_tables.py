@@ -11,6 +11,7 @@ import pytest
 from controlplane.server.tables import cluster, pods, render, services, workloads
 from controlplane.server.tables.model import duration, selector_text
 from mizzen.api import times
+from mizzen.api.types import admissionregistration_v1 as admission
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -275,6 +276,12 @@ _FACTS_NAMES = {
     "pod": core.Pod, "replicaSet": apps.ReplicaSet, "service": core.Service, "endpoint": core.Endpoints,
     "node": core.Node, "event": core.Event, "namespace": core.Namespace, "secret": core.Secret,
     "serviceAccount": core.ServiceAccount, "deployment": apps.Deployment, "configMap": core.ConfigMap,
+    "mutatingWebhook": admission.MutatingWebhookConfiguration,
+    "validatingWebhook": admission.ValidatingWebhookConfiguration,
+    "validatingAdmissionPolicy": admission.ValidatingAdmissionPolicy,
+    "validatingAdmissionPolicyBinding": admission.ValidatingAdmissionPolicyBinding,
+    "mutatingAdmissionPolicy": admission.MutatingAdmissionPolicy,
+    "mutatingAdmissionPolicyBinding": admission.MutatingAdmissionPolicyBinding,
 }  # fmt: skip
 
 
