@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 
 
@@ -41,6 +42,8 @@ class Request:
     """Asked by one of the control plane's own controllers."""
     taken: frozenset[str] = frozenset()
     """Claims that others hold although the view does not show it yet."""
+    served: CustomKind | None = None
+    """The version that the request was made in, for kinds that users define."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema
 from mizzen.api.codec import FieldValidation
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import FieldError
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Entry
@@ -70,6 +71,11 @@ class Written:
     """The write took the last reason away for which the object was still there."""
 
 
+def _version(kind: Kind[Any]) -> CustomKind | None:
+    """The version of a user's kind that a request is made in."""
+    return kind if isinstance(kind, CustomKind) else None
+
+
 class _Owner(msgspec.Struct):
     """The value of a claim's key."""
 
@@ -90,7 +96,9 @@ class Writes:
 
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
-        request = Request(Operation.CREATE, storage(kind), namespace, "", stored(obj), internal=options.internal)
+        request = Request(
+            Operation.CREATE, storage(kind), namespace, "", stored(obj), options.internal, served=_version(kind)
+        )
         expects: dict[str, int] = {}
         name = ""
         for _ in range(TRIES):
@@ -153,7 +161,7 @@ class Writes:
         operation: Operation = Operation.UPDATE,
     ) -> Written:
         """Change parts of an object. Raises BadRequest or UnsupportedMediaType for what is no patch."""
-        message = schema.message(codec.message_name(kind.type))
+        message = None if isinstance(kind, CustomKind) else schema.message(codec.message_name(kind.type))
         warnings: tuple[str, ...] = ()
 
         def patched(old: Any) -> Any:
@@ -179,7 +187,7 @@ class Writes:
         taken: frozenset[str] = frozenset()
         expects: dict[str, int] = {}
         for _ in range(TRIES):
-            request = Request(operation, own, namespace, name, None, options.internal, taken)
+            request = Request(operation, own, namespace, name, None, options.internal, taken, _version(kind))
 
             def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)
