@@ -15,11 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
 from typing import Any
-
-from cel_expr_python import cel
-from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from mizzen.api import cel_cost, structural
 from mizzen.api.errors import FieldError
@@ -65,11 +61,14 @@ def compiled(text: str, *, optional_old: bool = False, wanted: str = "BOOL") -> 
     """The program of an expression that gives a `wanted` value (`BOOL`, `STRING`). Raises BadRule."""
     if len(text) > LENGTH_MAX:
         raise BadRule(f"the expression is longer than {LENGTH_MAX} characters")
+    # Not before somebody has rules: it weighs as much as all of the API's types.
+    from mizzen.api import rules_language as language
+
     try:
         # On its own first: what is wrapped must not reach out of its place.
-        bare = _environment().compile(text)
+        bare = language.environment().compile(text)
         body = f"cel.bind({_OLD}, has_old ? optional.of(old) : optional.none(), ({text}\n))"
-        made = _environment().compile(body) if optional_old else bare
+        made = language.environment().compile(body) if optional_old else bare
         expr = cel_cost.parsed(made.serialize())
     except (RuntimeError, ValueError) as error:
         raise BadRule(f"compilation failed: {error}") from error
@@ -79,7 +78,7 @@ def compiled(text: str, *, optional_old: bool = False, wanted: str = "BOOL") -> 
 
     def run(values: Mapping[str, Any]) -> Any:
         found = made.eval(data=dict(values))
-        if found.type() == cel.Type.ERROR:
+        if language.is_error(found):
             raise EvaluationFailed(_in_kubernetes_words(str(found.plain_value())))
         return found.plain_value()
 
@@ -222,47 +221,3 @@ def _bytes(text: str) -> Any:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         return text
-
-
-# -- the language ------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _environment() -> Any:
-    """The language with its extensions and what Kubernetes adds."""
-    dyn = cel.Type.DYN
-    extensions = [
-        ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional(), ext_bindings.ExtBindings(),
-        ext_encoders.ExtEncoders(),
-    ]  # fmt: skip
-    functions = [
-        _member("isSorted", cel.Type.BOOL, [cel.Type.LIST], lambda items: _is_sorted(list(items))),
-        _member("sum", dyn, [cel.Type.LIST], sum),
-        _member("min", dyn, [cel.Type.LIST], min),
-        _member("max", dyn, [cel.Type.LIST], max),
-        _member("find", cel.Type.STRING, [cel.Type.STRING, cel.Type.STRING], _find),
-        _member("findAll", cel.Type.LIST, [cel.Type.STRING, cel.Type.STRING], _find_all),
-    ]
-    return cel.NewEnv(
-        variables={"self": dyn, _OLD: dyn, "old": dyn, "has_old": cel.Type.BOOL},
-        extensions=extensions,
-        functions=functions,
-    )
-
-
-def _member(name: str, gives: Any, takes: list[Any], do: Callable[..., Any]) -> Any:
-    overload = cel.Overload(id=f"kubernetes_{name}", return_type=gives, parameters=takes, is_member=True, impl=do)
-    return cel.FunctionDecl(name, [overload])
-
-
-def _is_sorted(items: list[Any]) -> bool:
-    return all(left <= right for left, right in pairwise(items))
-
-
-def _find(text: str, pattern: str) -> str:
-    found = structural.expression(pattern).search(text)
-    return found.group(0) if found else ""
-
-
-def _find_all(text: str, pattern: str) -> list[str]:
-    return [found.group(0) for found in structural.expression(pattern).finditer(text)]

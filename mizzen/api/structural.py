@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-import re2
 
 UNSET: Any = object()
 """There is no value; None is the value null."""
@@ -118,6 +117,9 @@ def by_identity(items: Any, node: Node) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def expression(text: str) -> Any:
     """The compiled regular expression, in Go's dialect. Raises ValueError, saying what is wrong with it."""
+    # Not before somebody has a pattern: it is a large library.
+    import re2
+
     options = re2.Options()
     options.log_errors = False
     try:
