@@ -32,7 +32,7 @@ PLAIN = {
     F.TYPE_BOOL: ("bool", "bool", "False"),
     F.TYPE_INT32: ("int32", "int", "0"),
     F.TYPE_INT64: ("int64", "int", "0"),
-    F.TYPE_DOUBLE: ("double", "float", "0.0"),
+    F.TYPE_DOUBLE: ("double", "int | float", "0"),
     F.TYPE_BYTES: ("bytes", "bytes", 'b""'),
 }
 SCALARS = {
@@ -45,7 +45,16 @@ SCALARS = {
     "FieldsV1": ("Raw", 'Raw(b"")'),
     "Verbs": ("tuple[str, ...]", "()"),
     "ExtraValue": ("tuple[str, ...]", "()"),
+    "JSON": ("Any", "None"),
+    "JSONSchemaPropsOrArray": ("JSONSchemaProps | tuple[JSONSchemaProps, ...]", "None"),
+    "JSONSchemaPropsOrBool": ("JSONSchemaProps | bool", "None"),
+    "JSONSchemaPropsOrStringArray": ("JSONSchemaProps | tuple[str, ...]", "None"),
 }
+SCALARS_OF = dict.fromkeys(
+    ("JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrStringArray"),
+    "apiextensions_v1.JSONSchemaProps",
+)
+"""Scalars that may hold a message, with its name."""
 TAKEN = ("bool", "bytes", "float", "int", "str", "tuple")
 """Names that a struct's annotations need for themselves."""
 TIMES = ("Time", "MicroTime")
@@ -169,7 +178,9 @@ def fields_of(schema: Schema, full: str, path: tuple[str, ...] = ()) -> list[Fie
         kind, message = PLAIN[target.type][0] if target.type in PLAIN else "message", ""
         if kind == "message":
             scalar = schema.scalar(target.type_name)
-            kind, message = (scalar, "") if scalar else ("message", ".".join(module_of(target.type_name)))
+            kind, message = (
+                (scalar, SCALARS_OF.get(scalar, "")) if scalar else ("message", ".".join(module_of(target.type_name)))
+            )
         found.append(
             Field(
                 attr=field.name + "_" if keyword.iskeyword(field.name) or field.name in TAKEN else field.name,
@@ -235,6 +246,9 @@ GROUPS = {
     "authentication": "authentication.k8s.io",
     "authorization": "authorization.k8s.io",
     "certificates": "certificates.k8s.io",
+    "apiextensions": "apiextensions.k8s.io",
+    "admissionregistration": "admissionregistration.k8s.io",
+    "apiregistration": "apiregistration.k8s.io",
 }
 """API group names that are not their package's name."""
 

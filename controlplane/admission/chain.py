@@ -9,6 +9,7 @@ from controlplane.admission import (
     accounts,
     certificates,
     classes,
+    customs,
     jobs,
     lifecycle,
     metadata,
@@ -20,6 +21,7 @@ from controlplane.admission import (
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
 from mizzen.api import defaults, kinds, validate
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import FieldError, Invalid
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import objects
@@ -37,6 +39,8 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settin
 
     Raises `mizzen.api.errors.ApiError` where the request is refused.
     """
+    if isinstance(request.kind, CustomKind):
+        return customs.admit(request, old, view, now, ids)
     match request.operation:
         case Operation.CREATE:
             return _create(request, view, now, ids, settings)

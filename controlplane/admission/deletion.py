@@ -12,7 +12,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from controlplane.admission import definitions
 from mizzen.api import times
+from mizzen.api.types import apiextensions_v1 as apiextensions
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.values import Instant
@@ -41,6 +43,8 @@ def delete(obj: Any, how: Deletion, now: Instant) -> Any | None:
         obj = _terminating(obj, now)
         if obj.spec.finalizers:
             return obj
+    if isinstance(obj, apiextensions.CustomResourceDefinition):
+        obj = definitions.terminating(obj, now)
     if obj.metadata.deletion_timestamp and obj.metadata.deletion_grace_period_seconds is not None:
         return _hastened(obj, how)
     finalizers = _finalizers(obj.metadata, how)

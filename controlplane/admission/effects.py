@@ -71,7 +71,9 @@ def _update(request: Request, view: View, now: Instant, ids: Ids, settings: Sett
 
 
 def _delete(effect: Delete, view: View, now: Instant) -> Write | None:
-    kind: Kind[Any] = kinds.BY_RESOURCE[effect.key.resource]
+    kind: Kind[Any] | None = view.catalog.by_resource.get(effect.key.resource)
+    if kind is None:
+        return None
     old = view.get(kind, effect.key.namespace, effect.key.name)
     if old is None or old.metadata.uid != effect.uid:
         return None

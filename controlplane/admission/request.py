@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.managed.entries import Writer
 
@@ -46,6 +47,8 @@ class Request:
     """Who is to be known as the one who set what changes; None leaves the managed fields as they are."""
     applied: bool = False
     """The object comes from an apply, with the managed fields that it is to have."""
+    served: CustomKind | None = None
+    """The version that the request was made in, for kinds that users define."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from controlplane.admission import definitions
 from controlplane.admission.request import Operation, Request
 from mizzen.api import kinds, times
 from mizzen.api.resources import qos_class
@@ -22,6 +23,8 @@ _WITH_GENERATION = (
     kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.REPLICATION_CONTROLLER, kinds.POD_TEMPLATE, kinds.JOB, kinds.CRON_JOB,
     kinds.INGRESS, kinds.INGRESS_CLASS, kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET, kinds.PRIORITY_CLASS,
     kinds.FLOW_SCHEMA, kinds.PRIORITY_LEVEL, kinds.DEVICE_CLASS, kinds.RESOURCE_SLICE,
+    kinds.CUSTOM_RESOURCE_DEFINITION, kinds.VALIDATING_WEBHOOKS, kinds.MUTATING_WEBHOOKS, kinds.VALIDATING_POLICY,
+    kinds.VALIDATING_POLICY_BINDING, kinds.MUTATING_POLICY, kinds.MUTATING_POLICY_BINDING,
 )  # fmt: skip
 _WITH_GENERATION_LATER = (kinds.CSI_DRIVER,)
 """The first change of such an object is its generation 1."""
@@ -43,6 +46,8 @@ def prepare_create(request: Request, obj: Any) -> Any:
         obj = replace(obj, status=_initial_status(obj))
     if kind in _WITH_GENERATION:
         obj = replace(obj, metadata=replace(obj.metadata, generation=1))
+    if kind is kinds.CUSTOM_RESOURCE_DEFINITION:
+        return definitions.with_stored_version(obj)
     return _namespace_parts(obj, obj.spec.finalizers or (_NAMESPACE_FINALIZER,)) if kind is kinds.NAMESPACE else obj
 
 
@@ -76,6 +81,8 @@ def prepare_update(request: Request, obj: Any, old: Any) -> Any:
         obj = replace(obj, status=old.status)
     if request.kind is kinds.NAMESPACE:
         obj = _namespace_parts(obj, obj.spec.finalizers if request.internal else old.spec.finalizers)
+    elif request.kind is kinds.CUSTOM_RESOURCE_DEFINITION:
+        obj = definitions.with_stored_version(obj)
     if request.kind in (*_WITH_GENERATION, *_WITH_GENERATION_LATER) and _desired(obj) != _desired(old):
         obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation + 1))
     return obj

@@ -12,6 +12,8 @@ from mizzen.api.types import core_v1 as core
 _WITH_TEMPLATE = (
     apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, core.ReplicationController, batch.Job,
 )  # fmt: skip
+_NOT_ACTED_ON = ("admissionregistration.k8s.io/", "apiregistration.k8s.io/")
+"""Groups whose objects have no effect yet; whoever relies on them must know."""
 
 
 def warnings_for(obj: Any) -> tuple[str, ...]:
@@ -25,6 +27,8 @@ def warnings_for(obj: Any) -> tuple[str, ...]:
         return tuple(_pod_spec(template.spec, "spec.jobTemplate.spec.template.spec"))
     if isinstance(obj, _WITH_TEMPLATE) and obj.spec.template is not None:
         return tuple(_pod_spec(obj.spec.template.spec, "spec.template.spec"))
+    if obj.api_version.startswith(_NOT_ACTED_ON):
+        return (f"{obj.kind} is stored, but this server does not act on it",)
     return ()
 
 

@@ -2,7 +2,7 @@
 
 An object with owner references goes when none of its owners exists any more. An owner that is deleted in the
 foreground stays until its blocking dependents are gone; one that orphans stays until they have let go of it.
-Owners of kinds that the table does not have are taken to exist: better a leftover than a loss.
+Owners of kinds that are not served are taken to exist: better a leftover than a loss.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ ORPHAN = "orphan"
 
 def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     """One object, as a dependent and as an owner."""
-    obj = view.get(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
+    kind = view.catalog.by_resource.get(key.resource)
+    obj = None if kind is None else view.get(kind, key.namespace, key.name)
     if obj is None:
         return Decision()
     if _is_leaving(obj):
@@ -63,7 +64,7 @@ def _leaving(obj: Any, view: View) -> Decision:
 
 
 def _exists(owner: meta_v1.OwnerReference, obj: Object, view: View) -> bool:
-    unknown = (owner.api_version, owner.kind) not in kinds.BY_KIND
+    unknown = (owner.api_version, owner.kind) not in view.catalog.by_kind
     return unknown or _owner(owner, obj, view) is not None
 
 
@@ -71,7 +72,7 @@ def _waited_for(obj: Object, view: View) -> bool:
     """Every living owner is being deleted in the foreground and waits for this object."""
     owners = []
     for reference in obj.metadata.owner_references:
-        if (reference.api_version, reference.kind) not in kinds.BY_KIND:
+        if (reference.api_version, reference.kind) not in view.catalog.by_kind:
             return False
         found = _owner(reference, obj, view)
         if found is not None:
@@ -84,7 +85,7 @@ def _waited_for(obj: Object, view: View) -> bool:
 
 def _owner(reference: meta_v1.OwnerReference, obj: Object, view: View) -> Any:
     """The object that a reference means, if it exists and its kind is known."""
-    kind = kinds.BY_KIND.get((reference.api_version, reference.kind))
+    kind = view.catalog.by_kind.get((reference.api_version, reference.kind))
     if kind is None:
         return None
     kind = kinds.BY_RESOURCE[kind.resource]  # what is seen in several versions is stored in one
@@ -97,8 +98,8 @@ def _is_leaving(obj: Any) -> bool:
 
 
 def _dependents(obj: Object, view: View) -> Iterable[Any]:
-    for index in indexes.BY_OWNER.values():
-        yield from view.select(index, obj.metadata.uid)
+    for kind in view.catalog.stored:
+        yield from view.select(indexes.by_owner(kind), obj.metadata.uid)
 
 
 def _blocks(obj: Object, uid: str) -> bool:
@@ -143,4 +144,5 @@ CONTROLLER = Controller(
     kind=kinds.REPLICA_SET,
     reconcile=reconcile,
     watches=tuple((kind, _related) for kind in _watched()),
+    custom=_related,
 )

@@ -33,7 +33,8 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     namespace = view.get(kinds.NAMESPACE, "", key.name)
     if namespace is None or namespace.metadata.deletion_timestamp is None:
         return Decision()
-    left = [(kind, view.list(kind, key.name)) for kind in _CONTENT]
+    custom = [kind for kind in view.catalog.custom if kind.namespaced]
+    left = [(kind, view.list(kind, key.name)) for kind in (*_CONTENT, *custom)]
     left = [(kind, objects) for kind, objects in left if objects]
     status = _status(namespace, left, now)
     effects: list[Effect] = []
@@ -140,4 +141,5 @@ CONTROLLER = Controller(
     kind=kinds.NAMESPACE,
     reconcile=reconcile,
     watches=tuple((kind, _namespace_of) for kind in _CONTENT),
+    custom=_namespace_of,
 )

@@ -25,6 +25,7 @@ from controlplane.server.verbs_read import ListOptions
 from controlplane.server.verbs_watch import WatchOptions
 from controlplane.server.verbs_write import WriteOptions
 from mizzen.api import errors, kinds
+from mizzen.api.catalog import Catalog
 from mizzen.api.kinds import Kind
 from mizzen.api.types import autoscaling_v1, meta_v1
 from mizzen.engine.plans import HORIZON_MAX_S, HORIZON_S, Plan, Question
@@ -52,10 +53,15 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self.access = verbs.access
         self._reviews = Reviews(verbs.access, tokens)
 
+    @property
+    def _catalog(self) -> Catalog:
+        """The kinds that there are now."""
+        return self._verbs.registry.catalog
+
     @unary
     async def Get(self, request: cluster_pb2.GetRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """One object."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("get", kind, namespace, name)
         entry = await self._verbs.reads.get(kind, namespace, name)
         return cluster_pb2.ObjectResponse(object=objects.packed_entry(kind, entry))
@@ -63,7 +69,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def List(self, request: cluster_pb2.ListRequest, call: GrpcCall) -> cluster_pb2.ListResponse:  # noqa: N802
         """Objects of one kind."""
-        kind = objects.kind_named(request.resource)
+        kind = objects.kind_named(request.resource, self._catalog)
         namespace = request.namespace if kind.namespaced else ""
         call.allow("list", kind, namespace)
         options = ListOptions(
@@ -88,7 +94,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.WatchRequest, call: GrpcCall
     ) -> AsyncIterator[cluster_pb2.WatchResponse]:
         """Changes of one kind."""
-        kind = objects.kind_named(request.resource)
+        kind = objects.kind_named(request.resource, self._catalog)
         namespace = request.namespace if kind.namespaced else ""
         call.allow("watch", kind, namespace)
         options = WatchOptions(
@@ -106,7 +112,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Create(self, request: cluster_pb2.CreateRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Stores a new object."""
-        kind, obj = objects.object_in(request.object, named=False)
+        kind, obj = objects.object_in(request.object, self._catalog, named=False)
         call.allow("create", kind, obj.metadata.namespace, dry_run=request.dry_run)
         namespace = obj.metadata.namespace
         if self._reviews.takes(kind):
@@ -119,7 +125,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Update(self, request: cluster_pb2.UpdateRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Replaces an object."""
-        kind, obj = objects.object_in(request.object, named=True)
+        kind, obj = objects.object_in(request.object, self._catalog, named=True)
         namespace, name = obj.metadata.namespace, obj.metadata.name
         call.allow("update", kind, namespace, name, request.subresource, dry_run=request.dry_run)
         manager = call.manager(request.field_manager)
@@ -130,7 +136,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Patch(self, request: cluster_pb2.PatchRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Changes parts of an object."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
         manager = call.manager(request.field_manager)
         options = WriteOptions(dry_run=request.dry_run, validation="Strict", guard=call.guard, manager=manager)
@@ -141,7 +147,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Apply(self, request: cluster_pb2.ApplyRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Makes the fields of an object that its manager sets what is applied; makes the object where there is none."""
-        kind, obj = objects.object_in(request.object, named=True)
+        kind, obj = objects.object_in(request.object, self._catalog, named=True)
         namespace, name = obj.metadata.namespace, obj.metadata.name
         call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
         if not request.field_manager:
@@ -157,7 +163,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Delete(self, request: cluster_pb2.DeleteRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Deletes an object; the answer is its last state, or the one in which it waits."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("delete", kind, namespace, name, dry_run=request.dry_run)
         grace = request.grace_period_seconds if request.HasField("grace_period_seconds") else None
         how = Deletion(grace, objects.propagation_in(request))
@@ -170,7 +176,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.DeleteCollectionRequest, call: GrpcCall
     ) -> cluster_pb2.ListResponse:
         """Deletes what matches."""
-        kind = objects.kind_named(request.resource)
+        kind = objects.kind_named(request.resource, self._catalog)
         namespace = objects.namespace_in(kind, request.namespace, "namespace")
         call.allow("deletecollection", kind, namespace)
         selection = ListOptions(label_selector=request.label_selector, field_selector=request.field_selector)
@@ -180,7 +186,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Scale(self, request: cluster_pb2.ScaleRequest, call: GrpcCall) -> cluster_pb2.ScaleResponse:  # noqa: N802
         """Reads or sets a number of replicas."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         if "scale" not in kind.subresources:
             raise errors.BadRequest(f"{kind.resource} have no replicas to scale")
         changes = request.HasField("replicas")
@@ -217,7 +223,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     @unary
     async def Why(self, request: cluster_pb2.WhyRequest, call: GrpcCall) -> cluster_pb2.WhyResponse:  # noqa: N802
         """Why an object is as it is."""
-        kind, namespace, name = objects.place_of(request.ref)
+        kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("get", kind, namespace, name)
         entry = await self._verbs.reads.get(kind, namespace, name)
         return cluster_pb2.WhyResponse(reasons=self._why(kind, entry.object()))

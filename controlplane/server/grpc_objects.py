@@ -12,10 +12,12 @@ import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.admission.request import Operation
-from controlplane.server.representations import shown, storage, stored
+from controlplane.server.representations import empty, shown, storage, stored
 from controlplane.server.verbs_watch import Batch
 from controlplane.server.verbs_write import Written
 from mizzen.api import codec, errors, kinds
+from mizzen.api.catalog import BUILT_IN, Catalog
+from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import applying
 from mizzen.api.managed import objects as managed
@@ -37,18 +39,28 @@ _OPERATIONS = {
 _PROPAGATIONS = ("", "Background", "Foreground", "Orphan")
 
 
-def kind_named(resource: str) -> Kind[Any]:
-    """The kind of a resource such as `deployments.apps`. Raises BadRequest, naming what there is."""
-    kind = kinds.BY_RESOURCE.get(resource)
+class _TypeMeta(msgspec.Struct, rename="camel"):
+    """What is read of an object to know its kind."""
+
+    api_version: str = ""
+    kind: str = ""
+
+
+def kind_named(resource: str, catalog: Catalog) -> Kind[Any]:
+    """The kind of a resource such as `deployments.apps`, in its best version.
+
+    Raises BadRequest, naming what there is.
+    """
+    kind = catalog.best.get(resource)
     if kind is None:
-        known = ", ".join(sorted(kinds.BY_RESOURCE))
+        known = ", ".join(sorted(catalog.best))
         raise errors.BadRequest(f"resource {errors.quoted(resource)} is not served; there are: {known}")
     return kind
 
 
-def place_of(ref: cluster_pb2.ObjectRef) -> tuple[Kind[Any], str, str]:
+def place_of(ref: cluster_pb2.ObjectRef, catalog: Catalog = BUILT_IN) -> tuple[Kind[Any], str, str]:
     """Kind, namespace and name of a reference. Raises BadRequest where it does not name one object."""
-    kind = kind_named(ref.resource)
+    kind = kind_named(ref.resource, catalog)
     if not ref.name:
         raise errors.BadRequest("ref.name: name the object")
     return kind, namespace_in(kind, ref.namespace, "ref.namespace"), ref.name
@@ -61,19 +73,32 @@ def namespace_in(kind: Kind[Any], namespace: str, field: str) -> str:
     return namespace if kind.namespaced else ""
 
 
-def object_in(packed: AnyMessage, *, named: bool) -> tuple[Kind[Any], Any]:
+def object_in(packed: AnyMessage, catalog: Catalog = BUILT_IN, *, named: bool) -> tuple[Kind[Any], Any]:
     """An object that a program sent, in canonical form, and its kind. Raises BadRequest, also when it has no name."""
     try:
-        obj = codec.normalised(convert.from_any(packed))
+        obj = convert.from_any(packed)
+        obj = _custom_in(obj.json, catalog) if isinstance(obj, meta_v1.CustomObject) else codec.normalised(obj)
     except msgspec.ValidationError as error:
         raise errors.BadRequest(f"the object cannot be read: {error}") from error
-    kind = kinds.BY_TYPE.get(type(obj))
+    kind = obj.of if isinstance(obj, Custom) else kinds.BY_TYPE.get(type(obj))
     if kind is None:
         raise errors.BadRequest(f"a {type(obj).__name__} is not an object that is stored")
     namespace_in(kind, obj.metadata.namespace, "metadata.namespace")
     if named and not obj.metadata.name:
         raise errors.BadRequest("metadata.name: name the object")
     return kind, obj
+
+
+def _custom_in(data: bytes, catalog: Catalog) -> Custom:
+    """The object of a user's kind that a JSON text holds. Raises BadRequest."""
+    try:
+        named = msgspec.json.decode(data, type=_TypeMeta)
+    except msgspec.DecodeError as error:
+        raise errors.BadRequest(f"the object cannot be read: {error}") from error
+    kind = catalog.by_type.get((named.api_version, named.kind))
+    if not isinstance(kind, CustomKind):
+        raise errors.BadRequest(f"no definition is established for a {named.kind} in {named.api_version}")
+    return codec.decode_json(data, kind)[0]
 
 
 def operation_of(kind: Kind[Any], subresource: str) -> Operation:
@@ -139,7 +164,7 @@ def watched(kind: Kind[Any], batch: Batch) -> Iterator[cluster_pb2.WatchResponse
             events, size = [], 0
     if batch.bookmark:
         metadata = meta_v1.ObjectMeta(resource_version=str(batch.bookmark))
-        mark = convert.to_any(kind.type(metadata=metadata))
+        mark = convert.to_any(msgspec.structs.replace(empty(kind), metadata=metadata))
         events.append(cluster_pb2.WatchEvent(type="BOOKMARK", object=mark))
     if events:
         yield cluster_pb2.WatchResponse(events=events)

@@ -80,7 +80,7 @@ def output(accept: str, *, watching: bool = False, protobuf: bool = True) -> Out
 
     Raises NotAcceptable.
     """
-    offered = tuple(each for each in (_STREAMS if watching else OBJECTS) if protobuf or each != PROTOBUF)
+    offered = _offered(_STREAMS if watching else OBJECTS, protobuf=protobuf)
     for clause in sorted(_clauses(accept), key=lambda clause: clause.preference):
         found = JSON if clause.media_type in _ANY else clause.media_type
         if found not in OBJECTS or clause.preference >= _REFUSED:
@@ -92,6 +92,10 @@ def output(accept: str, *, watching: bool = False, protobuf: bool = True) -> Out
             break
         return wanted
     raise NotAcceptable([each + _WATCH for each in offered] if watching else offered)
+
+
+def _offered(media_types: tuple[str, ...], *, protobuf: bool) -> tuple[str, ...]:
+    return tuple(each for each in media_types if protobuf or each != PROTOBUF)
 
 
 def _transformed(clause: _Accepted, media_type: str) -> Output | None:
@@ -111,10 +115,10 @@ def _transformed(clause: _Accepted, media_type: str) -> Output | None:
     return None
 
 
-def error_output(accept: str) -> Output:
+def error_output(accept: str, *, protobuf: bool = True) -> Output:
     """The form that an error is told in: as asked for if that is possible, never as another kind."""
     try:
-        found = output(accept)
+        found = output(accept, protobuf=protobuf)
     except NotAcceptable:
         return PLAIN
     return Output(media_type=found.media_type, pretty=found.pretty)
@@ -144,11 +148,14 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower() or JSON
 
 
-def body_type(content_type: str) -> str:
-    """How a request's body is encoded: `JSON`, `YAML` or `PROTOBUF`. Raises UnsupportedMediaType."""
-    found = media_type(content_type)
-    if found not in OBJECTS:
-        raise UnsupportedMediaType(OBJECTS)
+def body_type(content_type: str, *, protobuf: bool = True) -> str:
+    """How a request's body is encoded: `JSON`, `YAML` or, where there is that, `PROTOBUF`.
+
+    Raises UnsupportedMediaType.
+    """
+    found, known = media_type(content_type), _offered(OBJECTS, protobuf=protobuf)
+    if found not in known:
+        raise UnsupportedMediaType(known)
     return found
 
 

@@ -1,7 +1,7 @@
 """The description of the API as clients fetch it: v3 by group and version, v2 as one document, in JSON or binary.
 
-Documents are made when they are first asked for and kept. The index of v3 carries their hashes, so clients keep them,
-too, and come back only when one has changed.
+Documents are made when they are first asked for and kept for as long as the kinds that they describe are served. The
+index of v3 carries their hashes, so clients keep them, too, and come back only when one has changed.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from controlplane.server.negotiate import JSON
 from mizzen.api import errors, openapi, openapi_v2, openapi_v2_binary
+from mizzen.api.catalog import Catalog
+from mizzen.api.kinds import Kind
 
 _V3 = "/openapi/v3"
 _V2 = "/openapi/v2"
+
+_Kinds = tuple[Kind[Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +43,13 @@ class OpenApi:
     def __init__(self, server_version: str) -> None:
         """Describe a server of this version."""
         self._version = server_version
-        self._made: dict[str, _Document] = {}
+        self._made: dict[str, tuple[_Kinds, _Document]] = {}
         self._making = asyncio.Lock()
-        self._group_versions = {openapi.path_of(*pair): pair for pair in openapi.group_versions()}
 
-    async def answer(self, request: web.Request, path: str) -> web.Response:
+    async def answer(self, request: web.Request, path: str, catalog: Catalog) -> web.Response:
         """The document under a path. Raises PathNotFound."""
-        document = await self._find(path, binary=openapi_v2_binary.ASKED_FOR in request.headers.get("Accept", ""))
+        binary = openapi_v2_binary.ASKED_FOR in request.headers.get("Accept", "")
+        document = await self._find(path, catalog, binary=binary)
         headers = {"ETag": f'"{document.hash}"', "Vary": "Accept", "Content-Type": document.content_type}
         if "hash" in request.query:
             if request.query["hash"] != document.hash:
@@ -55,39 +60,56 @@ class OpenApi:
             return web.Response(status=304, headers=headers)
         return web.Response(body=document.body, headers=headers)
 
-    async def _find(self, path: str, *, binary: bool) -> _Document:
+    async def _find(self, path: str, catalog: Catalog, *, binary: bool) -> _Document:
         if path == _V2:
-            return await self._kept("v2 binary" if binary else "v2", self._v2_binary if binary else self._v2)
+            make = self._v2_binary if binary else self._v2
+            return await self._kept("v2 binary" if binary else "v2", catalog.served, lambda: make(catalog))
         if path == _V3:
-            return await self._kept("v3", self._index)
-        name = path.removeprefix(f"{_V3}/")
-        if name not in self._group_versions:
+            return await self._kept("v3", catalog.served, lambda: self._index(catalog))
+        group_version = _group_versions(catalog).get(path.removeprefix(f"{_V3}/"))
+        if group_version is None:
             raise errors.PathNotFound
-        return await self._kept(name, lambda: self._v3(name))
+        return await self._kept(path, _kinds_in(catalog, group_version), lambda: self._v3(catalog, *group_version))
 
-    async def _kept(self, name: str, make: Callable[[], _Document]) -> _Document:
-        """The document of a name, made once, beside the event loop: it takes a tenth of a second."""
-        if name not in self._made:
+    async def _kept(self, name: str, kinds: _Kinds, make: Callable[[], _Document]) -> _Document:
+        """The document of a name, made once for these kinds, beside the event loop: it takes a tenth of a second."""
+        if (found := self._found(name, kinds)) is None:
             async with self._making:
-                if name not in self._made:
-                    self._made[name] = await asyncio.to_thread(make)
-        return self._made[name]
+                if (found := self._found(name, kinds)) is None:
+                    found = await asyncio.to_thread(make)
+                    self._made[name] = (kinds, found)
+        return found
 
-    def _v3(self, name: str) -> _Document:
-        group, version = self._group_versions[name]
-        return _document(msgspec.json.encode(openapi.document(group, version, server_version=self._version)))
+    def _found(self, name: str, kinds: _Kinds) -> _Document | None:
+        made = self._made.get(name)
+        return made[1] if made is not None and made[0] == kinds else None
 
-    def _index(self) -> _Document:
+    def _v3(self, catalog: Catalog, group: str, version: str) -> _Document:
+        return _document(
+            msgspec.json.encode(openapi.document(group, version, server_version=self._version, catalog=catalog))
+        )
+
+    def _index(self, catalog: Catalog) -> _Document:
         paths = {}
-        for name in self._group_versions:
-            document = self._made.get(name) or self._v3(name)
-            self._made[name] = document
-            paths[name] = {"serverRelativeURL": f"{_V3}/{name}?hash={document.hash}"}
+        for name, group_version in _group_versions(catalog).items():
+            path, kinds = f"{_V3}/{name}", _kinds_in(catalog, group_version)
+            document = self._found(path, kinds) or self._v3(catalog, *group_version)
+            self._made[path] = (kinds, document)
+            paths[name] = {"serverRelativeURL": f"{path}?hash={document.hash}"}
         return _document(msgspec.json.encode({"paths": paths}))
 
-    def _v2(self) -> _Document:
-        return _document(msgspec.json.encode(openapi_v2.document(server_version=self._version)))
+    def _v2(self, catalog: Catalog) -> _Document:
+        return _document(msgspec.json.encode(openapi_v2.document(server_version=self._version, catalog=catalog)))
 
-    def _v2_binary(self) -> _Document:
-        document = openapi_v2.document(server_version=self._version)
+    def _v2_binary(self, catalog: Catalog) -> _Document:
+        document = openapi_v2.document(server_version=self._version, catalog=catalog)
         return _document(openapi_v2_binary.encode(document), openapi_v2_binary.MEDIA_TYPE)
+
+
+def _group_versions(catalog: Catalog) -> dict[str, tuple[str, str]]:
+    """The groups and versions by the names of their documents."""
+    return {openapi.path_of(*pair): pair for pair in openapi.group_versions(catalog)}
+
+
+def _kinds_in(catalog: Catalog, group_version: tuple[str, str]) -> _Kinds:
+    return tuple(kind for kind in catalog.served if (kind.group, kind.version) == group_version)

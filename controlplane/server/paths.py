@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from mizzen.api import kinds
+from mizzen.api.catalog import BUILT_IN, Catalog
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import BadRequest, quoted
 from mizzen.api.kinds import Kind
 
@@ -43,6 +43,11 @@ class Place:
         return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
 
     @property
+    def has_protobuf(self) -> bool:
+        """Whether there is a message for what is asked for here; users' kinds have none, but their scales do."""
+        return not isinstance(self.kind, CustomKind) or self.subresource == "scale"
+
+    @property
     def scope(self) -> str:
         """How much the path spans, as metrics name it."""
         if self.name:
@@ -50,28 +55,23 @@ class Place:
         return "namespace" if self.namespace else "cluster"
 
 
-@cache
-def _served() -> dict[tuple[str, str, str], Kind[Any]]:
-    return {(kind.group, kind.version, kind.plural): kind for kind in kinds.KINDS}
-
-
-def parse(path: str) -> Place | None:
+def parse(path: str, catalog: Catalog = BUILT_IN) -> Place | None:
     """What the path names; None for paths that name no served resource."""
     parts = path.removeprefix("/").removesuffix("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
-        return _place("", parts[1], parts[2:])
+        return _place("", parts[1], parts[2:], catalog)
     if parts[0] == "apis" and len(parts) > 3:
-        return _place(parts[1], parts[2], parts[3:])
+        return _place(parts[1], parts[2], parts[3:], catalog)
     return None
 
 
-def _place(group: str, version: str, parts: list[str]) -> Place | None:
+def _place(group: str, version: str, parts: list[str], catalog: Catalog) -> Place | None:
     if not all(parts):
         return None
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 2 and not (len(parts) == 3 and parts[2] in _OWN_SUBRESOURCES):
         namespace, parts = parts[1], parts[2:]
-    kind = _served().get((group, version, parts[0]))
+    kind = catalog.by_path.get((group, version, parts[0]))
     if kind is None or len(parts) > 3:
         return None
     name, subresource = (*parts[1:], "", "")[:2]

@@ -1,7 +1,9 @@
-"""Kinds that are another kind's storage seen through a second group or version.
+"""Kinds that are another kind's storage seen differently: a second group or version, users' kinds in their versions.
 
 Events are stored as those of `v1` and seen in `events.k8s.io/v1`, too; autoscalers are stored as those of
-`autoscaling/v2` and seen in `autoscaling/v1`, too. Requests in the second form are translated on the way in and out.
+`autoscaling/v2` and seen in `autoscaling/v1`, too; users' kinds are stored under their hub. Requests in another form
+are translated on the way in and out. What is stored of a user's kind may be older than its schema, so what is shown is
+pruned and filled again.
 """
 
 from __future__ import annotations
@@ -9,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mizzen.api import autoscaling, codec, kinds
+from msgspec.structs import replace
+
+from mizzen.api import autoscaling, codec, kinds, structural
+from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import events_v1 as events
@@ -18,23 +23,50 @@ from mizzen.engine.entry import Entry
 
 def storage(kind: Kind[Any]) -> Kind[Any]:
     """The kind that objects of this kind are stored as."""
+    if isinstance(kind, CustomKind):
+        return kind.storage
     return kind if kind.stored else _STORED_AS[kind]
 
 
 def shown(kind: Kind[Any], obj: Any) -> Any:
-    """A stored object as an object of `kind`."""
-    return obj if kind.stored or isinstance(obj, kind.type) else _SHOWN[kind](obj)
+    """A stored object as an object of `kind`; what is none of the kind's own objects, such as a scale, stays itself."""
+    if isinstance(kind, CustomKind):
+        return _in_version(kind, obj) if isinstance(obj, Custom) else obj
+    translate = _SHOWN.get(kind)
+    return obj if translate is None or not isinstance(obj, storage(kind).type) else translate(obj)
 
 
 def stored(obj: Any) -> Any:
     """An object as it is stored."""
+    if isinstance(obj, Custom):
+        return replace(obj, of=obj.of.storage)
     translate = _STORED.get(type(obj))
     return obj if translate is None else translate(obj)
 
 
 def shown_raw(kind: Kind[Any], entry: Entry) -> bytes:
     """A stored object's JSON as an object of `kind`."""
-    return entry.raw if kind.stored else codec.encode_json(shown(kind, entry.object()))
+    if kind.stored:
+        return entry.raw
+    old = entry.object()
+    new = shown(kind, old)
+    same = isinstance(kind, CustomKind) and kind.version == entry.kind.version and new.content is old.content
+    return entry.raw if same else codec.encode_json(new)
+
+
+def in_table(kind: Kind[Any], obj: Any) -> Any:
+    """A stored object as its table reads it; the table's kinds are read as they are stored."""
+    return shown(kind, obj) if isinstance(kind, CustomKind) else obj
+
+
+def empty(kind: Kind[Any]) -> Any:
+    """An object of a kind of which nothing is known."""
+    return Custom(of=kind) if isinstance(kind, CustomKind) else kind.type()
+
+
+def _in_version(kind: CustomKind, obj: Custom) -> Custom:
+    content = structural.filled(structural.pruned(obj.content, kind.schema), kind.schema)
+    return replace(obj, of=kind, content=content)
 
 
 def _to_events(event: core.Event) -> events.Event:

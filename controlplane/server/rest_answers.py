@@ -33,8 +33,13 @@ def answer(output: Output, body: bytes, code: int = 200, warnings: Iterable[str]
     if warnings:
         headers = CIMultiDict(headers)
         for warning in warnings:
-            headers.add("Warning", f'299 - "{warning.translate(_UNQUOTED)}"')
+            headers.add("Warning", warning_header(warning))
     return web.Response(body=body, status=code, headers=headers)
+
+
+def warning_header(text: str) -> str:
+    """A warning as its header says it."""
+    return f'299 - "{text.translate(_UNQUOTED)}"'
 
 
 def json_answer(body: bytes, code: int = 200) -> web.Response:

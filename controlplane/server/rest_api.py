@@ -25,7 +25,7 @@ from controlplane.server.impersonate import acting
 from controlplane.server.lanes import Lanes
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
-from controlplane.server.rest_answers import error_answer
+from controlplane.server.rest_answers import error_answer, warning_header
 from controlplane.server.rest_call import BODY_MAX_BYTES, Call, error_output, truth
 from controlplane.server.rest_identity import IdentityHandlers
 from controlplane.server.rest_objects import Handler, ObjectHandlers
@@ -37,6 +37,7 @@ from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs, api_error
 from controlplane.store.values import StoreError
 from mizzen.api import errors
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import ApiError
 
 _LOG = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class RestApi:
     def __init__(self, deps: Deps) -> None:
         """Answer from `deps`."""
         self._metrics = deps.metrics
+        self._registry = deps.verbs.registry
         self._verify_token = deps.verify_token
         self._access = deps.verbs.access
         self._identity = IdentityHandlers(deps.verbs, deps.tokens)
@@ -82,7 +84,7 @@ class RestApi:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever goes wrong becomes a Status."""
         begun = time.perf_counter()
-        place = paths.parse(request.path)
+        place = paths.parse(request.path, self._registry.catalog)
         query = request.query if request.query_string else _NO_QUERY
         what, long = self._measured(request, place, query)
         code = 500
@@ -111,7 +113,7 @@ class RestApi:
         except TimeoutError:
             late = errors.Timeout(f"request did not complete within {REQUEST_S:.0f} s")
             self._metrics.terminated(what, late.code)
-            return _refused(request, query, late)
+            return _refused(request, place, query, late)
 
     def _measured(self, request: web.Request, place: Place | None, query: MultiMapping[str]) -> tuple[Measured, bool]:
         if place is None:
@@ -136,16 +138,16 @@ class RestApi:
                 self._access.check_path(user, request.method, request.path)
                 return await self._site.answer(request)
         except ApiError as error:
-            return _refused(request, query, error)
+            return _refused(request, place, query, error)
         except StoreError as error:
             _LOG.warning("request_store_failed", path=request.path, method=request.method, error=str(error))
-            return _refused(request, query, api_error(error))
+            return _refused(request, place, query, api_error(error))
         except RecursionError:
-            return _refused(request, query, errors.BadRequest("the body of the request is nested too deeply"))
+            return _refused(request, place, query, errors.BadRequest("the body of the request is nested too deeply"))
         except Exception:
             _LOG.exception("request_failed", path=request.path, method=request.method)
             why = errors.InternalError("the request could not be handled; see the server's log")
-            return _refused(request, query, why)
+            return _refused(request, place, query, why)
 
     def _take_lane(self, held: ExitStack, user: UserInfo, what: Measured) -> None:
         try:
@@ -185,7 +187,10 @@ class RestApi:
             call.check_answer()
         if verb == "watch":
             return await self.watches.serve(call, call.include)
-        return await self._handler(call)(call)
+        answer = await self._handler(call)(call)
+        if isinstance(place.kind, CustomKind) and place.kind.warning:
+            answer.headers.add("Warning", warning_header(place.kind.warning))
+        return answer
 
     def _handler(self, call: Call) -> Handler:
         place = call.place
@@ -199,8 +204,8 @@ class RestApi:
         return handler
 
 
-def _refused(request: web.Request, query: MultiMapping[str], error: ApiError) -> web.Response:
-    return error_answer(error, error_output(request, query))
+def _refused(request: web.Request, place: Place | None, query: MultiMapping[str], error: ApiError) -> web.Response:
+    return error_answer(error, error_output(request, place, query))
 
 
 def _only(verb: str, query: MultiMapping[str]) -> str:

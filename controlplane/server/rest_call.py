@@ -28,6 +28,7 @@ from controlplane.server.verbs_watch import TIMEOUT_S, WatchOptions
 from controlplane.server.verbs_write import WriteOptions
 from mizzen.api import codec, errors
 from mizzen.api.codec import FieldValidation
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
 from mizzen.api.kinds import Kind
 from mizzen.api.managed.values import Json
@@ -68,7 +69,7 @@ class Call:
     def output(self) -> Output:
         """The form that the answer is wanted in. Raises NotAcceptable."""
         accept, watching = self.request.headers.get("Accept", ""), self.verb == "watch"
-        found = negotiate.output(accept, watching=watching)
+        found = negotiate.output(accept, watching=watching, protobuf=self.place.has_protobuf)
         return found if watching else _pretty(found, self.request, self.query)
 
     @property
@@ -181,7 +182,8 @@ class Call:
 
     async def decoded(self, target: Kind[Any] | type[T]) -> tuple[Any, tuple[str, ...]]:
         """The object in the body, with warnings. Raises BadRequest or UnsupportedMediaType."""
-        encoding = negotiate.body_type(self.request.headers.get("Content-Type", ""))
+        protobuf = not isinstance(target, CustomKind)
+        encoding = negotiate.body_type(self.request.headers.get("Content-Type", ""), protobuf=protobuf)
         body, validation = await self.body(), self.validation
         if encoding == negotiate.PROTOBUF:
             return _from_protobuf(body, target), ()
@@ -232,9 +234,10 @@ class Call:
         )
 
 
-def error_output(request: web.Request, query: MultiMapping[str]) -> Output:
+def error_output(request: web.Request, place: Place | None, query: MultiMapping[str]) -> Output:
     """The form that an error is told in."""
-    return _pretty(negotiate.error_output(request.headers.get("Accept", "")), request, query)
+    protobuf = place is None or place.has_protobuf
+    return _pretty(negotiate.error_output(request.headers.get("Accept", ""), protobuf=protobuf), request, query)
 
 
 def _pretty(output: Output, request: web.Request, query: MultiMapping[str]) -> Output:

@@ -14,7 +14,7 @@ import msgspec
 
 from controlplane.server import rest_yaml
 from controlplane.server.negotiate import PROTOBUF, YAML, Output
-from controlplane.server.representations import shown, shown_raw, storage
+from controlplane.server.representations import in_table, shown, shown_raw, storage
 from controlplane.server.tables import render
 from controlplane.server.verbs_read import Listing
 from controlplane.store.registry import Registry
@@ -61,14 +61,15 @@ def object_body(kind: Kind[Any], output: Output, obj: Any, raw: bytes, now: Inst
     """An object, given as it is stored and as its JSON; for a table the type of `obj` decides on the columns."""
     if output.media_type == PROTOBUF:
         return _binary(output, shown(kind, obj))
-    if output.form == "object" or (output.form == "table" and not render.has_table(type(obj))):
+    what = render.what_of(in_table(kind, obj))
+    if output.form == "object" or (output.form == "table" and not render.has_table(what)):
         return text(output, raw)
     if output.form == "metadata":
         return text(output, render.partial(raw, output.version))
     version = getattr(obj.metadata, "resource_version", "")
     head = msgspec.json.encode({"resourceVersion": version} if version else {})
-    rows = [(obj, raw)]
-    return text(output, render.table(type(obj), rows, now, list_metadata=head, include=include, version=output.version))
+    rows = [(in_table(kind, obj), raw)]
+    return text(output, render.table(what, rows, now, list_metadata=head, include=include, version=output.version))
 
 
 def entry_body(kind: Kind[Any], output: Output, entry: Entry) -> bytes:
@@ -96,10 +97,9 @@ async def list_body(kind: Kind[Any], listing: Listing, output: Output, now: Inst
     if output.media_type == PROTOBUF:
         return await _binary_list(kind, listing.entries, output, metadata)
     if output.form == "table":
-        own = storage(kind)
-        rows = ((entry.object(), shown_raw(kind, entry)) for entry in listing.entries)
+        rows = ((in_table(kind, entry.object()), shown_raw(kind, entry)) for entry in listing.entries)
         head = codec.encode_json(metadata)
-        body = render.table(own.type, rows, now, list_metadata=head, include=include, version=output.version)
+        body = render.table(render.what(kind), rows, now, list_metadata=head, include=include, version=output.version)
         return text(output, body)
     return text(output, _joined(kind, output, metadata, (shown_raw(kind, entry) for entry in listing.entries)))
 
@@ -115,7 +115,7 @@ def objects_body(
 
 def _joined(kind: Kind[Any], output: Output, metadata: meta.ListMeta, items: Iterable[bytes]) -> bytes:
     """The JSON of a list of objects, whole or their metadata alone."""
-    name, api_version = f"{kind.kind}List", kind.api_version
+    name, api_version = kind.list_kind, kind.api_version
     if output.form == "metadata":
         items = (render.partial(raw, output.version) for raw in items)
         name, api_version = f"{_PARTIAL}List", _META + output.version
@@ -154,7 +154,7 @@ def _item(kind: Kind[Any], output: Output, obj: Any) -> bytes:
 
 
 def _envelope_of_list(kind: Kind[Any], output: Output, metadata: meta.ListMeta, items: Iterable[bytes]) -> bytes:
-    name, api_version = f"{kind.kind}List", kind.api_version
+    name, api_version = kind.list_kind, kind.api_version
     if output.form == "metadata":
         name, api_version = f"{_PARTIAL}List", _META + output.version
     return convert.envelope(api_version, name, convert.encode_list(metadata, items))

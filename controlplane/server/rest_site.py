@@ -14,7 +14,8 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from controlplane.server import discovery, negotiate, rest_forms
+from controlplane.server import negotiate, rest_forms
+from controlplane.server.discovery import Discovery
 from controlplane.server.openapi import OpenApi
 from controlplane.server.rest_answers import compressed, json_answer
 from controlplane.store.registry import Registry
@@ -54,6 +55,7 @@ class Site:
         self._info = info
         self._registry = registry
         self._metrics = metrics
+        self._discovery = Discovery(info.address)
         self._openapi = OpenApi(info.git_version)
         self._version = _version(info.git_version)
         self._checks: dict[str, Check] = {"etcd": self._store_answers, **info.checks}
@@ -74,19 +76,19 @@ class Site:
         if path == "/metrics":
             return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
         if first == "openapi":
-            return await compressed(request, await self._openapi.answer(request, path))
+            return await compressed(request, await self._openapi.answer(request, path, self._registry.catalog))
         return await compressed(request, self._discover(request, path))
 
     def _has(self, first: str, path: str) -> bool:
         known = (*_HEALTH, "version", "metrics", "openapi")
-        return first in known or path in discovery.documents(self._info.address)
+        return first in known or self._discovery.document(self._registry.catalog, path) is not None
 
     def _discover(self, request: web.Request, path: str) -> web.Response:
         accept = request.headers.get("Accept", "")
         version = negotiate.discovery_version(accept) if path in ("/api", "/apis") else ""
         if not version:
             return self._classic(accept, path)
-        document = discovery.aggregated(path, version)
+        document = self._discovery.aggregated(self._registry.catalog, path, version)
         content_type = f"{negotiate.JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
         headers = {"ETag": document.etag, "Vary": "Accept", "Cache-Control": "public"}
         if request.headers.get("If-None-Match") == document.etag:
@@ -94,7 +96,7 @@ class Site:
         return web.Response(body=document.body, headers={"Content-Type": content_type, **headers})
 
     def _classic(self, accept: str, path: str) -> web.Response:
-        document = discovery.documents(self._info.address).get(path)
+        document = self._discovery.document(self._registry.catalog, path)
         if document is None:
             raise errors.PathNotFound
         # The list of paths is no type of the API, so there is no message for it.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from aiohttp import web
 
 from controlplane.server import rest_forms
 from controlplane.server.negotiate import JSON, PROTOBUF, Output
-from controlplane.server.representations import shown_raw, storage
+from controlplane.server.representations import empty, in_table, shown_raw
 from controlplane.server.rest_answers import headers_of
 from controlplane.server.rest_call import Call
 from controlplane.server.tables import render
@@ -42,16 +41,11 @@ def _line(type_: str, obj: bytes) -> bytes:
     return b'{"type":"%b","object":%b}\n' % (type_.encode(), obj)
 
 
-@cache
-def _empty(kind: Kind[Any]) -> Any:
-    return kind.type()
-
-
 def bookmark(kind: Kind[Any], version: int, *, initial_end: bool) -> Any:
     """An object that says nothing but a version."""
     annotations = {_INITIAL_END: "true"} if initial_end else {}
     metadata = meta.ObjectMeta(resource_version=str(version), annotations=annotations)
-    return msgspec.structs.replace(_empty(kind), metadata=metadata)
+    return msgspec.structs.replace(empty(kind), metadata=metadata)
 
 
 class Frames:
@@ -60,6 +54,7 @@ class Frames:
     def __init__(self, kind: Kind[Any], output: Output, include: str, now: Callable[[], Instant]) -> None:
         """Frames for changes of `kind`; rows of tables carry what `include` says."""
         self._kind = kind
+        self._what = render.what(kind)
         self._output = output
         self._include = include
         self._now = now
@@ -108,20 +103,16 @@ class Frames:
     def _mark(self, batch: Batch) -> bytes:
         if self._output.form == "table":
             head = b'{"resourceVersion":"%d"}' % batch.bookmark
-            return render.table(self._type, [], 0, list_metadata=head, headed=False)
+            return render.table(self._what, [], 0, list_metadata=head, headed=False)
         mark = bookmark(self._kind, batch.bookmark, initial_end=batch.initial_end)
         return rest_forms.object_body(self._kind, self._output, mark, codec.encode_json(mark), 0, self._include)
-
-    @property
-    def _type(self) -> type[Any]:
-        return storage(self._kind).type
 
     def _row(self, change: Change) -> bytes:
         """A table of one row; the first one says what the columns are."""
         entry = change.entry
         table = render.table(
-            self._type,
-            [(entry.object(), shown_raw(self._kind, entry))],
+            self._what,
+            [(in_table(self._kind, entry.object()), shown_raw(self._kind, entry))],
             self._now(),
             list_metadata=b'{"resourceVersion":"%d"}' % entry.version,
             include=self._include,

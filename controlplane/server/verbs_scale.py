@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from controlplane.server.representations import shown
 from controlplane.server.verbs_read import Reads
 from controlplane.server.verbs_write import WriteOptions, Writes, Written
 from mizzen.api import codec, errors, patch, schema, selectors
+from mizzen.api.custom import CustomKind, ScalePaths, at, with_value
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import applying, objects, sets
 from mizzen.api.managed.values import Json
@@ -26,8 +28,8 @@ _REPLICAS: sets.Node = {sets.field("spec"): {sets.field("replicas"): sets.LEAF}}
 _FIELDS = msgspec.Raw(sets.text(_REPLICAS))
 
 
-def scale_of(obj: Any) -> autoscaling.Scale:
-    """The scale of a workload that has replicas."""
+def scale_of(kind: Kind[Any], obj: Any) -> autoscaling.Scale:
+    """The scale of a stored object. Raises InternalError for one of a user's kind that says no number."""
     metadata: meta.ObjectMeta = obj.metadata
     return autoscaling.Scale(
         metadata=meta.ObjectMeta(
@@ -41,13 +43,38 @@ def scale_of(obj: Any) -> autoscaling.Scale:
                 for entry in objects.owns(obj, _REPLICAS)
             ),
         ),
-        spec=autoscaling.ScaleSpec(replicas=obj.spec.replicas or 0),
-        status=autoscaling.ScaleStatus(replicas=obj.status.replicas, selector=str(_selector(obj.spec.selector))),
+        spec=autoscaling.ScaleSpec(replicas=_wanted(kind, obj)),
+        status=_reached(kind, obj),
+    )
+
+
+def _wanted(kind: Kind[Any], obj: Any) -> int:
+    paths = _paths(kind)
+    if paths is None:
+        return obj.spec.replicas or 0
+    number = at(shown(kind, obj).content, paths.spec)
+    if not isinstance(number, int):
+        raise errors.InternalError(f'the spec replicas field ".{".".join(paths.spec)}" does not exist')
+    return number
+
+
+def _reached(kind: Kind[Any], obj: Any) -> autoscaling.ScaleStatus:
+    paths = _paths(kind)
+    if paths is None:
+        return autoscaling.ScaleStatus(replicas=obj.status.replicas, selector=str(_selector(obj.spec.selector)))
+    number, selector = at(obj.content, paths.status), at(obj.content, paths.selector) if paths.selector else ""
+    return autoscaling.ScaleStatus(
+        replicas=number if isinstance(number, int) else 0, selector=selector if isinstance(selector, str) else ""
     )
 
 
 def _selector(selector: meta.LabelSelector | Mapping[str, str] | None) -> selectors.Selector:
     return selectors.from_labels(selector) if isinstance(selector, Mapping) else selectors.from_field(selector)
+
+
+def _paths(kind: Kind[Any]) -> ScalePaths | None:
+    """Where a user's kind keeps its numbers; the table's kinds all keep them in the same fields."""
+    return kind.scale if isinstance(kind, CustomKind) else None
 
 
 def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:
@@ -61,6 +88,10 @@ def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:
         uid=scale.metadata.uid or old.metadata.uid,
         resource_version=scale.metadata.resource_version,
     )
+    if (paths := _paths(kind)) is not None:
+        # Without a version it is the newest state that is scaled; replacing it whole would need one.
+        metadata = replace(metadata, resource_version=metadata.resource_version or old.metadata.resource_version)
+        return replace(old, metadata=metadata, content=with_value(old.content, paths.spec, replicas))
     return replace(old, metadata=metadata, spec=replace(old.spec, replicas=replicas))
 
 
@@ -74,7 +105,7 @@ class Scales:
 
     async def get(self, kind: Kind[Any], namespace: str, name: str) -> autoscaling.Scale:
         """The scale. Raises NotFound."""
-        return scale_of((await self._reads.get(kind, namespace, name)).object())
+        return scale_of(kind, (await self._reads.get(kind, namespace, name)).object())
 
     async def update(
         self, kind: Kind[Any], namespace: str, name: str, scale: autoscaling.Scale, options: WriteOptions
@@ -82,7 +113,7 @@ class Scales:
         """Set the number of replicas; with a resource version the workload must be at that version."""
         through = dataclasses.replace(options, subresource=SCALE)
         written = await self._writes.change(kind, namespace, name, lambda old: _scaled(kind, old, scale), through)
-        return scale_of(written.object), written
+        return scale_of(kind, written.object), written
 
     async def patch(
         self, kind: Kind[Any], namespace: str, name: str, media_type: str, body: bytes, options: WriteOptions
@@ -90,13 +121,13 @@ class Scales:
         """Change the scale by a patch."""
 
         def patched(old: Any) -> Any:
-            value = patch.apply(media_type, body, codec.to_dict(scale_of(old)), schema.message(_MESSAGE))
+            value = patch.apply(media_type, body, codec.to_dict(scale_of(kind, old)), schema.message(_MESSAGE))
             scale, _ = codec.decode_dict(value, autoscaling.Scale, validation=options.validation)
             return _scaled(kind, old, scale)
 
         through = dataclasses.replace(options, subresource=SCALE)
         written = await self._writes.change(kind, namespace, name, patched, through)
-        return scale_of(written.object), written
+        return scale_of(kind, written.object), written
 
     async def apply(
         self, kind: Kind[Any], namespace: str, name: str, config: Json, options: WriteOptions
@@ -107,4 +138,4 @@ class Scales:
         value.pop("status", None)
         through = dataclasses.replace(options, subresource=SCALE)
         written = await self._writes.apply(kind, namespace, name, value, through)
-        return scale_of(written.object), written
+        return scale_of(kind, written.object), written

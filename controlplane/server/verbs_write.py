@@ -26,6 +26,7 @@ from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema, times
 from mizzen.api.codec import FieldValidation
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import FieldError
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import applying, objects
@@ -92,6 +93,11 @@ class Written:
     """There was no such object before."""
 
 
+def _version(kind: Kind[Any]) -> CustomKind | None:
+    """The version of a user's kind that a request is made in."""
+    return kind if isinstance(kind, CustomKind) else None
+
+
 class _Owner(msgspec.Struct):
     """The value of a claim's key."""
 
@@ -114,7 +120,9 @@ class Writes:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
         own = storage(kind)
         writer = options.writer(own, Operation.CREATE)
-        request = Request(Operation.CREATE, own, namespace, "", stored(obj), options.internal, writer=writer)
+        request = Request(
+            Operation.CREATE, own, namespace, "", stored(obj), options.internal, writer=writer, served=_version(kind)
+        )
         return await self._create(request, options)
 
     async def _create(self, request: Request, options: WriteOptions) -> Written:
@@ -182,7 +190,7 @@ class Writes:
         operation: Operation = Operation.UPDATE,
     ) -> Written:
         """Change parts of an object. Raises BadRequest or UnsupportedMediaType for what is no patch."""
-        message = schema.message(codec.message_name(kind.type))
+        message = None if isinstance(kind, CustomKind) else schema.message(codec.message_name(kind.type))
         warnings: tuple[str, ...] = ()
 
         def patched(old: Any) -> Any:
@@ -207,9 +215,12 @@ class Writes:
     ) -> Written:
         """Make an object what a configuration says, and make it if it is not there; a part of it must be there.
 
-        Raises BadRequest for what can't be applied, and an ApiError with code 409 for what others own.
+        Raises BadRequest for what can't be applied, an ApiError with code 409 for what others own, and
+        UnsupportedMediaType for kinds that users define, of which no account of fields is kept.
         """
         own = storage(kind)
+        if isinstance(own, CustomKind):
+            raise errors.UnsupportedMediaType((patch.JSON_PATCH, patch.MERGE_PATCH))
         subresource = options.writer(own, operation).subresource
         if own is not kind:
             value = objects.configuration_of(stored(codec.from_dict(value, kind.type)))
@@ -264,8 +275,8 @@ class Writes:
         taken: frozenset[str] = frozenset()
         expects: dict[str, int] = {}
         for _ in range(TRIES):
-            writer = options.writer(own, operation)
-            request = Request(operation, own, namespace, name, None, options.internal, taken, writer, applied)
+            writer, served = options.writer(own, operation), _version(kind)
+            request = Request(operation, own, namespace, name, None, options.internal, taken, writer, applied, served)
 
             def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)

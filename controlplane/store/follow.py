@@ -20,12 +20,16 @@ from controlplane.store.history import History
 from controlplane.store.objects import Objects
 from controlplane.store.port import Store
 from controlplane.store.values import Closed, Compacted, Record, StoreError, WatchBatch
+from mizzen.api import kinds
+from mizzen.api.catalog import Catalog
+from mizzen.engine import canonical
 from mizzen.engine.cache import Cache
 from mizzen.engine.entry import Change
-from mizzen.engine.replica import Replica
+from mizzen.engine.replica import Replica, Told
 
 _LOG = structlog.get_logger(__name__)
 
+_DEFINITIONS = keys.kind_prefix(kinds.CUSTOM_RESOURCE_DEFINITION.group, kinds.CUSTOM_RESOURCE_DEFINITION.plural)
 LIST_PAGE = 500
 """Records that are listed with one call."""
 RETRY_S = 0.5
@@ -119,8 +123,17 @@ class Follower:
                 continue  # compacted between two pages: begin again at a newer version
             break
         known = self.replica.cache.entry
-        told = [one for record in records if (one := self._objects.told(record, known)) is not None]
+        definitions = [record for record in records if record.key.startswith(_DEFINITIONS)]
+        others = [record for record in records if not record.key.startswith(_DEFINITIONS)]
+        self._objects.catalog = Catalog(hubs=self._objects.catalog.hubs)
+        told = []
+        for record in (*definitions, *others):
+            one = self._objects.told(record, known)
+            if one is not None:
+                told.append(one)
+                self._learn(one)
         changes = self.replica.replace(told, version)
+        self.replica.cache.catalog = self._objects.catalog
         self.history.reset(version)
         self._publish(changes)
 
@@ -161,10 +174,31 @@ class Follower:
 
     def _take(self, batch: WatchBatch) -> None:
         known = self.replica.cache.entry
-        news = [told for event in batch.events if (told := self._objects.news(event, known)) is not None]
+        news = []
+        for event in batch.events:
+            told = self._objects.news(event, known)
+            if told is not None:
+                news.append(told)
+                self._learn(told)
         changes = self.replica.apply(news, batch.version)
+        self.replica.cache.catalog = self._objects.catalog
         self.history.tell(changes, batch.version)
         self._publish(changes)
+
+    def _learn(self, told: Told) -> None:
+        """Know the kinds that a definition makes or ends, before objects of them come."""
+        if told.kind is not kinds.CUSTOM_RESOURCE_DEFINITION:
+            return
+        catalog = self._objects.catalog
+        if told.raw is None:
+            self._objects.catalog = catalog.without(told.name)
+            return
+        definition = canonical.decode(kinds.CUSTOM_RESOURCE_DEFINITION, told.raw)
+        try:
+            self._objects.catalog = catalog.with_definition(definition)
+        except ValueError as error:
+            # Somebody else's hand: admission lets no such schema in.
+            _LOG.error("definition_unusable", name=told.name, error=str(error))
 
     def _publish(self, changes: Sequence[Change]) -> None:
         revision = self.replica.cache.revision

@@ -13,7 +13,7 @@ import structlog
 
 from controlplane.store import keys
 from controlplane.store.values import EventType, Record, WatchEvent
-from mizzen.api import kinds
+from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.kinds import Kind
 from mizzen.engine import canonical
 from mizzen.engine.entry import Entry
@@ -29,8 +29,8 @@ class Objects:
     """Turns objects into values and back."""
 
     def __init__(self) -> None:
-        """Know every kind of the table that is stored."""
-        self._kinds = {(kind.group, kind.plural): kind for kind in kinds.KINDS if kind.stored}
+        """Know every kind of the table that is stored, and later what `catalog` is set to."""
+        self.catalog: Catalog = BUILT_IN
 
     def key(self, kind: Kind[Any], namespace: str, name: str) -> str:
         """Return an object's key. Raises ValueError for a kind that has no storage of its own, or a wrong name."""
@@ -73,5 +73,5 @@ class Objects:
             group, plural, namespace, name = keys.parse(key)
         except ValueError:
             return None
-        kind = self._kinds.get((group, plural))
+        kind = self.catalog.by_place.get((group, plural))
         return None if kind is None else (kind, namespace, name)

@@ -23,6 +23,7 @@ from controlplane.store.pages import ListPage, Pages
 from controlplane.store.port import Store
 from controlplane.store.values import DEADLINE_S, Conflict, Op, Put, Record, Remove, Require
 from mizzen.api import errors
+from mizzen.api.catalog import Catalog
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine import canonical, indexes
@@ -94,6 +95,11 @@ class Registry:
     def view(self) -> View:
         """What decisions read: everything known now, own writes included. It moves on whenever the reader suspends."""
         return self._cache
+
+    @property
+    def catalog(self) -> Catalog:
+        """The kinds that there are."""
+        return self._cache.catalog
 
     @property
     def cache(self) -> Cache:

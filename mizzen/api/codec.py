@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
-from mizzen.api import reading, strict
+from mizzen.api import custom, reading, strict, structural
+from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.errors import BadRequest
 from mizzen.api.kinds import BY_TYPE, Kind, Object
 
@@ -25,6 +26,7 @@ OBJ = TypeVar("OBJ", bound=Object)
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
+_AS_IT_IS = msgspec.json.Encoder()
 _PLAIN = msgspec.json.Decoder()
 _SUMMARY_BYTES = 30
 
@@ -84,13 +86,13 @@ def from_dict(value: dict[str, Any], type_: type[T]) -> T:
 
 def to_dict(obj: Any) -> dict[str, Any]:
     """The object as a JSON value of our own: nothing in it is shared with the object."""
-    value: dict[str, Any] = _PLAIN.decode(_ENCODER.encode(obj))
+    value: dict[str, Any] = _PLAIN.decode(encode_json(obj))
     return value
 
 
 def encode_json(obj: Any) -> bytes:
     """Canonical JSON: fields in the schema's order, maps sorted, no spaces. Equal objects have equal bytes."""
-    return _ENCODER.encode(obj)
+    return _AS_IT_IS.encode(custom.plain(obj)) if isinstance(obj, Custom) else _ENCODER.encode(obj)
 
 
 def decode_stored(data: bytes, type_: type[T]) -> T:
@@ -116,6 +118,8 @@ def _decode(
     type_ = target.type if isinstance(target, Kind) else target
     if isinstance(target, Kind):
         _check_kind(value, target)
+    if isinstance(target, CustomKind):
+        return _decode_custom(value, data, target, validation)
     name = message_name(type_)
     tally = reading.Tally()
     try:
@@ -128,6 +132,25 @@ def _decode(
         if problems and validation == "Strict":
             raise BadRequest(_cannot(value, kind, type_, f"strict decoding error: {', '.join(problems)}"))
     return msgspec.convert(read, type_), tuple(problems)
+
+
+def _decode_custom(
+    value: dict[str, Any], data: bytes | None, kind: CustomKind, validation: FieldValidation
+) -> tuple[Custom, tuple[str, ...]]:
+    """The object of a user's kind: without unknown fields, with its defaults, in the version of `kind`."""
+    try:
+        obj, odd = custom.from_value(kind, value)
+    except reading.Mismatch as error:
+        raise BadRequest(_cannot(value, kind, kind.type, str(error))) from error
+    problems = strict.duplicates(data) if data is not None and validation != "Ignore" else []
+    content = structural.pruned(obj.content, kind.schema, "", problems)
+    if odd:
+        problems += strict.problems({"metadata": value["metadata"]}, "core_v1.Namespace")
+    problems = [text if " field " in text else f'unknown field "{text}"' for text in problems]
+    if problems and validation == "Strict":
+        raise BadRequest(_cannot(value, kind, kind.type, f"strict decoding error: {', '.join(problems)}"))
+    obj = msgspec.structs.replace(obj, content=structural.filled(content, kind.schema))
+    return obj, tuple(problems) if validation == "Warn" else ()
 
 
 def message_name(type_: type[Any]) -> str:

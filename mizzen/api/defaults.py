@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 from mizzen.api import (
     defaults_access,
+    defaults_admission,
     defaults_apps,
     defaults_autoscaling,
     defaults_batch,
     defaults_core,
+    defaults_definition,
     defaults_flowcontrol,
     defaults_networking,
     defaults_pod,
@@ -23,6 +25,9 @@ from mizzen.api import (
     defaults_storage,
 )
 from mizzen.api.edit import each, edited, filled
+from mizzen.api.types import admissionregistration_v1 as admission
+from mizzen.api.types import apiextensions_v1 as apiextensions
+from mizzen.api.types import apiregistration_v1 as apiregistration
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import autoscaling_v1, autoscaling_v2
@@ -95,4 +100,12 @@ _BY_TYPE: dict[type[Any], Callable[[Any], Any]] = {
     rbac.RoleBinding: defaults_access.role_binding,
     rbac.ClusterRoleBinding: defaults_access.cluster_role_binding,
     authentication.TokenRequest: defaults_access.token_request,
+    apiextensions.CustomResourceDefinition: defaults_definition.definition,
+    admission.ValidatingWebhookConfiguration: defaults_admission.webhooks,
+    admission.MutatingWebhookConfiguration: defaults_admission.webhooks,
+    admission.ValidatingAdmissionPolicy: defaults_admission.policy,
+    admission.MutatingAdmissionPolicy: defaults_admission.policy,
+    admission.ValidatingAdmissionPolicyBinding: defaults_admission.binding,
+    admission.MutatingAdmissionPolicyBinding: defaults_admission.binding,
+    apiregistration.APIService: defaults_admission.served_group,
 }

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from mizzen.api import kinds
+from mizzen.api.custom import CustomKind, at
 from mizzen.api.kinds import Kind
 from mizzen.api.selectors import SelectorError
 
@@ -37,7 +38,7 @@ class FieldSelector:
 
     def matches(self, obj: Any) -> bool:
         """Whether an object, of a kind that has all the fields, fulfils it."""
-        getters = fields_of(kinds.BY_TYPE[type(obj)])
+        getters = fields_of(kinds.kind_of(obj))
         return all((getters[term.field](obj) == term.value) == term.equal for term in self.terms)
 
     def exact(self, field: str) -> str | None:
@@ -66,7 +67,21 @@ def fields_of(kind: Kind[Any]) -> Mapping[str, Getter]:
         "metadata.name": lambda obj: str(obj.metadata.name),
         "metadata.namespace": lambda obj: str(obj.metadata.namespace),
     }
+    if isinstance(kind, CustomKind):
+        if not kind.namespaced:
+            del common["metadata.namespace"]
+        return common | {".".join(path): _custom_getter(path) for path in kind.selectable}
     return common | _FIELDS.get(kind, {})
+
+
+def _custom_getter(path: tuple[str, ...]) -> Getter:
+    def read(obj: Any) -> str:
+        value = at(obj.content, path)
+        if isinstance(value, bool):
+            return _truth(value)
+        return "" if value is None else str(value)
+
+    return read
 
 
 def _split(text: str) -> list[str]:
@@ -108,7 +123,7 @@ def _unescaped(value: str, whole: str) -> str:
 
 
 def _unknown(kind: Kind[Any], field: str) -> str:
-    if kind in _FIELDS:
+    if kind in _FIELDS or isinstance(kind, CustomKind):
         return f"field label not supported: {field}"
     known = ", ".join(f'"{name}"' for name in fields_of(kind))
     return f'"{field}" is not a known field selector: only {known}'

@@ -1,4 +1,6 @@
-"""The one table of kinds: what the API serves, by which names, and with which type.
+"""The one table of kinds: what the API serves of itself, by which names, and with which type.
+
+What users define beside these stands in `catalog`.
 
 Adding a kind is one entry here and its message in `proto/`. Discovery, REST paths, storage keys, the command line and
 the watch feed all read this table.
@@ -11,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from mizzen.api.types import (
+    admissionregistration_v1,
+    apiextensions_v1,
+    apiregistration_v1,
     apps_v1,
     authentication_v1,
     authorization_v1,
@@ -86,6 +91,11 @@ class Kind(Generic[T]):
         return self.kind.lower()
 
     @property
+    def list_kind(self) -> str:
+        """The kind of lists of them."""
+        return f"{self.kind}List"
+
+    @property
     def api_version(self) -> str:
         """`v1` or `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
@@ -135,6 +145,40 @@ REPLICA_SET = Kind(
 )  # fmt: skip
 LEASE = Kind(coordination_v1.Lease, "coordination.k8s.io", "v1", "Lease", "leases")
 ENDPOINT_SLICE = Kind(discovery_v1.EndpointSlice, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
+CUSTOM_RESOURCE_DEFINITION = Kind(
+    apiextensions_v1.CustomResourceDefinition, "apiextensions.k8s.io", "v1", "CustomResourceDefinition",
+    "customresourcedefinitions", namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
+    subresources=("status",),
+)  # fmt: skip
+_ADMISSION = ("admissionregistration.k8s.io", "v1")
+VALIDATING_WEBHOOKS = Kind(
+    admissionregistration_v1.ValidatingWebhookConfiguration, *_ADMISSION, "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+MUTATING_WEBHOOKS = Kind(
+    admissionregistration_v1.MutatingWebhookConfiguration, *_ADMISSION, "MutatingWebhookConfiguration",
+    "mutatingwebhookconfigurations", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+VALIDATING_POLICY = Kind(
+    admissionregistration_v1.ValidatingAdmissionPolicy, *_ADMISSION, "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicies", namespaced=False, categories=("api-extensions",), subresources=("status",),
+)  # fmt: skip
+VALIDATING_POLICY_BINDING = Kind(
+    admissionregistration_v1.ValidatingAdmissionPolicyBinding, *_ADMISSION, "ValidatingAdmissionPolicyBinding",
+    "validatingadmissionpolicybindings", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+MUTATING_POLICY = Kind(
+    admissionregistration_v1.MutatingAdmissionPolicy, *_ADMISSION, "MutatingAdmissionPolicy",
+    "mutatingadmissionpolicies", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+MUTATING_POLICY_BINDING = Kind(
+    admissionregistration_v1.MutatingAdmissionPolicyBinding, *_ADMISSION, "MutatingAdmissionPolicyBinding",
+    "mutatingadmissionpolicybindings", namespaced=False, categories=("api-extensions",),
+)  # fmt: skip
+API_SERVICE = Kind(
+    apiregistration_v1.APIService, "apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False,
+    categories=("api-extensions",), subresources=("status",),
+)  # fmt: skip
 EVENTS_EVENT = Kind(events_v1.Event, "events.k8s.io", "v1", "Event", "events", short_names=("ev",), stored=False)
 
 # Workloads and storage
@@ -303,6 +347,8 @@ KINDS: tuple[Kind[Any], ...] = (
     ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
     CERTIFICATE_SIGNING_REQUEST, TOKEN_REVIEW, SELF_SUBJECT_REVIEW, SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW,
     LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW,
+    CUSTOM_RESOURCE_DEFINITION, VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS, VALIDATING_POLICY, VALIDATING_POLICY_BINDING,
+    MUTATING_POLICY, MUTATING_POLICY_BINDING, API_SERVICE,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in reversed(KINDS)}
@@ -314,8 +360,15 @@ BY_TYPE: dict[type[Any], Kind[Any]] = {kind.type: kind for kind in KINDS}
 
 
 def kind_of(obj: T) -> Kind[T]:
-    """The kind of an object; raises KeyError for what is not in the table."""
-    return BY_TYPE[type(obj)]
+    """The kind of an object, which the objects of users' kinds know; raises KeyError for what is not in the table."""
+    return BY_TYPE.get(type(obj)) or _own_kind(obj)
+
+
+def _own_kind(obj: Any) -> Kind[Any]:
+    kind = getattr(obj, "of", None)
+    if not isinstance(kind, Kind):
+        raise KeyError(type(obj))
+    return kind
 
 
 def in_group(group: str, kinds: Iterable[Kind[Any]] = KINDS) -> list[Kind[Any]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mizzen.api.kinds import KINDS
+from mizzen.api import openapi_custom
+from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.openapi_paths import JSON_TYPES, Operation, Parameter, PathItem, paths
 from mizzen.api.openapi_schema import META, V3, Json, reference, schemas
 
@@ -19,9 +20,9 @@ _STREAMED = ("application/json;stream=watch", "application/vnd.kubernetes.protob
 _TITLE = "Kubernetes"
 
 
-def group_versions() -> list[tuple[str, str]]:
+def group_versions(catalog: Catalog = BUILT_IN) -> list[tuple[str, str]]:
     """The groups and versions that have a document."""
-    return list(dict.fromkeys((kind.group, kind.version) for kind in KINDS))
+    return list(dict.fromkeys((kind.group, kind.version) for kind in catalog.served))
 
 
 def path_of(group: str, version: str) -> str:
@@ -29,11 +30,11 @@ def path_of(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
 
 
-def document(group: str, version: str, *, server_version: str) -> Json:
+def document(group: str, version: str, *, server_version: str, catalog: Catalog = BUILT_IN) -> Json:
     """The document of a group and version."""
-    kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
+    kinds = [kind for kind in catalog.served if (kind.group, kind.version) == (group, version)]
     items = [item for kind in kinds for item in paths(kind)]
-    components = schemas(messages_of(items), V3)
+    components = schemas(messages_of(items), V3, openapi_custom.definitions(kinds, V3))
     components[PATCH_TYPE] = {"type": "object", "description": "A patch, in the form that its media type tells."}
     return {
         "openapi": "3.0.0",

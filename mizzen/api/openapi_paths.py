@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import ASKED, Kind
-from mizzen.api.patch import MEDIA_TYPES
+from mizzen.api.openapi_schema import PUBLIC
+from mizzen.api.patch import MEDIA_TYPES, STRATEGIC_MERGE_PATCH
 
 APPLY = "application/apply-patch+yaml"
 JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
@@ -68,7 +70,11 @@ class Operation:
     @property
     def consumes(self) -> tuple[str, ...]:
         """The media types of the body."""
-        return PATCH_TYPES if self.method == "patch" else JSON_TYPES
+        if self.method != "patch":
+            return JSON_TYPES
+        # Clients take the best of these, and lists of users' kinds have nothing to be merged by.
+        custom = isinstance(self.kind, CustomKind)
+        return tuple(type_ for type_ in PATCH_TYPES if not custom or type_ != STRATEGIC_MERGE_PATCH)
 
     @property
     def tag(self) -> str:
@@ -113,12 +119,19 @@ _SUBRESOURCES: dict[str, tuple[str, tuple[str, str, str]]] = {
 }
 
 
+def message_of(kind: Kind[Any]) -> str:
+    """The message of a kind's objects; a user's kind has none, but a public name, behind `openapi_schema.PUBLIC`."""
+    if isinstance(kind, CustomKind):
+        return f"{PUBLIC}{'.'.join(reversed(kind.group.split('.')))}.{kind.version}.{kind.kind}"
+    return f"{kind.type.__module__.rpartition('.')[2]}.{kind.type.__name__}"
+
+
 class _Maker:
     """Makes the operations of one kind."""
 
     def __init__(self, kind: Kind[Any]) -> None:
         self.kind = kind
-        self.message = f"{kind.type.__module__.rpartition('.')[2]}.{kind.type.__name__}"
+        self.message = message_of(kind)
         self.gvk = (kind.group, kind.version, kind.kind)
         self.scope = "Namespaced" if kind.namespaced else ""
         self.prefix = _group_word(kind).title().replace("_", "") + kind.version.title()

@@ -6,8 +6,9 @@ Everything comes from the schema tables and the table of kinds. Types have Kuber
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from mizzen.api import schema
@@ -18,7 +19,15 @@ Json = dict[str, Any]
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 
+APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
+PUBLIC = "="
+"""Stands before the public name of a type that is not in the tables."""
+
 _SCALAR_NAMES = {
+    "JSON": f"{APIEXTENSIONS}.JSON",
+    "JSONSchemaPropsOrArray": f"{APIEXTENSIONS}.JSONSchemaPropsOrArray",
+    "JSONSchemaPropsOrBool": f"{APIEXTENSIONS}.JSONSchemaPropsOrBool",
+    "JSONSchemaPropsOrStringArray": f"{APIEXTENSIONS}.JSONSchemaPropsOrStringArray",
     "Quantity": "io.k8s.apimachinery.pkg.api.resource.Quantity",
     "IntOrString": "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
     "Time": f"{META}.Time",
@@ -45,13 +54,18 @@ _SCALARS_V2: dict[str, Json] = {
     "Duration": {"type": "string"},
     "RawExtension": {"type": "object"},
     "FieldsV1": {"type": "object"},
+    "JSON": {},
+    "JSONSchemaPropsOrArray": {},
+    "JSONSchemaPropsOrBool": {},
+    "JSONSchemaPropsOrStringArray": {},
 }
 _SCALARS_V3: dict[str, Json] = _SCALARS_V2 | {
     "Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
     "IntOrString": {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
 }
-_API_VERSION = "The group and version of the API that this object is written in, such as `apps/v1`."
-_KIND = "The kind of this object in CamelCase."
+NO_OTHERS: Mapping[str, Json] = MappingProxyType({})
+API_VERSION_TEXT = "The group and version of the API that this object is written in, such as `apps/v1`."
+KIND_TEXT = "The kind of this object in CamelCase."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +85,22 @@ V3 = Dialect("#/components/schemas/", True, _SCALARS_V3)
 
 def public_name(message: str) -> str:
     """Kubernetes' name of a message: `core_v1.Pod` is `io.k8s.api.core.v1.Pod`."""
+    if message.startswith(PUBLIC):
+        return message.removeprefix(PUBLIC)
     module, _, name = message.partition(".")
     group, _, version = module.partition("_")
+    if group == "apiextensions":
+        return f"{APIEXTENSIONS}.{name}"
+    if group == "apiregistration":
+        return f"io.k8s.kube-aggregator.pkg.apis.apiregistration.{version}.{name}"
     return f"{META}.{name}" if group == "meta" else f"io.k8s.api.{group}.{version}.{name}"
 
 
-def schemas(roots: Iterable[str], dialect: Dialect) -> Json:
-    """The schemas of these messages and of all that they are made of, by name and in order."""
+def schemas(roots: Iterable[str], dialect: Dialect, others: Mapping[str, Json] = NO_OTHERS) -> Json:
+    """The schemas of these messages and of all that they are made of, by name and in order.
+
+    `others`: the types that are not in the tables, by public name; they are made of `others` and of metadata.
+    """
     found: Json = {}
     waiting = list(roots)
     while waiting:
@@ -85,12 +108,17 @@ def schemas(roots: Iterable[str], dialect: Dialect) -> Json:
         public = public_name(name)
         if public in found:
             continue
+        if name.startswith(PUBLIC):
+            found[public] = others[public]
+            waiting += [f"{PUBLIC}{inner}" for inner in others if inner.removesuffix("List") == public]
+            waiting += ("meta_v1.ObjectMeta", "meta_v1.ListMeta")
+            continue
         message = schema.message(name)
         found[public] = _object(message, dialect)
         for field in message.fields:
-            if field.type == "message":
+            if field.message:
                 waiting.append(field.message)
-            elif field.type in _SCALAR_NAMES:
+            if field.type in _SCALAR_NAMES:
                 found[_SCALAR_NAMES[field.type]] = dialect.scalars[field.type]
     return {name: found[name] for name in sorted(found)}
 
@@ -106,8 +134,8 @@ def _object(message: MessageSchema, dialect: Dialect) -> Json:
         result["description"] = message.doc
     properties: Json = {}
     if message.kind:
-        properties["apiVersion"] = {"type": "string", "description": _API_VERSION}
-        properties["kind"] = {"type": "string", "description": _KIND}
+        properties["apiVersion"] = {"type": "string", "description": API_VERSION_TEXT}
+        properties["kind"] = {"type": "string", "description": KIND_TEXT}
     for field in message.fields:
         properties[field.json_name] = _field(field, dialect)
     if properties:

@@ -5,16 +5,17 @@ Clients up to 1.28 ask for it before every write, and only in the protobuf form 
 
 from __future__ import annotations
 
-from mizzen.api.kinds import KINDS
+from mizzen.api import openapi_custom
+from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.openapi import PATCH_TYPE, gvk_of, messages_of
 from mizzen.api.openapi_paths import JSON_TYPES, Operation, Parameter, PathItem, paths
 from mizzen.api.openapi_schema import V2, Json, reference, schemas
 
 
-def document(*, server_version: str) -> Json:
+def document(*, server_version: str, catalog: Catalog = BUILT_IN) -> Json:
     """The document of the whole API."""
-    items = sorted((item for kind in KINDS for item in paths(kind)), key=lambda item: item.path)
-    definitions = schemas(messages_of(items), V2)
+    items = sorted((item for kind in catalog.served for item in paths(kind)), key=lambda item: item.path)
+    definitions = schemas(messages_of(items), V2, openapi_custom.definitions(catalog.served, V2))
     definitions[PATCH_TYPE] = {"type": "object", "description": "A patch, in the form that its media type tells."}
     return {
         "swagger": "2.0",

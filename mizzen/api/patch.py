@@ -31,8 +31,8 @@ COPIED_BYTES_MAX = 3 * 1024 * 1024
 _JSON = msgspec.json.Decoder()
 
 
-def apply(media_type: str, body: bytes, current: dict[str, Any], message: MessageSchema) -> dict[str, Any]:
-    """The JSON of the object after the patch; `current` stays as it is.
+def apply(media_type: str, body: bytes, current: dict[str, Any], message: MessageSchema | None) -> dict[str, Any]:
+    """The JSON of the object after the patch; `current` stays as it is. Without `message` there is no strategic merge.
 
     Raises BadRequest for a patch that is malformed, an ApiError with code 422 for one that does not fit the object,
     RequestEntityTooLarge and UnsupportedMediaType.
@@ -41,15 +41,19 @@ def apply(media_type: str, body: bytes, current: dict[str, Any], message: Messag
         patch = _JSON.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"error decoding patch: {error}") from error
-    if media_type == JSON_PATCH:
-        return apply_json_patch(current, patch)
-    if media_type not in MEDIA_TYPES:
-        raise UnsupportedMediaType(MEDIA_TYPES)
-    if not isinstance(patch, dict):
+    supported = MEDIA_TYPES if message is not None else MEDIA_TYPES[:2]
+    if media_type not in supported:
+        raise UnsupportedMediaType(supported)
+    if media_type != JSON_PATCH and not isinstance(patch, dict):
         raise BadRequest("error decoding patch: json: cannot unmarshal it into an object")
-    if media_type == MERGE_PATCH:
-        return apply_merge_patch(current, patch)
-    return strategic.merge(current, patch, message)
+    try:
+        if media_type == JSON_PATCH:
+            return apply_json_patch(current, patch)
+        if media_type == MERGE_PATCH or message is None:
+            return apply_merge_patch(current, patch)
+        return strategic.merge(current, patch, message)
+    except RecursionError as error:
+        raise BadRequest("error decoding patch: it is nested too deeply") from error
 
 
 def apply_json_patch(current: dict[str, Any], operations: Any) -> dict[str, Any]:

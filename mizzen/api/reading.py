@@ -30,6 +30,7 @@ _JSON_TYPES: dict[type[Any], str] = {
     int: "number",
     float: "number",
 }
+_SCHEMA = "apiextensions_v1.JSONSchemaProps"
 _INT_BITS = {"int32": 31, "int64": 63}
 
 
@@ -213,10 +214,28 @@ def _bool(value: Any, tally: Tally) -> bool:
     return value
 
 
-def _double(value: Any, tally: Tally) -> float:
-    if type(value) is not float and type(value) is not int:
+def _double(value: Any, tally: Tally) -> int | float:
+    """A whole number stays one, because that is how it is printed."""
+    if type(value) is float:
+        return int(value) if value.is_integer() else value
+    if type(value) is not int:
         raise Mismatch(f"{json_type(value)} into float64")
-    return float(value)
+    return value
+
+
+def _schema_or(other: type[Any], go_type: str) -> Reader:
+    """Reads a JSON schema, or a value of another type in its place (a list stands for schemas, or for texts)."""
+
+    def read(value: Any, tally: Tally) -> Any:
+        if type(value) is dict:
+            return message_reader(_SCHEMA)(value, tally)
+        if type(value) is not other:
+            raise Mismatch(f"{json_type(value)} into v1.{go_type}")
+        if go_type == "JSONSchemaPropsOrStringArray":
+            return _string_list(value, tally)
+        return [message_reader(_SCHEMA)(item, tally) for item in value] if other is list else value
+
+    return read
 
 
 def _bytes(value: Any, tally: Tally) -> bytes:
@@ -278,7 +297,7 @@ def _count(value: Any, tally: Tally) -> None:
 _SCALARS: dict[str, Entry] = {
     "string": (str, _text),
     "bool": (bool, _bool),
-    "double": (float, _double),
+    "double": (int, _double),
     "bytes": (None, _bytes),
     "Quantity": (None, _quantity),
     "Time": (None, _time_reader(times.canonical)),
@@ -289,10 +308,22 @@ _SCALARS: dict[str, Entry] = {
     "ExtraValue": (None, _string_list),
     "RawExtension": (None, _anything),
     "FieldsV1": (None, _fields),
+    "JSON": (None, _anything),
+    "JSONSchemaPropsOrArray": (None, _schema_or(list, "JSONSchemaPropsOrArray")),
+    "JSONSchemaPropsOrBool": (None, _schema_or(bool, "JSONSchemaPropsOrBool")),
+    "JSONSchemaPropsOrStringArray": (None, _schema_or(list, "JSONSchemaPropsOrStringArray")),
 }
 _READERS: dict[str, Reader] = {}
 _UNKNOWN: Entry = (_Unknown, _unknown)
-_ZERO: dict[str, Any] = {"message": {}, "int32": 0, "int64": 0, "bool": False, "double": 0.0, "Quantity": "0"}
+_ZERO: dict[str, Any] = {
+    "message": {},
+    "int32": 0,
+    "int64": 0,
+    "bool": False,
+    "double": 0.0,
+    "Quantity": "0",
+    "JSON": None,
+}
 _GO_TYPES = {
     "bytes": "[]uint8",
     "double": "float64",

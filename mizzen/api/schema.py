@@ -25,7 +25,7 @@ class Field:
     type: str
     """`string`, `bool`, `int32`, `int64`, `double`, `bytes`, `message`, or a scalar such as `Time` or `Quantity`."""
     message: str
-    """The message's name where `type` is `message`."""
+    """The message's name where `type` is `message`, or a scalar that may hold one."""
     cardinality: Cardinality
     pointer: bool
     """Absent and empty mean different things."""

@@ -14,11 +14,13 @@ from mizzen.api import (
     autoscaling,
     formats,
     validate_access,
+    validate_admission,
     validate_autoscaling,
     validate_batch,
     validate_certificates,
     validate_classes,
     validate_core,
+    validate_definition,
     validate_flowcontrol,
     validate_meta,
     validate_network,
@@ -33,6 +35,9 @@ from mizzen.api import (
     validate_workload,
 )
 from mizzen.api.errors import FieldError
+from mizzen.api.types import admissionregistration_v1 as admission
+from mizzen.api.types import apiextensions_v1 as apiextensions
+from mizzen.api.types import apiregistration_v1 as apiregistration
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import authorization_v1 as authorization
@@ -171,6 +176,9 @@ def _update_old_autoscaler(
     yield from validate_autoscaling.update_autoscaler(autoscaling.to_v2(new), autoscaling.to_v2(old))
 
 
+_WEBHOOKS = _Rules(validate_admission.create_webhooks, validate_admission.update_webhooks)
+_POLICY = _Rules(validate_admission.create_policy, validate_admission.update_policy)
+_BINDING = _Rules(validate_admission.create_binding, validate_admission.update_binding)
 _RULES: dict[type[Any], _Rules] = {
     core.Pod: _Rules(validate_pod.create, validate_pod.update, validate_pod.update_status),
     core.Service: _Rules(validate_service.create, validate_service.update, validate_service.update_status),
@@ -283,4 +291,14 @@ _RULES: dict[type[Any], _Rules] = {
     ),
     authorization.SelfSubjectAccessReview: _Rules(validate_access.self_subject_access_review, validate_access.nothing),
     authorization.SelfSubjectRulesReview: _Rules(validate_access.nothing, validate_access.nothing),
+    admission.ValidatingWebhookConfiguration: _WEBHOOKS,
+    admission.MutatingWebhookConfiguration: _WEBHOOKS,
+    admission.ValidatingAdmissionPolicy: _POLICY,
+    admission.MutatingAdmissionPolicy: _POLICY,
+    admission.ValidatingAdmissionPolicyBinding: _BINDING,
+    admission.MutatingAdmissionPolicyBinding: _BINDING,
+    apiregistration.APIService: _Rules(validate_admission.create_served_group, validate_admission.update_served_group),
+    apiextensions.CustomResourceDefinition: _Rules(
+        validate_definition.create, validate_definition.update, validate_definition.update_status
+    ),
 }

@@ -16,7 +16,10 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from mizzen.api.catalog import BUILT_IN, Catalog
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind, Object
+from mizzen.engine import indexes
 from mizzen.engine.entry import Entry
 from mizzen.engine.ordered import Ordered
 from mizzen.engine.view import Index
@@ -138,12 +141,14 @@ class _Table:
 class Cache:
     """Entries of every kind with the declared indexes; a `View` of what is in it now."""
 
-    def __init__(self, indexes: Iterable[Index[Any]], hot_max: int = HOT_MAX) -> None:
-        """Begin empty; `indexes` are all that `select` will be asked for."""
-        self._indexes = tuple(indexes)
+    def __init__(self, declared: Iterable[Index[Any]], hot_max: int = HOT_MAX) -> None:
+        """Begin empty; `declared` are all indexes of the table's kinds that `select` will be asked for."""
+        self._indexes = tuple(declared)
         self._tables: dict[Kind[Any], _Table] = {}
         self._hot = Hot(hot_max)
         self._revision = 0
+        self.catalog: Catalog = BUILT_IN
+        """The kinds that there are, as the log has told."""
 
     @property
     def revision(self) -> int:
@@ -218,6 +223,7 @@ class Cache:
     def _table(self, kind: Kind[Any]) -> _Table:
         table = self._tables.get(kind)
         if table is None:
-            table = _Table(tuple(index for index in self._indexes if index.kind is kind))
+            declared = tuple(index for index in self._indexes if index.kind is kind)
+            table = _Table((*declared, indexes.by_owner(kind)) if isinstance(kind, CustomKind) else declared)
             self._tables[kind] = table
         return table

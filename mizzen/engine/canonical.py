@@ -17,11 +17,14 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from mizzen.api import custom
+from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.kinds import Kind, Object
 
 T = TypeVar("T", bound=Object)
 
 _ENCODER = msgspec.json.Encoder()
+_FIELDS = msgspec.json.Decoder(dict[str, Any])
 _FIELD = b'"resourceVersion":"'
 _END = b'",'
 
@@ -38,6 +41,8 @@ def _decoder(kind: Kind[T]) -> msgspec.json.Decoder[T]:
 
 def decode(kind: Kind[T], raw: bytes) -> T:
     """Return the object in `raw`, resting or stamped. Raises msgspec.DecodeError (ValidationError for wrong types)."""
+    if isinstance(kind, CustomKind):
+        return custom.stored_value(kind, _FIELDS.decode(raw))  # type: ignore[return-value]
     obj: T = _decoder(kind).decode(raw)
     return obj
 
@@ -54,7 +59,8 @@ def at_version(obj: T, version: int) -> T:
 
 def rest(obj: Object) -> bytes:
     """Return the object's resting bytes."""
-    return _ENCODER.encode(at_version(obj, 0))
+    bare = at_version(obj, 0)
+    return _ENCODER.encode(custom.plain(bare) if isinstance(bare, Custom) else bare)
 
 
 def stamp(kind: Kind[Any], value: bytes, version: int) -> bytes:

@@ -37,6 +37,8 @@ class Controller:
     reconcile: Reconcile
     watches: tuple[tuple[Kind[Any], Mapper], ...] = ()
     """Further kinds, with the function that says which keys a change of such an object concerns."""
+    custom: Mapper | None = None
+    """As in `watches`, for the objects of all kinds that users define."""
     resync_ms: int = 0
     """Run every key again after this time even when nothing changes; 0: never."""
     workers: int = 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.engine.cache import Cache
 from mizzen.engine.controller import Mapper
@@ -30,6 +31,7 @@ class Feed:
         self._loops = tuple(loops)
         self._owners: dict[Kind[Any], list[ControlLoop]] = {}
         self._mappers: dict[Kind[Any], list[tuple[ControlLoop, Mapper]]] = {}
+        self._custom = [(loop, loop.controller.custom) for loop in self._loops if loop.controller.custom is not None]
         for loop in self._loops:
             self._owners.setdefault(loop.controller.kind, []).append(loop)
             for kind, mapper in loop.controller.watches:
@@ -38,7 +40,8 @@ class Feed:
     def seed(self, cache: Cache, tick: Instant) -> list[MapperFailed]:
         """Queue everything there is, as after a start; return the mappers' defects."""
         failures: list[MapperFailed] = []
-        for kind in dict.fromkeys((*self._owners, *self._mappers)):
+        custom = cache.catalog.custom if self._custom else ()
+        for kind in dict.fromkeys((*self._owners, *self._mappers, *custom)):
             for entry in cache.entries(kind):
                 self._tell(entry, (entry,), cache, tick, failures)
         return failures
@@ -61,8 +64,8 @@ class Feed:
     ) -> None:
         for loop in self._owners.get(entry.kind, ()):
             loop.queue.add(entry.key, tick)
-        mappers = self._mappers.get(entry.kind)
-        if mappers is None:
+        mappers = self._custom if isinstance(entry.kind, CustomKind) else self._mappers.get(entry.kind)
+        if not mappers:
             return
         objects = [state.object() for state in states]
         for loop, mapper in mappers:

@@ -7,6 +7,7 @@ object of its kind, so it is for relations that reconcilers, the scheduler or th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from mizzen.api import kinds
@@ -90,10 +91,12 @@ ROLE_BINDINGS_BY_SUBJECT = Index("rolebindings-by-subject", kinds.ROLE_BINDING, 
 CLUSTER_ROLE_BINDINGS_BY_SUBJECT = Index("clusterrolebindings-by-subject", kinds.CLUSTER_ROLE_BINDING, _subjects)
 """Cluster role bindings by subject: `user_subject(name)` or `group_subject(name)`."""
 
-BY_OWNER: dict[Kind[Any], Index[Any]] = {
-    kind: Index(f"{kind.plural}-by-owner", kind, _owner_uids) for kind in kinds.KINDS if kind.stored
-}
-"""For every stored kind: its objects by the uid of any owner."""
+
+@cache
+def by_owner(kind: Kind[Any]) -> Index[Any]:
+    """The index of a stored kind's objects by the uid of any owner."""
+    return Index(f"{kind.plural}-by-owner", kind, _owner_uids)
+
 
 ALL: tuple[Index[Any], ...] = (
     PODS_BY_NODE,
@@ -105,6 +108,6 @@ ALL: tuple[Index[Any], ...] = (
     EVENTS_BY_REGARDING,
     ROLE_BINDINGS_BY_SUBJECT,
     CLUSTER_ROLE_BINDINGS_BY_SUBJECT,
-    *BY_OWNER.values(),
+    *(by_owner(kind) for kind in kinds.KINDS if kind.stored),
 )
-"""Every declared index."""
+"""Every declared index; kinds that users define have the one by owner beside these."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from mizzen.api.catalog import Catalog
 from mizzen.api.kinds import Kind, Object, kind_of
 from mizzen.engine.ordered import Ordered
 from mizzen.engine.view import Index, View
@@ -33,6 +34,11 @@ class Overlay:
     def revision(self) -> int:
         """The revision of what lies below; changes on top have none."""
         return self._base.revision
+
+    @property
+    def catalog(self) -> Catalog:
+        """The kinds that there are below; definitions on top do not count."""
+        return self._base.catalog
 
     def put(self, obj: Object) -> None:
         """Add an object or replace the one of its name."""

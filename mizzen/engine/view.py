@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from mizzen.api.catalog import Catalog
 from mizzen.api.kinds import Kind, Object
 
 T = TypeVar("T", bound=Object)
@@ -30,6 +31,11 @@ class View(Protocol):
     @property
     def revision(self) -> int:
         """The highest resource version that this view contains."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """The kinds that there are."""
         ...
 
     def get(self, kind: Kind[T], namespace: str, name: str) -> T | None:

@@ -18,7 +18,9 @@ import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
 
-from mizzen.api import kinds, schema
+from mizzen.api import codec, kinds, schema
+from mizzen.api.custom import Custom
+from mizzen.api.types import meta_v1
 from mizzen.wire.gen.mizzen.api import scalars_pb2
 from mizzen.wire.gen.mizzen.api.meta.v1 import meta_pb2
 
@@ -26,6 +28,7 @@ T = TypeVar("T")
 MAGIC = b"k8s\0"
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 TYPE_URL = "type.googleapis.com/mizzen.api."
+_STUBS = "mizzen.wire.gen.mizzen.api.{0}.{1}.{0}_pb2"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,7 +49,9 @@ def to_message(obj: Any) -> Message:
 
 
 def to_any(obj: Any) -> AnyMessage:
-    """The object in a `google.protobuf.Any`."""
+    """The object in a `google.protobuf.Any`; one of a user's kind as `meta.v1.CustomObject`."""
+    if isinstance(obj, Custom):
+        obj = meta_v1.CustomObject(json=codec.encode_json(obj))
     return AnyMessage(type_url=type_url(type(obj)), value=encode(obj))
 
 
@@ -56,7 +61,10 @@ def type_url(type_: type[Any]) -> str:
 
 
 def from_any(packed: AnyMessage) -> Any:
-    """The object in a `google.protobuf.Any`; raises BadMessage for a type that the API does not have."""
+    """The message in a `google.protobuf.Any`; raises BadMessage for a type that the API does not have.
+
+    An object of a user's kind stays a `CustomObject`: which kinds there are is for the caller to know.
+    """
     if not packed.type_url.startswith(TYPE_URL):
         raise BadMessage(f"type {packed.type_url!r} is not an API type; expected {TYPE_URL}<group>.<version>.<Kind>")
     *package, kind = packed.type_url.removeprefix(TYPE_URL).split(".")
@@ -137,7 +145,7 @@ def _message_class(name: str) -> type[Message]:
     module, message = name.split(".")
     schema.message(name)
     group, version = module.split("_")
-    stubs = import_module(f"mizzen.wire.gen.mizzen.api.{group}.{version}.{group}_pb2")
+    stubs = import_module(_STUBS.format(group, version))
     found: type[Message] = getattr(stubs, message)
     return found
 
@@ -196,6 +204,30 @@ def _write_fields(text: msgspec.Raw) -> dict[str, bytes] | None:
     return {"raw": bytes(text)} if bytes(text) else None
 
 
+_SCHEMA = "apiextensions_v1.JSONSchemaProps"
+
+
+def _schema_or(other: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """A JSON schema, or in its place what another field of the message holds."""
+
+    def read(value: Any) -> Any:
+        if value.HasField("schema"):
+            return _reader(_SCHEMA)(value.schema)
+        instead = getattr(value, other)
+        if isinstance(instead, bool):
+            return instead
+        return tuple(item if isinstance(item, str) else _reader(_SCHEMA)(item) for item in instead)
+
+    def write(value: Any) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        if isinstance(value, tuple):
+            return {other: [item if isinstance(item, str) else _writer(_SCHEMA)(item) for item in value]}
+        return {other: value} if isinstance(value, bool) else {"schema": _writer(_SCHEMA)(value)}
+
+    return read, write
+
+
 _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "Time": (_read_time(0), _write_time),
     "MicroTime": (_read_time(6), _write_time),
@@ -203,6 +235,10 @@ _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "IntOrString": (_read_int_or_string, _write_int_or_string),
     "RawExtension": (_json_reader, _json_writer),
     "FieldsV1": (_read_fields, _write_fields),
+    "JSON": (_json_reader, lambda value: {"raw": msgspec.json.encode(value)}),
+    "JSONSchemaPropsOrArray": _schema_or("j_son_schemas"),
+    "JSONSchemaPropsOrBool": _schema_or("allows"),
+    "JSONSchemaPropsOrStringArray": _schema_or("property"),
     "Verbs": (lambda value: tuple(value.items), lambda items: {"items": list(items)} if items else None),
     "ExtraValue": (lambda value: tuple(value.items), lambda items: {"items": list(items)}),
 }
@@ -279,10 +315,14 @@ def _item_writer(field: schema.Field) -> Callable[[Any], Any] | None:
     return _SCALARS[field.type][1] if field.type in _SCALARS else None
 
 
-def _value_class(field: schema.Field) -> type[Message]:
+def _item_class(field: schema.Field) -> type[Message]:
+    """The protobuf class of one item of a field."""
     if field.type == "message":
         return _message_class(field.message)
-    found: type[Message] = getattr(meta_pb2 if field.type in ("Time", "MicroTime") else scalars_pb2, field.type)
+    stubs: Any = meta_pb2 if field.type in ("Time", "MicroTime") else scalars_pb2
+    if field.message:
+        stubs = import_module(_STUBS.format(*field.message.partition(".")[0].split("_")))
+    found: type[Message] = getattr(stubs, field.type)
     return found
 
 
@@ -293,8 +333,8 @@ def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
     if field.cardinality == "map":
         if write is None:
             return dict
-        # A map of messages takes messages, not dicts.
-        return lambda values: {key: _value_class(field)(**(write(value) or {})) for key, value in values.items()}
+        make = _item_class(field)  # a map of messages takes messages, not dicts
+        return lambda values: {key: make(**(write(value) or {})) for key, value in values.items()}
     return (lambda value: value) if write is None else write
 
 

@@ -12,23 +12,28 @@ from typing import Any
 
 import msgspec
 
+from controlplane.server.representations import storage as stored_as
 from controlplane.server.tables import (
     access,
     autoscaling,
     batch,
     classes,
     cluster,
+    custom,
     devices,
     flows,
     limits,
     networking,
     pods,
+    registration,
     services,
     storage,
     workloads,
 )
 from controlplane.server.tables.model import Row, RowCondition, TableOf
 from mizzen.api import kinds
+from mizzen.api.custom import Custom, CustomKind
+from mizzen.api.kinds import Kind
 from mizzen.api.types import autoscaling_v1
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.values import Instant
@@ -86,6 +91,14 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.ROLE_BINDING.type: access.BINDING_TABLE,
     kinds.CLUSTER_ROLE_BINDING.type: access.BINDING_TABLE,
     kinds.CERTIFICATE_SIGNING_REQUEST.type: access.REQUEST_TABLE,
+    kinds.CUSTOM_RESOURCE_DEFINITION.type: cluster.PLAIN_TABLE,
+    kinds.VALIDATING_WEBHOOKS.type: registration.WEBHOOKS_TABLE,
+    kinds.MUTATING_WEBHOOKS.type: registration.WEBHOOKS_TABLE,
+    kinds.VALIDATING_POLICY.type: registration.VALIDATING_POLICY_TABLE,
+    kinds.MUTATING_POLICY.type: registration.MUTATING_POLICY_TABLE,
+    kinds.VALIDATING_POLICY_BINDING.type: registration.BINDING_TABLE,
+    kinds.MUTATING_POLICY_BINDING.type: registration.BINDING_TABLE,
+    kinds.API_SERVICE.type: registration.SERVED_GROUP_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }
 
@@ -122,8 +135,22 @@ def _carried(raw: bytes, include: str, version: str) -> msgspec.Raw | None:
     return msgspec.Raw(raw if include == "Object" else partial(raw, version))
 
 
+What = type[Any] | CustomKind
+"""What decides on the columns: an object's type, or the kind that users defined."""
+
+
+def what(kind: Kind[Any]) -> What:
+    """What decides on the columns for a kind; the table's kinds have one table however they are shown."""
+    return kind if isinstance(kind, CustomKind) else stored_as(kind).type
+
+
+def what_of(obj: Any) -> What:
+    """What decides on the columns for an object."""
+    return obj.of if isinstance(obj, Custom) else type(obj)
+
+
 def table(
-    type_: type[Any],
+    what: What,
     objects: Iterable[tuple[Any, bytes]],
     now: Instant,
     *,
@@ -132,20 +159,23 @@ def table(
     version: str = "v1",
     headed: bool = True,
 ) -> bytes:
-    """The table of some objects of one type, each given decoded and as its JSON.
+    """The table of some objects alike, each given decoded and as its JSON.
 
     Without a head the column definitions are empty, as in all but the first event of a watch.
     """
-    row = _BY_TYPE[type_].row
+    printed = custom.table_of(what) if isinstance(what, CustomKind) else _BY_TYPE[what]
+    columns = b"[]"
+    if headed:
+        columns = _ENCODER.encode(printed.columns) if isinstance(what, CustomKind) else _COLUMNS[what]
     rows = []
     for obj, raw in objects:
-        made: Row = row(obj, now)
+        made: Row = printed.row(obj, now)
         rows.append(_RowJson(made.cells, made.conditions, _carried(raw, include, version)))
     return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":%b}' % (
-        version.encode(), list_metadata, _COLUMNS[type_] if headed else b"[]", _ENCODER.encode(rows),
+        version.encode(), list_metadata, columns, _ENCODER.encode(rows),
     )  # fmt: skip
 
 
-def has_table(type_: type[Any]) -> bool:
-    """Whether there is a table for objects of this type."""
-    return type_ in _BY_TYPE
+def has_table(what: What) -> bool:
+    """Whether there is a table for such objects."""
+    return isinstance(what, CustomKind) or what in _BY_TYPE

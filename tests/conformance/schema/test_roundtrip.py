@@ -39,6 +39,7 @@ MODULES = {
     "authentication.k8s.io.v1": "authentication_v1",
     "authorization.k8s.io.v1": "authorization_v1",
     "certificates.k8s.io.v1": "certificates_v1",
+    "admissionregistration.k8s.io.v1": "admissionregistration_v1",
 }
 META = {
     "APIGroup", "APIVersions", "CreateOptions", "DeleteOptions", "GetOptions", "ListOptions", "PatchOptions", "Status",

@@ -27,6 +27,7 @@ TEXTS = st.sampled_from(
 WRONG: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, -1, 1.5, 2**40, "x", [], {}, [None], {"a": None}, [[]], {"": ""}]
 )
+SCHEMA_VALUE = {"type": "string", "pattern": "(", "default": 1, "maximum": 1.0, "items": {"type": "object"}}
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "string": TEXTS,
     "bool": st.booleans(),
@@ -40,7 +41,13 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "RawExtension": st.just({"a": [1]}),
     "FieldsV1": st.just({"f:a": {}}),
     "ExtraValue": st.lists(TEXTS, max_size=2),
+    "double": st.sampled_from([-1, 0, 0.5, 10.0, 1e300]),
+    "JSON": st.sampled_from(["a", 1, 1.5, True, {"a": [None]}, [], {}]),
+    "JSONSchemaPropsOrArray": st.sampled_from([SCHEMA_VALUE, [SCHEMA_VALUE], {}, []]),
+    "JSONSchemaPropsOrBool": st.sampled_from([SCHEMA_VALUE, True, False, {}]),
+    "JSONSchemaPropsOrStringArray": st.sampled_from([SCHEMA_VALUE, ["a"], {}]),
 }
+RECURSIVE = "apiextensions_v1.JSONSchemaProps"
 
 
 @st.composite
@@ -57,7 +64,12 @@ def messages(draw: st.DrawFn, name: str, depth: int) -> dict[str, Any]:
 def values(draw: st.DrawFn, field: Field, depth: int) -> Any:
     if draw(st.integers(0, 60)) == 0:
         return draw(WRONG)
-    item = messages(field.message, depth) if field.type == "message" else SCALARS[field.type]
+    # A message that contains itself in many ways would not end.
+    item = (
+        messages(field.message, depth + 3 * (field.message == RECURSIVE))
+        if field.type == "message"
+        else SCALARS[field.type]
+    )
     if field.cardinality == "list":
         return draw(st.lists(item, max_size=2))
     if field.cardinality == "map":

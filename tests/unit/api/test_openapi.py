@@ -16,7 +16,7 @@ DOCUMENTS = {gv: openapi.document(*gv, server_version=VERSION) for gv in openapi
 
 def references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        if "$ref" in value:
+        if isinstance(value.get("$ref"), str):
             yield value["$ref"]
         for item in value.values():
             yield from references(item)
@@ -29,6 +29,7 @@ def test_index() -> None:
     paths = [openapi.path_of(*gv) for gv in openapi.group_versions()]
     assert paths[:2] == ["api/v1", "apis/apps/v1"]
     assert {"apis/autoscaling/v1", "apis/autoscaling/v2", "apis/events.k8s.io/v1"} <= {*paths}
+    assert {"apis/apiextensions.k8s.io/v1", "apis/admissionregistration.k8s.io/v1"} <= {*paths}
     assert len(paths) == len(set(paths))
 
 

@@ -31,7 +31,7 @@ Step = core.Pod | tuple[str, str]
 POD_INDEXES: tuple[tuple[Index[Any], tuple[str, ...]], ...] = (
     (indexes.PODS_BY_NODE, ("", "x", "y", "z")),
     (indexes.PODS_BY_CONTROLLER, ("", "p", "q", "r")),
-    (indexes.BY_OWNER[kinds.POD], ("p", "q", "r", "s")),
+    (indexes.by_owner(kinds.POD), ("p", "q", "r", "s")),
 )
 
 

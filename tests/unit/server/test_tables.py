@@ -11,6 +11,7 @@ import pytest
 from controlplane.server.tables import cluster, pods, render, services, workloads
 from controlplane.server.tables.model import duration, selector_text
 from mizzen.api import times
+from mizzen.api.types import admissionregistration_v1 as admission
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import autoscaling_v2 as autoscaling
 from mizzen.api.types import batch_v1 as batch
@@ -298,6 +299,12 @@ _FACTS_NAMES = {
     "flowSchema": flowcontrol.FlowSchema, "priorityLevel": flowcontrol.PriorityLevelConfiguration,
     "deviceClass": resource.DeviceClass, "resourceClaim": resource.ResourceClaim,
     "resourceClaimTemplate": resource.ResourceClaimTemplate, "nodeResourceSlice": resource.ResourceSlice,
+    "mutatingWebhook": admission.MutatingWebhookConfiguration,
+    "validatingWebhook": admission.ValidatingWebhookConfiguration,
+    "validatingAdmissionPolicy": admission.ValidatingAdmissionPolicy,
+    "validatingAdmissionPolicyBinding": admission.ValidatingAdmissionPolicyBinding,
+    "mutatingAdmissionPolicy": admission.MutatingAdmissionPolicy,
+    "mutatingAdmissionPolicyBinding": admission.MutatingAdmissionPolicyBinding,
 }  # fmt: skip
 
 

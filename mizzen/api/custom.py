@@ -1,0 +1,174 @@
+"""Objects of kinds that users define: typed in what every object has, plain JSON in the rest.
+
+Vocabulary
+- *hub*: the one kind under which all objects of a definition are stored and cached, whatever versions are served. It
+  lives as long as the process, so that what is cached stays found while a definition changes.
+- *served version*: a kind with a schema, as a path names it; objects are shown in it and come in by it. It is made
+  anew when its definition changes.
+
+Versions differ in `apiVersion` and in what their schemas drop and fill in, in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mizzen.api import reading
+from mizzen.api.kinds import Kind
+from mizzen.api.structural import Node, same
+from mizzen.api.types import meta_v1 as meta
+
+_METADATA = "meta_v1.ObjectMeta"
+_WHOLE_MAX = 1e21
+"""From here on whole numbers are written with an exponent."""
+
+
+class Custom(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One object of a kind that a user defined; `msgspec.structs.replace` changes a copy, as with every object."""
+
+    of: CustomKind
+    metadata: meta.ObjectMeta = msgspec.field(default_factory=meta.ObjectMeta)
+    content: Mapping[str, Any] = {}
+    """Everything but `apiVersion`, `kind` and `metadata`, as JSON values that nobody changes."""
+
+    @property
+    def api_version(self) -> str:
+        """Group and version."""
+        return self.of.api_version
+
+    @property
+    def kind(self) -> str:
+        """The kind in CamelCase."""
+        return self.of.kind
+
+    def __eq__(self, other: object) -> bool:
+        # In JSON, `true` is not `1`.
+        return (
+            isinstance(other, Custom)
+            and self.of is other.of
+            and self.metadata == other.metadata
+            and same(self.content, other.content)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # the content may be changed by nobody, but Python cannot know
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get`."""
+
+    name: str
+    type: str
+    format: str
+    description: str
+    priority: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where the numbers of replicas stand, each as the names on the way."""
+
+    spec: tuple[str, ...]
+    status: tuple[str, ...]
+    selector: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CustomKind(Kind[Custom]):
+    """A hub (which has no hub) or a served version of one."""
+
+    hub: CustomKind | None = None
+    singular_name: str = ""
+    list_name: str = ""
+    schema: Node = field(default_factory=Node)
+    columns: tuple[Column, ...] = ()
+    scale: ScalePaths | None = None
+    selectable: tuple[tuple[str, ...], ...] = ()
+    warning: str = ""
+    """What whoever asks for this version is warned of."""
+    terminating: bool = False
+    """The definition is being deleted: nothing new comes."""
+
+    @property
+    def singular(self) -> str:
+        """The singular resource name."""
+        return self.singular_name or self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of lists of them."""
+        return self.list_name or f"{self.kind}List"
+
+    @property
+    def storage(self) -> CustomKind:
+        """The hub."""
+        return self.hub or self
+
+    @property
+    def has_status(self) -> bool:
+        """Whether the status is written apart from the rest."""
+        return "status" in self.subresources
+
+
+def from_value(kind: CustomKind, value: dict[str, Any]) -> tuple[Custom, bool]:
+    """The object in a JSON value whatever its schema, and whether its metadata has fields that nobody knows.
+
+    Raises `reading.Mismatch`.
+    """
+    tally = reading.Tally()
+    given = value.get("metadata")
+    try:
+        metadata = reading.message_reader(_METADATA)({} if given is None else given, tally)
+    except reading.Mismatch as error:
+        error.path.append("metadata")
+        raise
+    content = {key: _canonical(item) for key, item in value.items() if key not in ("apiVersion", "kind", "metadata")}
+    obj = Custom(of=kind, metadata=msgspec.convert(metadata, meta.ObjectMeta), content=content)
+    return obj, bool(tally.unknown)
+
+
+def stored_value(kind: CustomKind, value: dict[str, Any]) -> Custom:
+    """The object in JSON of our own making. Raises msgspec.ValidationError for what cannot be one."""
+    metadata = msgspec.convert(value.pop("metadata", {}), meta.ObjectMeta)
+    value.pop("apiVersion", None)
+    value.pop("kind", None)
+    return Custom(of=kind, metadata=metadata, content=value)
+
+
+def plain(obj: Custom) -> dict[str, Any]:
+    """The object's fields in the order in which they are written; the metadata is still a struct."""
+    return {"apiVersion": obj.api_version, "kind": obj.kind, "metadata": obj.metadata, **obj.content}
+
+
+def at(content: Any, path: tuple[str, ...]) -> Any:
+    """The value that stands at the end of a path of names; None where there is none."""
+    for name in path:
+        if not isinstance(content, Mapping):
+            return None
+        content = content.get(name)
+    return content
+
+
+def with_value(content: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """A copy of the content with a value at the end of a path of names; what is missing on the way is made."""
+    name, *rest = path
+    if rest:
+        below = content.get(name)
+        value = with_value(below if isinstance(below, Mapping) else {}, tuple(rest), value)
+    return {**content, name: value}
+
+
+def _canonical(value: Any) -> Any:
+    """The value with whole numbers written without a fraction and the names of objects in order."""
+    if isinstance(value, dict):
+        return {key: _canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE_MAX:
+        return int(value)
+    return value
