@@ -215,12 +215,9 @@ class Writes:
     ) -> Written:
         """Make an object what a configuration says, and make it if it is not there; a part of it must be there.
 
-        Raises BadRequest for what can't be applied, an ApiError with code 409 for what others own, and
-        UnsupportedMediaType for kinds that users define, of which no account of fields is kept.
+        Raises BadRequest for what can't be applied, and an ApiError with code 409 for what others own.
         """
         own = storage(kind)
-        if isinstance(own, CustomKind):
-            raise errors.UnsupportedMediaType((patch.JSON_PATCH, patch.MERGE_PATCH))
         subresource = options.writer(own, operation).subresource
         if own is not kind:
             value = objects.configuration_of(stored(codec.from_dict(value, kind.type)))

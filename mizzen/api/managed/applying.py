@@ -10,12 +10,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from mizzen.api import codec, errors
-from mizzen.api.errors import ApiError, BadRequest
+from mizzen.api.custom import CustomKind
+from mizzen.api.errors import ApiError, BadRequest, UnsupportedMediaType
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import entries, last_applied, objects, values
 from mizzen.api.managed.entries import APPLY, Conflict, Conflicts, Entries, Writer
 from mizzen.api.managed.shapes import Shape
 from mizzen.api.managed.values import Json
+from mizzen.api.patch import JSON_PATCH, MERGE_PATCH
 from mizzen.api.types import meta_v1 as meta
 
 CAUSE = "FieldManagerConflict"
@@ -35,7 +37,12 @@ class Configuration:
 
 
 def checked(config: Json, kind: Kind[Any], namespace: str) -> Json:
-    """The configuration, if it can be one of this kind, with canonical scalars. Raises BadRequest."""
+    """The configuration, if it can be one of this kind, with canonical scalars.
+
+    Raises BadRequest, and UnsupportedMediaType for kinds that users define: no account of their fields is kept.
+    """
+    if isinstance(kind, CustomKind):
+        raise UnsupportedMediaType((JSON_PATCH, MERGE_PATCH))
     given = f"{_group_version(config.get('apiVersion'))}, Kind={config.get('kind') or ''}"
     wanted = f"{_group_version(kind.api_version)}, Kind={kind.kind}"
     if given != wanted:
