@@ -10,11 +10,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from controlplane.admission import lifecycle, metadata
+from controlplane.admission import lifecycle, metadata, ownership
 from controlplane.admission.request import Admitted, Operation, Request
 from mizzen.api import formats, structural, structural_rules, validate_meta
 from mizzen.api.custom import Custom
 from mizzen.api.errors import FieldError, Invalid, MethodNotSupported
+from mizzen.api.managed import objects
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
 
@@ -29,7 +30,7 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids) -> Adm
         case Operation.DELETE:
             return Admitted(old)
         case _:
-            return _update(request, old)
+            return _update(request, old, now)
 
 
 def _create(request: Request, view: View, now: Instant, ids: Ids) -> Admitted:
@@ -38,13 +39,14 @@ def _create(request: Request, view: View, now: Instant, ids: Ids) -> Admitted:
     obj: Custom = metadata.for_create(request, now, ids)
     if request.served is not None and request.served.has_status:
         obj = replace(obj, content=_without_status(obj))
-    obj = replace(obj, metadata=replace(obj.metadata, generation=1))
+    managed = ownership.of_new(request, obj, now)
+    obj = replace(obj, metadata=replace(obj.metadata, generation=1, managed_fields=managed))
     lifecycle.check_create(request, view, obj.metadata.name)
     errors = list(validate_meta.create(obj.metadata, formats.dns_subdomain, namespaced=request.kind.namespaced))
     return _judged(request, obj, None, errors)
 
 
-def _update(request: Request, old: Custom) -> Admitted:
+def _update(request: Request, old: Custom, now: Instant) -> Admitted:
     if request.served is not None and not request.object.metadata.resource_version:
         # Who replaces a user's object must say which state of it they have seen.
         error = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
@@ -54,9 +56,10 @@ def _update(request: Request, old: Custom) -> Admitted:
         content = _without_status(old)
         if _STATUS in obj.content:
             content[_STATUS] = obj.content[_STATUS]
-        obj = replace(old, content=_ordered(content))
+        obj = objects.with_entries(replace(old, content=_ordered(content)), obj.metadata.managed_fields)
     else:
         obj = _changed(request, obj, old)
+    obj = ownership.carried_on(request, obj, old, now)
     if obj == old:
         return Admitted(old)
     return _judged(request, obj, old, list(validate_meta.update(obj.metadata, old.metadata)))

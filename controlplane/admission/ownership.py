@@ -10,8 +10,9 @@ from typing import Any
 
 from controlplane.admission.request import Request
 from mizzen.api import times
+from mizzen.api.custom import CustomKind
 from mizzen.api.managed import entries, objects
-from mizzen.api.managed.entries import Entries
+from mizzen.api.managed.entries import Entries, Writer
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.values import Instant
 
@@ -37,6 +38,8 @@ def of_new(request: Request, obj: Any, now: Instant) -> Entries:
         return managed
     if request.writer is None:
         return ()
+    if isinstance(request.kind, CustomKind):
+        return objects.created_custom(obj, request.served or request.kind, request.writer, times.render(now))
     return objects.created(obj, request.writer, times.render(now), without=("status",))
 
 
@@ -45,7 +48,13 @@ def carried_on(request: Request, obj: Any, old: Any, now: Instant) -> Any:
     if request.writer is None:
         return obj
     if not request.applied:
-        return objects.with_entries(obj, objects.updated(old, obj, request.writer, times.render(now)))
+        return objects.with_entries(obj, _updated(request, request.writer, obj, old, times.render(now)))
     before: Entries = old.metadata.managed_fields
     same = entries.same_but_for_times(before, obj.metadata.managed_fields)
     return old if same and objects.with_entries(obj, before) == old else obj
+
+
+def _updated(request: Request, writer: Writer, obj: Any, old: Any, time: str) -> Entries:
+    if isinstance(request.kind, CustomKind):
+        return objects.updated_custom(old, obj, request.served or request.kind, writer, time)
+    return objects.updated(old, obj, writer, time)

@@ -157,7 +157,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         options = WriteOptions(
             dry_run=request.dry_run, guard=call.guard, sign=call.sign, manager=manager, force=request.force
         )
-        value = objects.configuration(obj)
+        value = objects.configuration(request.object, obj)
         return objects.answer(kind, await self._verbs.writes.apply(kind, namespace, name, value, options, operation))
 
     @unary

@@ -116,11 +116,15 @@ def propagation_in(request: cluster_pb2.DeleteRequest) -> str:
     return request.propagation_policy
 
 
-def configuration(obj: Any) -> dict[str, Any]:
-    """An object as what is applied: just what is set in it. Raises BadRequest where that can't be.
+def configuration(packed: AnyMessage, obj: Any) -> dict[str, Any]:
+    """An object as what is applied: just what is set in it, as it was `packed`. Raises BadRequest where that can't be.
 
     A message has no way to say that a field is not set other than by its empty value, so those count as not set.
     """
+    if isinstance(obj, Custom):
+        # The object has its defaults already, which its sender did not set.
+        sent: Any = convert.from_any(packed)
+        return applying.checked(msgspec.json.decode(sent.json), obj.of, obj.metadata.namespace)
     own = stored(obj)
     return applying.checked(managed.configuration_of(own), storage(kinds.kind_of(obj)), own.metadata.namespace)
 

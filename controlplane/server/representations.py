@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mizzen.api import autoscaling, codec, kinds, structural
-from mizzen.api.custom import Custom, CustomKind
+from mizzen.api import autoscaling, codec, kinds
+from mizzen.api.custom import Custom, CustomKind, in_version
 from mizzen.api.kinds import Kind
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import events_v1 as events
@@ -31,7 +31,7 @@ def storage(kind: Kind[Any]) -> Kind[Any]:
 def shown(kind: Kind[Any], obj: Any) -> Any:
     """A stored object as an object of `kind`; what is none of the kind's own objects, such as a scale, stays itself."""
     if isinstance(kind, CustomKind):
-        return _in_version(kind, obj) if isinstance(obj, Custom) else obj
+        return in_version(kind, obj) if isinstance(obj, Custom) else obj
     translate = _SHOWN.get(kind)
     return obj if translate is None or not isinstance(obj, storage(kind).type) else translate(obj)
 
@@ -62,11 +62,6 @@ def in_table(kind: Kind[Any], obj: Any) -> Any:
 def empty(kind: Kind[Any]) -> Any:
     """An object of a kind of which nothing is known."""
     return Custom(of=kind) if isinstance(kind, CustomKind) else kind.type()
-
-
-def _in_version(kind: CustomKind, obj: Custom) -> Custom:
-    content = structural.filled(structural.pruned(obj.content, kind.schema), kind.schema)
-    return replace(obj, of=kind, content=content)
 
 
 def _to_events(event: core.Event) -> events.Event:

@@ -24,7 +24,7 @@ _MESSAGE = codec.message_name(autoscaling.Scale)
 SCALE = "scale"
 _KIND = Kind(autoscaling.Scale, "autoscaling", "v1", "Scale", "scales", stored=False)
 _REPLICAS: sets.Node = {sets.field("spec"): {sets.field("replicas"): sets.LEAF}}
-"""The one field of a workload that is its scale's, under the same path in both."""
+"""The one field of a scale that somebody sets; the table's kinds have it under the same path."""
 _FIELDS = msgspec.Raw(sets.text(_REPLICAS))
 
 
@@ -40,12 +40,23 @@ def scale_of(kind: Kind[Any], obj: Any) -> autoscaling.Scale:
             creation_timestamp=metadata.creation_timestamp,
             managed_fields=tuple(
                 replace(entry, api_version=_KIND.api_version, fields_v1=_FIELDS)
-                for entry in objects.owns(obj, _REPLICAS)
+                for entry in objects.owns(obj, _number(kind))
             ),
         ),
         spec=autoscaling.ScaleSpec(replicas=_wanted(kind, obj)),
         status=_reached(kind, obj),
     )
+
+
+def _number(kind: Kind[Any]) -> sets.Node:
+    """The field of a workload that is its scale's."""
+    paths = _paths(kind)
+    if paths is None:
+        return _REPLICAS
+    node = sets.LEAF
+    for name in reversed(paths.spec):
+        node = {sets.field(name): node}
+    return node
 
 
 def _wanted(kind: Kind[Any], obj: Any) -> int:
@@ -77,12 +88,17 @@ def _paths(kind: Kind[Any]) -> ScalePaths | None:
     return kind.scale if isinstance(kind, CustomKind) else None
 
 
-def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:
-    """The workload with the scale's number. Raises Invalid below zero, Conflict for another object."""
+def _valid(scale: autoscaling.Scale, name: str) -> int:
     replicas = scale.spec.replicas
     if replicas < 0:
         error = errors.FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
-        raise errors.Invalid(errors.Named("autoscaling", "scales", "Scale"), old.metadata.name, [error])
+        raise errors.Invalid(errors.Named("autoscaling", "scales", "Scale"), name, [error])
+    return replicas
+
+
+def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:
+    """The workload with the scale's number. Raises Invalid below zero, Conflict for another object."""
+    replicas = _valid(scale, old.metadata.name)
     metadata = replace(
         old.metadata,
         uid=scale.metadata.uid or old.metadata.uid,
@@ -136,6 +152,10 @@ class Scales:
         scale = applying.checked(config, _KIND, namespace)
         value = {**scale, "apiVersion": kind.api_version, "kind": kind.kind}
         value.pop("status", None)
+        paths = _paths(kind)
+        if paths is not None and at(value.pop("spec", None), ("replicas",)) is not None:
+            replicas = _valid(codec.from_dict(scale, autoscaling.Scale), name)
+            value = with_value(value, paths.spec, replicas)
         through = dataclasses.replace(options, subresource=SCALE)
         written = await self._writes.apply(kind, namespace, name, value, through)
         return scale_of(kind, written.object), written

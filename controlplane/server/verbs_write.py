@@ -98,6 +98,11 @@ def _version(kind: Kind[Any]) -> CustomKind | None:
     return kind if isinstance(kind, CustomKind) else None
 
 
+def _accounted(kind: Kind[Any]) -> Kind[Any]:
+    """The kind in whose fields account is kept: a user's in the version of the request, others as they are stored."""
+    return _version(kind) or storage(kind)
+
+
 class _Owner(msgspec.Struct):
     """The value of a claim's key."""
 
@@ -119,7 +124,7 @@ class Writes:
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
         own = storage(kind)
-        writer = options.writer(own, Operation.CREATE)
+        writer = options.writer(_accounted(kind), Operation.CREATE)
         request = Request(
             Operation.CREATE, own, namespace, "", stored(obj), options.internal, writer=writer, served=_version(kind)
         )
@@ -217,7 +222,7 @@ class Writes:
 
         Raises BadRequest for what can't be applied, and an ApiError with code 409 for what others own.
         """
-        own = storage(kind)
+        own = _accounted(kind)
         subresource = options.writer(own, operation).subresource
         if own is not kind:
             value = objects.configuration_of(stored(codec.from_dict(value, kind.type)))
@@ -250,7 +255,10 @@ class Writes:
                 f"the name of the object ({given.name}) does not match the name on the URL ({name})"
             )
         writer = options.writer(kind, Operation.CREATE)
-        request = Request(Operation.CREATE, kind, namespace, "", obj, options.internal, writer=writer, applied=True)
+        request = Request(
+            Operation.CREATE, storage(kind), namespace, "", obj, options.internal, writer=writer, applied=True,
+            served=_version(kind),
+        )  # fmt: skip
         return await self._create(request, options)
 
     async def change(
@@ -272,7 +280,7 @@ class Writes:
         taken: frozenset[str] = frozenset()
         expects: dict[str, int] = {}
         for _ in range(TRIES):
-            writer, served = options.writer(own, operation), _version(kind)
+            writer, served = options.writer(_accounted(kind), operation), _version(kind)
             request = Request(operation, own, namespace, name, None, options.internal, taken, writer, applied, served)
 
             def decide(old: Any, request: Request = request) -> Admitted:

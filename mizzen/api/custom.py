@@ -19,10 +19,13 @@ import msgspec
 
 from mizzen.api import reading
 from mizzen.api.kinds import Kind
-from mizzen.api.structural import Node, same
+from mizzen.api.structural import Node, filled, pruned, same
 from mizzen.api.types import meta_v1 as meta
 
 _METADATA = "meta_v1.ObjectMeta"
+_PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECT_META = msgspec.json.Decoder(meta.ObjectMeta)
+_IDENTITY = ("apiVersion", "kind", "metadata")
 _WHOLE_MAX = 1e21
 """From here on whole numbers are written with an exponent."""
 
@@ -127,17 +130,22 @@ def from_value(kind: CustomKind, value: dict[str, Any]) -> tuple[Custom, bool]:
     except reading.Mismatch as error:
         error.path.append("metadata")
         raise
-    content = {key: _canonical(item) for key, item in value.items() if key not in ("apiVersion", "kind", "metadata")}
+    content = {key: _canonical(item) for key, item in value.items() if key not in _IDENTITY}
     obj = Custom(of=kind, metadata=msgspec.convert(metadata, meta.ObjectMeta), content=content)
     return obj, bool(tally.unknown)
 
 
-def stored_value(kind: CustomKind, value: dict[str, Any]) -> Custom:
-    """The object in JSON of our own making. Raises msgspec.ValidationError for what cannot be one."""
-    metadata = msgspec.convert(value.pop("metadata", {}), meta.ObjectMeta)
-    value.pop("apiVersion", None)
-    value.pop("kind", None)
-    return Custom(of=kind, metadata=metadata, content=value)
+def from_stored(kind: CustomKind, raw: bytes) -> Custom:
+    """The object in JSON of our own making. Raises msgspec.DecodeError for what cannot be one."""
+    parts = _PARTS.decode(raw)
+    metadata = _OBJECT_META.decode(parts.get("metadata", b"{}"))
+    content = {name: msgspec.json.decode(part) for name, part in parts.items() if name not in _IDENTITY}
+    return Custom(of=kind, metadata=metadata, content=content)
+
+
+def in_version(kind: CustomKind, obj: Custom) -> Custom:
+    """A stored object as one of a served version: what its schema does not know is left out, its defaults are there."""
+    return msgspec.structs.replace(obj, of=kind, content=filled(pruned(obj.content, kind.schema), kind.schema))
 
 
 def plain(obj: Custom) -> dict[str, Any]:
@@ -155,12 +163,12 @@ def at(content: Any, path: tuple[str, ...]) -> Any:
 
 
 def with_value(content: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A copy of the content with a value at the end of a path of names; what is missing on the way is made."""
+    """A copy of the content, in order, with a value at the end of a path of names; what is missing there is made."""
     name, *rest = path
     if rest:
         below = content.get(name)
         value = with_value(below if isinstance(below, Mapping) else {}, tuple(rest), value)
-    return {**content, name: value}
+    return dict(sorted({**content, name: value}.items()))
 
 
 def _canonical(value: Any) -> Any:

@@ -177,7 +177,10 @@ def _inner(node: Node, name: str) -> Node | bool:
 
 
 def filled(value: Any, node: Node) -> Any:
-    """The value with its defaults, and without the nulls of fields that may not be null; unchanged parts are shared."""
+    """The value with its defaults, and without the nulls of fields that may not be null; unchanged parts are shared.
+
+    Names stand in order where something is filled in, so that equal values have equal texts.
+    """
     if isinstance(value, list) and node.items is not None:
         items = [filled(_instead(item, node.items, keep=True), node.items) for item in value]
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
@@ -191,7 +194,7 @@ def filled(value: Any, node: Node) -> Any:
             if name not in node.properties:
                 _fill(result, name, node.additional)
     same = len(result) == len(value) and all(result[name] is value.get(name, UNSET) for name in result)
-    return value if same else result
+    return value if same else {name: result[name] for name in sorted(result)}
 
 
 def _fill(fields: dict[str, Any], name: str, node: Node) -> None:

@@ -24,7 +24,6 @@ from mizzen.api.kinds import Kind, Object
 T = TypeVar("T", bound=Object)
 
 _ENCODER = msgspec.json.Encoder()
-_FIELDS = msgspec.json.Decoder(dict[str, Any])
 _FIELD = b'"resourceVersion":"'
 _END = b'",'
 
@@ -42,7 +41,7 @@ def _decoder(kind: Kind[T]) -> msgspec.json.Decoder[T]:
 def decode(kind: Kind[T], raw: bytes) -> T:
     """Return the object in `raw`, resting or stamped. Raises msgspec.DecodeError (ValidationError for wrong types)."""
     if isinstance(kind, CustomKind):
-        return custom.stored_value(kind, _FIELDS.decode(raw))  # type: ignore[return-value]
+        return custom.from_stored(kind, raw)  # type: ignore[return-value]
     obj: T = _decoder(kind).decode(raw)
     return obj
 

@@ -1,4 +1,4 @@
-"""Applying a configuration to a built-in object: the checks, the merge, and what is said when it can't be."""
+"""Applying a configuration to an object: the checks, the merge, and what is said when it can't be."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mizzen.api import codec, errors
+from mizzen.api import codec, custom, errors
 from mizzen.api.custom import CustomKind
-from mizzen.api.errors import ApiError, BadRequest, UnsupportedMediaType
+from mizzen.api.errors import ApiError, BadRequest
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import entries, last_applied, objects, values
 from mizzen.api.managed.entries import APPLY, Conflict, Conflicts, Entries, Writer
 from mizzen.api.managed.shapes import Shape
 from mizzen.api.managed.values import Json
-from mizzen.api.patch import JSON_PATCH, MERGE_PATCH
 from mizzen.api.types import meta_v1 as meta
 
 CAUSE = "FieldManagerConflict"
 _STATUS_KEEPS = ("apiVersion", "kind", "metadata", "status")
+_IDENTITY = ("name", "namespace", "uid", "resourceVersion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,7 @@ class Configuration:
 
 
 def checked(config: Json, kind: Kind[Any], namespace: str) -> Json:
-    """The configuration, if it can be one of this kind, with canonical scalars.
-
-    Raises BadRequest, and UnsupportedMediaType for kinds that users define: no account of their fields is kept.
-    """
-    if isinstance(kind, CustomKind):
-        raise UnsupportedMediaType((JSON_PATCH, MERGE_PATCH))
+    """The configuration, if it can be one of this kind, with canonical scalars. Raises BadRequest."""
     given = f"{_group_version(config.get('apiVersion'))}, Kind={config.get('kind') or ''}"
     wanted = f"{_group_version(kind.api_version)}, Kind={kind.kind}"
     if given != wanted:
@@ -52,7 +47,7 @@ def checked(config: Json, kind: Kind[Any], namespace: str) -> Json:
         raise BadRequest("metadata.managedFields must be nil")
     name = metadata.get("name") if isinstance(metadata, dict) else ""
     try:
-        return values.checked(config, objects.shape_of(kind.type))
+        return values.checked(config, objects.shape_of(kind))
     except RecursionError as error:
         raise BadRequest("the object is nested too deeply") from error
     except values.BadValue as error:
@@ -63,22 +58,30 @@ def checked(config: Json, kind: Kind[Any], namespace: str) -> Json:
 def apply(old: Any | None, kind: Kind[Any], config: Configuration, time: str) -> Any:
     """The object that an applied configuration makes of the stored one (None: there is none), with its entries.
 
+    `kind` is the one that is stored, for users' kinds the version in which it is applied.
+
     Raises BadRequest, or an ApiError with code 409 that names every field that others own.
     """
     writer = Writer(config.manager, kind.api_version, APPLY, config.subresource)
-    shape = objects.shape_of(kind.type)
+    shape = objects.shape_of(kind)
     value = _own_part(config, kind)
     managed: Entries = old.metadata.managed_fields if old is not None else ()
-    live: Json = {} if old is None else codec.to_dict(objects.with_entries(old, ()))
+    live: Json = {} if old is None else codec.to_dict(_seen(objects.with_entries(old, ()), kind))
     if old is not None and not managed:
         known = _own_part(dataclasses.replace(config, value=live), kind)
-        managed = objects.first_account(known, kind.type, kind.api_version, time)
+        managed = objects.first_account(known, kind, time)
     try:
         merged, managed = _merged(managed, live, value, shape, writer, time, force=config.force)
     except Conflicts as conflicts:
         raise conflict_error(conflicts.all) from conflicts
     made, _ = codec.decode_dict(last_applied.synchronised(merged, live, config.value, config.manager), kind)
-    return replace(made, metadata=replace(made.metadata, managed_fields=managed))
+    made = replace(made, metadata=replace(made.metadata, managed_fields=managed))
+    return replace(made, of=kind.storage) if isinstance(kind, CustomKind) else made
+
+
+def _seen(obj: Any, kind: Kind[Any]) -> Any:
+    """A stored object as whoever applies to it sees it."""
+    return custom.in_version(kind, obj) if isinstance(kind, CustomKind) else obj
 
 
 def _merged(
@@ -98,8 +101,12 @@ def _merged(
 def _own_part(config: Configuration, kind: Kind[Any]) -> Json:
     """What of a value the request may set: an object but for its status, or its status and metadata."""
     if config.subresource == "status":
-        return {name: inner for name, inner in config.value.items() if name in _STATUS_KEEPS}
-    if "status" in kind.type.__struct_fields__:
+        own = {name: inner for name, inner in config.value.items() if name in _STATUS_KEEPS}
+        if isinstance(kind, CustomKind) and isinstance(metadata := own.get("metadata"), dict):
+            # With a user's status no metadata is written.
+            own["metadata"] = {name: inner for name, inner in metadata.items() if name in _IDENTITY}
+        return own
+    if kind.has_status if isinstance(kind, CustomKind) else "status" in kind.type.__struct_fields__:
         return {name: inner for name, inner in config.value.items() if name != "status"}
     return config.value
 

@@ -1,6 +1,7 @@
-"""Managed fields of built-in objects: from structs to what the rest of this package works on, as little as needed.
+"""Managed fields of objects: from what they are to what the rest of this package works on, as little as needed.
 
-A write of an object costs a look at what it changes, not at all that there is, and makes no JSON (`structs`).
+A write of an object costs a look at what it changes, not at all that there is, and makes no JSON (`structs`). Of
+users' kinds only the metadata is a struct; the rest is JSON as it is.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from mizzen.api import codec, schema
-from mizzen.api.kinds import Object
-from mizzen.api.managed import entries, sets, structs, values
+from mizzen.api import codec, schema, structural
+from mizzen.api.custom import Custom, CustomKind
+from mizzen.api.kinds import Kind, Object
+from mizzen.api.managed import entries, sets, structs, structural_shapes, values
 from mizzen.api.managed.entries import Entries, Writer
 from mizzen.api.managed.shapes import Shape, of_message
-from mizzen.api.managed.values import Json
+from mizzen.api.managed.values import Difference, Json
 
 T = TypeVar("T", bound=Object)
 
 
-def shape_of(type_: type[Any]) -> Shape:
-    """The shape of a built-in type."""
-    return of_message(codec.message_name(type_))
+def shape_of(kind: Kind[Any]) -> Shape:
+    """The shape of the objects of a kind, for users' kinds in a served version."""
+    return (
+        structural_shapes.of_kind(kind) if isinstance(kind, CustomKind) else of_message(codec.message_name(kind.type))
+    )
 
 
 def with_entries(obj: T, managed: Entries) -> T:
@@ -35,7 +39,7 @@ def with_entries(obj: T, managed: Entries) -> T:
 
 
 def created(obj: Any, writer: Writer, time: str, *, without: tuple[str, ...] = ()) -> Entries:
-    """The entries of a new object; the writer owns what it holds, but for the fields `without`."""
+    """The entries of a new object of a built-in kind; the writer owns what it holds, but for the fields `without`."""
     type_: Any = type(obj)
     difference = structs.of_new(obj, _nothing(type_))
     for name in without:
@@ -53,10 +57,40 @@ def updated(old: Any, new: Any, writer: Writer, time: str) -> Entries:
     return entries.updated(managed, structs.compare(old, new), writer, time) if managed else managed
 
 
-def first_account(live: Json, type_: Any, api_version: str, time: str) -> Entries:
+def created_custom(obj: Custom, kind: CustomKind, writer: Writer, time: str) -> Entries:
+    """The entries of a new object of a user's kind; the writer owns all that it holds."""
+    return entries.updated((), _compare_custom(Custom(of=obj.of), obj, kind), writer, time)
+
+
+def updated_custom(old: Custom, new: Custom, kind: CustomKind, writer: Writer, time: str) -> Entries:
+    """As `updated`, for an object of a user's kind that is written in the version `kind`.
+
+    Defaults that its schema has got since the object was stored are nobody's doing.
+    """
+    managed: Entries = new.metadata.managed_fields
+    if not managed:
+        return managed
+    before = replace(old, content=structural.filled(old.content, kind.schema))
+    return entries.updated(managed, _compare_custom(before, new, kind), writer, time)
+
+
+def _compare_custom(old: Custom, new: Custom, kind: CustomKind) -> Difference:
+    difference = values.compare(dict(old.content), dict(new.content), shape_of(kind))
+    metadata = structs.compare(old.metadata, new.metadata)
+    step = sets.field("metadata")
+    if metadata.changed:
+        difference.changed[step] = metadata.changed
+    if metadata.removed:
+        difference.removed[step] = metadata.removed
+    return difference
+
+
+def first_account(live: Json, kind: Kind[Any], time: str) -> Entries:
     """The entries of an object that has none, for its first apply: all that it holds is somebody's."""
-    writer = Writer(entries.BEFORE_FIRST_APPLY, api_version)
-    difference = values.compare(codec.to_dict(_nothing(type_)), live, shape_of(type_))
+    writer = Writer(entries.BEFORE_FIRST_APPLY, kind.api_version)
+    type_: Any = kind.type
+    nothing = Custom(of=kind) if isinstance(kind, CustomKind) else _nothing(type_)
+    difference = values.compare(codec.to_dict(nothing), live, shape_of(kind))
     return entries.updated((), difference, writer, time)
 
 

@@ -47,12 +47,16 @@ class Shape(Protocol):
         """The shape of a field, or of a map's values; None for a field that the type does not have."""
         ...
 
+    def named(self, name: str) -> bool:
+        """Whether a name is that of a field, not of a key that somebody made up."""
+        ...
+
     def canonical(self, value: Any) -> Any:
         """A scalar as it is stored (`1000m` is `1`); what can't be one stays as it is, for the decoder to refuse."""
         ...
 
 
-class _Any:
+class AnyValue:
     """Maps merge by key, lists are atomic: what can be known from a value alone."""
 
     form: Form = "any"
@@ -66,11 +70,14 @@ class _Any:
     def child(self, name: str) -> Shape | None:
         return self
 
+    def named(self, name: str) -> bool:
+        return False
+
     def canonical(self, value: Any) -> Any:
         return value
 
 
-class _Scalar(_Any):
+class _Scalar(AnyValue):
     """One value, or a bigger one that is never looked into."""
 
     form: Form = "scalar"
@@ -83,7 +90,7 @@ class _Scalar(_Any):
         return value if self._canonical is None else self._canonical(value)
 
 
-class _Struct(_Any):
+class _Struct(AnyValue):
     """A message. Its fields are looked up when they are asked for, because messages may contain themselves."""
 
     form: Form = "struct"
@@ -97,11 +104,14 @@ class _Struct(_Any):
         if not self._fields:
             self._fields = {one.json_name: _of_field(one) for one in self._message.fields}
             if self._message.kind:
-                self._fields |= {"apiVersion": _PLAIN, "kind": _PLAIN}
+                self._fields |= {"apiVersion": PLAIN, "kind": PLAIN}
         return self._fields.get(name)
 
+    def named(self, name: str) -> bool:
+        return self.child(name) is not None
 
-class _Collection(_Any):
+
+class Collection(AnyValue):
     """A map or a list."""
 
     def __init__(self, form: Form, inner: Shape, *, atomic: bool, keys: Keys = ()) -> None:
@@ -118,8 +128,8 @@ class _Collection(_Any):
         return self._inner
 
 
-ANY: Shape = _Any()
-_PLAIN: Shape = _Scalar(None)
+ANY: Shape = AnyValue()
+PLAIN: Shape = _Scalar(None)
 
 
 @cache
@@ -133,12 +143,12 @@ def _of_field(field: schema.Field) -> Shape:
     if field.type == "message":
         inner = of_message(field.message, granular=field.map_type == "granular")
     else:
-        inner = _SCALARS.get(field.type, _PLAIN)
+        inner = _SCALARS.get(field.type, PLAIN)
     if field.cardinality == "map":
-        return _Collection("map", inner, atomic=field.map_type == "atomic")
+        return Collection("map", inner, atomic=field.map_type == "atomic")
     if field.cardinality == "list":
         atomic = field.list_type not in ("set", "map")
-        return _Collection("list", inner, atomic=atomic, keys=() if atomic else _keys(field))
+        return Collection("list", inner, atomic=atomic, keys=() if atomic else _keys(field))
     return inner
 
 
@@ -174,11 +184,12 @@ def _whole(value: Any) -> Any:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
+WHOLE: Shape = _Scalar(_whole)
 _SCALARS: dict[str, Shape] = {
     "Quantity": _Scalar(_quantity),
     "Time": _Scalar(_time(times.canonical)),
     "MicroTime": _Scalar(_time(times.canonical_micro)),
-    "int32": _Scalar(_whole),
-    "int64": _Scalar(_whole),
-    "IntOrString": _Scalar(_whole),
+    "int32": WHOLE,
+    "int64": WHOLE,
+    "IntOrString": WHOLE,
 }

@@ -112,7 +112,7 @@ def fields_of(value: Json, shape: Shape) -> Node:
         below = _fields_below(inner, child)
         if below is None:
             continue
-        if shape.form != "struct" and below:
+        if below and not shape.named(name):
             below = {SELF: LEAF, **below}
         result[sets.field(name)] = below
     return result
@@ -257,8 +257,7 @@ def prune(merged: Json, last: Node, owned: Node, shape: Shape) -> Json | None:
     """
     result: Json = {}
     for name, value in merged.items():
-        named = shape.form == "struct" and shape.child(name) is not None
-        child = _child(shape, name)
+        named, child = shape.named(name), _child(shape, name)
         kept, rest = _pruned(value, last.get(f"f:{name}"), owned.get(f"f:{name}"), child, named=named)
         if kept:
             result[name] = rest

@@ -16,7 +16,7 @@ from mizzen.api.types import core_v1 as core
 from tests.property.api.test_hostile_objects import messages
 
 MANY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-POD = objects.shape_of(core.Pod)
+POD = objects.shape_of(kinds.POD)
 T1, T2 = "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"
 NAMES = st.sampled_from("abc")
 VALUES = st.sampled_from(["x", "y", "z"])
