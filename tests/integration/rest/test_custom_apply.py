@@ -136,6 +136,71 @@ async def test_status_and_scale_are_applied_apart(client: Client) -> None:
     assert who(got)["m", "Apply", ""] == {"f:spec": {"f:size": {}}}
 
 
+async def test_who_has_no_account_is_known_as_before_the_first_apply(client: Client) -> None:
+    await define(client)
+    await client.made(WIDGETS, widget("a"))
+    forget = {"metadata": {"managedFields": [{}]}}
+    code, got = await client.ask("PATCH", WIDGET, forget, headers=MERGE)
+    assert (code, who(got)) == (200, {})
+    _, got = await client.ask("PATCH", WIDGET, {"spec": {"replicas": 2}}, headers=MERGE)
+    assert who(got) == {}
+    code, answer = await apply(client, WIDGET, widget("a", replicas=3))
+    assert (code, answer["details"]["causes"][0]["field"]) == (409, ".spec.replicas")
+    assert 'conflict with "before-first-apply" using example.com/v1' in answer["message"]
+    code, got = await apply(client, WIDGET, widget("a"))
+    assert (code, who(got)) == (
+        200,
+        {
+            ("before-first-apply", "Update", ""): {"f:spec": {".": {}, "f:replicas": {}, "f:size": {}}},
+            ("m", "Apply", ""): {"f:spec": {"f:size": {}}},
+        },
+    )
+
+
+async def test_kinds_without_parts_keep_their_numbers_and_their_status_as_they_like(client: Client) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "properties": {
+                    "pool": {"type": "object", "properties": {"size": {"type": "integer"}}},
+                    "ports": {
+                        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                        "items": {
+                            "type": "object", "required": ["name"],
+                            "properties": {"name": {"type": "string"}, "port": {"type": "integer"}},
+                        },
+                    },
+                },
+            },
+            "status": {"type": "object", "properties": {"replicas": {"type": "integer"}}},
+        },
+    }  # fmt: skip
+    paths = {"specReplicasPath": ".spec.pool.size", "statusReplicasPath": ".status.replicas"}
+    plain = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    await define(client, plain | {"subresources": {"scale": paths}})
+    body = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}}
+    ports = [{"name": "x", "port": 1}, {"name": "y", "port": 2}]
+    code, got = await apply(client, WIDGET, body | {"spec": {"ports": ports}, "status": {"replicas": 1}})
+    assert (code, got["status"]) == (201, {"replicas": 1})
+    item = {".": {}, "f:name": {}, "f:port": {}}
+    fields = {'k:{"name":"x"}': item, 'k:{"name":"y"}': item}
+    account = {"f:spec": {"f:ports": fields}, "f:status": {"f:replicas": {}}}
+    assert who(got) == {("m", "Apply", ""): account}
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": {"replicas": 3}}
+    code, answer = await apply(client, f"{WIDGET}/scale", scale, "fieldManager=n")
+    assert (code, answer["spec"], who(answer)) == (
+        200, {"replicas": 3}, {("n", "Apply", "scale"): {"f:spec": {"f:replicas": {}}}},
+    )  # fmt: skip
+    more = body | {"spec": {"ports": [{"name": "x", "port": 1}, {"name": "z", "port": 3}]}}
+    code, got = await apply(client, WIDGET, more)
+    assert (code, got["spec"]["ports"]) == (200, more["spec"]["ports"])
+    assert got["spec"]["pool"] == {"size": 3}
+    assert "status" not in got
+    assert who(got)["n", "Apply", "scale"] == {"f:spec": {"f:pool": {"f:size": {}}}}
+
+
 async def test_each_version_speaks_for_itself(client: Client) -> None:
     await define(client, VERSION, VERSION | {"name": "v2", "storage": False})
     await client.made(f"{WIDGETS}?fieldManager=one", widget("a"))
