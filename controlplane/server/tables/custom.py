@@ -32,7 +32,7 @@ def table_of(kind: CustomKind) -> TableOf:
     def row(obj: Custom, now: Instant) -> Row:
         value: dict[str, Any] = custom.plain(obj)
         if deep:
-            value["metadata"] = msgspec.to_builtins(obj.metadata)
+            value["metadata"] = msgspec.to_builtins(obj.metadata, enc_hook=msgspec.json.decode)  # the entries' fields
         found = ((type_, path.find(value)) for type_, path in cells)
         return Row((obj.metadata.name, *(_cell(type_, values, now) for type_, values in found)))
 
