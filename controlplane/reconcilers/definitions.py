@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mizzen.api.types.apiextensions_v1 import CustomResourceDefinitionNames as Names
 from msgspec.structs import replace
 
 from mizzen.api import definitions, kinds
 from mizzen.api.catalog import Definition
 from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.definitions import APPROVED, CLEANUP, ESTABLISHED, NAMES_ACCEPTED, TERMINATING, Condition
+from mizzen.api.types.apiextensions_v1 import CustomResourceDefinitionNames as Names
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Delete, Effect, Update, UpdateStatus, Waiting
 from mizzen.engine.values import Ids, Instant, Key
