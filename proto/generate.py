@@ -242,6 +242,8 @@ def annotation(field: Field, module: str) -> tuple[str, str]:
         if field.always:
             factory = {"str": "str", "bool": "bool", "int": "int", "float": "float", "bytes": "bytes"}.get(base)
             default = f"field(default_factory={factory})" if factory else f"field(default_factory=shared({default}))"
+            if field.type == "Quantity":
+                default = 'field(default_factory=shared("0"))'  # an empty text is no amount
     if field.cardinality == "list":
         return f"tuple[{base}, ...]", "field(default_factory=shared(()))" if field.always else "()"
     if field.cardinality == "map":
