@@ -19,7 +19,7 @@ from tests.integration.rest.test_watch import watching
 PATCHES = {"merge": "application/merge-patch+json", "strategic": "application/strategic-merge-patch+json"}
 WITHOUT_AGE = (
     kinds.EVENT, kinds.EVENTS_EVENT, kinds.POD_TEMPLATE, kinds.LIMIT_RANGE, kinds.IP_ADDRESS,
-    kinds.CSI_STORAGE_CAPACITY, kinds.ROLE, kinds.CLUSTER_ROLE,
+    kinds.CSI_STORAGE_CAPACITY, kinds.ROLE, kinds.CLUSTER_ROLE, kinds.CUSTOM_RESOURCE_DEFINITION,
 )  # fmt: skip
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
