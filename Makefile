@@ -102,7 +102,8 @@ test: packages-test ## Everything, on a bare Debian machine (as root)
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e
 
-bench: dev ## Measure, beside etcd, Docker and Docker Swarm on the same machine
+bench: packages-test ## Measure, beside etcd, Docker and Docker Swarm on the same machine (as root)
+	@$(MAKE) --no-print-directory dev
 	@$(BIN)/python -m tests.benchmarks
 
 # Clusters.

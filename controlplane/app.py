@@ -20,12 +20,14 @@ import structlog
 from controlplane import bootstrap
 from controlplane.admission.effects import write_of
 from controlplane.admission.request import Settings as AdmissionSettings
+from controlplane.bootstrap_roles import ensure_roles
 from controlplane.drive.controllers import Controllers
 from controlplane.drive.events import Recorder
 from controlplane.drive.leader import lead
 from controlplane.drive.metrics import WorkqueueCollector
 from controlplane.drive.perform import Performer
 from controlplane.drive.scheduler import SchedulerDriver
+from controlplane.drive.sign import signed
 from controlplane.plan.whatif import PLANNED, planner
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
@@ -35,9 +37,11 @@ from controlplane.server.join_api import JoinApi
 from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
+from controlplane.server.presence import Presence, check_authority
 from controlplane.server.rest_api import Deps, build_app
 from controlplane.server.rest_listen import listen, tls_context
 from controlplane.server.rest_site import SiteInfo
+from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs
 from controlplane.settings import ServerSettings
 from controlplane.store.compactor import run_compactor
@@ -51,6 +55,7 @@ from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
 from mizzen.base.settings import Address
 from mizzen.client import config as kubeconfig
+from mizzen.engine.effects import Sign
 from mizzen.engine.plans import Plan, Question
 
 _LOG = structlog.get_logger(__name__)
@@ -66,6 +71,7 @@ class _Core:
     registry: Registry
     verbs: Verbs
     authority: pki.Pki
+    tokens: Tokens
     admission: AdmissionSettings
     clock: SystemClock
     ids: RandomIds
@@ -82,7 +88,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         gateway = _gateway(settings, core)
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
-        cluster = ClusterService(core.verbs, gateway.streams, _planner(settings, core), reasons, metrics)
+        cluster = ClusterService(core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens)
         address = str(Address(settings.bind_address, settings.grpc_port))
         pair = _server_pair(settings, core)
         await stack.enter_async_context(grpc_server(address, pair, core.authority.ca_pem, cluster, gateway))
@@ -92,7 +98,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
 
         async def decide(fence: Require) -> None:
             scheduler = SchedulerDriver(
-                core.registry, performer, partial(_write_of, core.admission), recorder.record, core.clock, core.ids
+                core.registry, performer, partial(_write_of, core), recorder.record, core.clock, core.ids
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run(fence), name="events")
@@ -104,6 +110,11 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             group.create_task(lead(core.store, LEADER, identity, settings.leader_ttl_s, decide), name="leader")
             group.create_task(run_compactor(core.store), name="compactor")
             group.create_task(core.registry.ended(), name="registry")
+            if bootstrap.is_reached(settings):
+                presence = Presence(
+                    core.registry, settings.advertise_address, core.authority.ca_hash, core.clock, core.ids
+                )
+                group.create_task(presence.run(), name="presence")
             ready()
 
 
@@ -121,11 +132,16 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     registry = Registry(store)
     await registry.start()
     stack.push_async_callback(registry.close)
-    admission = AdmissionSettings(service_cidr=settings.service_cidr)
+    admission = AdmissionSettings(service_cidr=settings.service_cidr, service_accounts=True)
     verbs = Verbs.over(registry, clock, ids, admission)
     await bootstrap.ensure_basics(verbs, settings)
+    await ensure_roles(verbs)
     authority = pki.Pki.open(settings.data_dir / "pki", clock.now())
-    return _Core(store, registry, verbs, authority, admission, clock, ids)
+    check_authority(registry.view, settings.advertise_address, authority, clock.now())
+    issuer = f"https://{bootstrap.API_SERVICE}.default.svc.{settings.cluster_domain}"
+    tokens = Tokens(authority.account_key(), issuer, registry, clock, ids)
+    await bootstrap.note_account_key(verbs, tokens.key_id)
+    return _Core(store, registry, verbs, authority, tokens, admission, clock, ids)
 
 
 def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
@@ -134,13 +150,15 @@ def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
     return TlsFiles(settings.etcd_ca, settings.etcd_certificate, settings.etcd_key)
 
 
-def _write_of(admission: AdmissionSettings, effect: Any, view: Any, now: Any, ids: Any) -> Any:
-    return write_of(effect, view, now, ids, admission)
+def _write_of(core: _Core, effect: Any, view: Any, now: Any, ids: Any) -> Any:
+    if isinstance(effect, Sign):
+        effect = signed(core.authority, effect, now)
+    return write_of(effect, view, now, ids, core.admission)
 
 
 def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recorder, Performer]:
     recorder = Recorder(core.registry, core.clock, core.ids)
-    performer = Performer(core.registry, partial(_write_of, core.admission), recorder.record, core.clock, core.ids)
+    performer = Performer(core.registry, partial(_write_of, core), recorder.record, core.clock, core.ids)
     collector = WorkqueueCollector(core.clock)
     prometheus_client.REGISTRY.register(collector)
     every = partial(
@@ -148,6 +166,7 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         node_grace_ms=settings.node_grace_ms,
         cluster_cidr=settings.cluster_cidr,
         node_prefix=settings.node_prefix,
+        ca_pem=core.authority.ca_pem.decode(),
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder, performer
@@ -158,7 +177,7 @@ def _planner(settings: ServerSettings, core: _Core) -> Planner:
         entries = (entry for kind in PLANNED for entry in core.registry.entries(kind))
         return [entry.object() for entry in entries], core.registry.revision
 
-    prepare = planner(snapshot, core.clock.now, settings.node_grace_ms)
+    prepare = planner(snapshot, core.clock.now, heartbeat_ms=settings.heartbeat_ms, grace_ms=settings.node_grace_ms)
 
     async def plan(question: Question) -> Plan:
         # Seconds of arithmetic: beside the event loop, which goes on meanwhile.
@@ -177,7 +196,7 @@ def _gateway(settings: ServerSettings, core: _Core) -> NodeGateway:
         heartbeat_interval_ms=settings.heartbeat_ms,
     )
     reports = Reports(core.registry, core.clock, core.ids)
-    return NodeGateway(core.registry, core.authority, reports, facts, core.clock, core.ids)
+    return NodeGateway(core.registry, core.authority, reports, facts, core.clock, core.ids, core.tokens)
 
 
 def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:
@@ -195,11 +214,14 @@ async def _rest_server(
     settings: ServerSettings, core: _Core, gateway: NodeGateway, metrics: Metrics
 ) -> AsyncIterator[None]:
     joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
+    address = f"{settings.advertise_address}:{settings.https_port}"
     deps = Deps(
         verbs=core.verbs,
         streams=gateway.streams,
-        site=SiteInfo(address=f"{settings.advertise_address}:{settings.https_port}"),
+        site=SiteInfo(address=address, documents=core.tokens.documents(address)),
         metrics=metrics,
+        verify_token=core.tokens.user_of,
+        tokens=core.tokens,
         routes=joining.routes(),
     )
     folder = core.authority.folder

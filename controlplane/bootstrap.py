@@ -1,4 +1,4 @@
-"""What a cluster has from the first moment: namespaces, the API's own service, an identity, a join token.
+"""What a cluster has from the first moment: namespaces and accounts, the API's own service, an identity, a join token.
 
 Every control plane makes sure of it at every start; what is there stays as it is.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Any
+
+import structlog
 
 from controlplane.server import join
 from controlplane.server.pki import Pki
@@ -21,16 +23,36 @@ from mizzen.engine.values import Ids, Instant
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SYSTEM = "kube-system"
 API_SERVICE = "kubernetes"
+ACCOUNT_KEY = "service-account-key"
+_LOG = structlog.get_logger(__name__)
 
 
 async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
     """The system namespaces and the `kubernetes` service with this control plane behind it."""
     for name in NAMESPACES:
         await _ensure(verbs, core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
+        await _ensure(verbs, core_v1.ServiceAccount(metadata=meta_v1.ObjectMeta(name="default", namespace=name)))
     await _ensure(verbs, _api_service(settings))
-    if not ipaddress.ip_address(settings.advertise_address).is_loopback:
-        # Pods have a loopback of their own: behind this address they would find themselves.
+    if is_reached(settings):
         await _ensure(verbs, _api_slice(settings))
+
+
+def is_reached(settings: ServerSettings) -> bool:
+    """Whether pods and nodes reach this control plane: on a loopback address they would find themselves."""
+    return not ipaddress.ip_address(settings.advertise_address).is_loopback
+
+
+async def note_account_key(verbs: Verbs, key_id: str) -> None:
+    """Notes which key signs the cluster's tokens, and complains where this control plane has another one."""
+    metadata = meta_v1.ObjectMeta(name=ACCOUNT_KEY, namespace=SYSTEM)
+    await _ensure(verbs, core_v1.ConfigMap(metadata=metadata, data={"keyID": key_id}))
+    noted = verbs.registry.view.get(kinds.CONFIG_MAP, SYSTEM, ACCOUNT_KEY)
+    if noted is not None and noted.data.get("keyID") != key_id:
+        _LOG.error(
+            "account_key_differs",
+            hint="other control planes refuse the tokens that this one signs: copy pki/sa.key from one of them and "
+            f"start again; if their key is gone for good, delete the config map {ACCOUNT_KEY} in {SYSTEM}",
+        )
 
 
 def epoch(verbs: Verbs) -> str:

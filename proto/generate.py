@@ -48,12 +48,15 @@ SCALARS = {
     "JSONSchemaPropsOrArray": ("JSONSchemaProps | tuple[JSONSchemaProps, ...]", "None"),
     "JSONSchemaPropsOrBool": ("JSONSchemaProps | bool", "None"),
     "JSONSchemaPropsOrStringArray": ("JSONSchemaProps | tuple[str, ...]", "None"),
+    "ExtraValue": ("tuple[str, ...]", "()"),
 }
 SCALARS_OF = dict.fromkeys(
     ("JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrStringArray"),
     "apiextensions_v1.JSONSchemaProps",
 )
 """Scalars that may hold a message, with its name."""
+TAKEN = ("bool", "bytes", "float", "int", "str", "tuple")
+"""Names that a struct's annotations need for themselves."""
 TIMES = ("Time", "MicroTime")
 
 
@@ -178,7 +181,7 @@ def fields_of(schema: Schema, full: str, path: tuple[str, ...] = ()) -> list[Fie
             )
         found.append(
             Field(
-                attr=field.name + "_" if keyword.iskeyword(field.name) else field.name,
+                attr=field.name + "_" if keyword.iskeyword(field.name) or field.name in TAKEN else field.name,
                 json_name=field.json_name,
                 proto_path=(*path, field.name),
                 type=kind,
@@ -232,6 +235,16 @@ GROUPS = {
     "apiextensions": "apiextensions.k8s.io",
     "admissionregistration": "admissionregistration.k8s.io",
     "apiregistration": "apiregistration.k8s.io",
+    "networking": "networking.k8s.io",
+    "storage": "storage.k8s.io",
+    "scheduling": "scheduling.k8s.io",
+    "node": "node.k8s.io",
+    "flowcontrol": "flowcontrol.apiserver.k8s.io",
+    "resource": "resource.k8s.io",
+    "rbac": "rbac.authorization.k8s.io",
+    "authentication": "authentication.k8s.io",
+    "authorization": "authorization.k8s.io",
+    "certificates": "certificates.k8s.io",
 }
 """API group names that are not their package's name."""
 
@@ -248,6 +261,8 @@ def annotation(field: Field, module: str) -> tuple[str, str]:
         if field.always:
             factory = {"str": "str", "bool": "bool", "int": "int", "float": "float", "bytes": "bytes"}.get(base)
             default = f"field(default_factory={factory})" if factory else f"field(default_factory=shared({default}))"
+            if field.type == "Quantity":
+                default = 'field(default_factory=shared("0"))'
     if field.cardinality == "list":
         return f"tuple[{base}, ...]", "field(default_factory=shared(()))" if field.always else "()"
     if field.cardinality == "map":

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.admission import customs, lifecycle, metadata, pods, services, strategy
+from controlplane.admission import (
+    accounts,
+    certificates,
+    customs,
+    jobs,
+    lifecycle,
+    metadata,
+    pods,
+    services,
+    strategy,
+)
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
 from mizzen.api import defaults, kinds, validate
@@ -27,18 +37,22 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settin
         case Operation.DELETE:
             lifecycle.check_delete(request)
             return Admitted(old)
-        case Operation.UPDATE_STATUS | Operation.FINALIZE:
-            return Admitted(_status(request, old))
+        case Operation.UPDATE_STATUS | Operation.FINALIZE | Operation.APPROVE:
+            return Admitted(_status(request, old, now))
         case Operation.UPDATE:
-            return _update(request, old, view, settings)
+            return _update(request, old, view, now, settings)
 
 
 def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
     obj = defaults.apply(metadata.for_create(request, now, ids))
     if request.kind is kinds.POD:
         obj = pods.complete(request, obj)
+        if settings.service_accounts:
+            obj = accounts.complete(request, obj, view, ids)
     elif request.kind is kinds.SERVICE:
         obj = services.normalise(obj)
+    elif request.kind is kinds.JOB:
+        obj = jobs.select(obj)
     obj = strategy.prepare_create(request, obj)
     lifecycle.check_create(request, view, obj.metadata.name)
     _refuse(request, obj, validate.validate_create(obj))
@@ -48,13 +62,13 @@ def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Sett
     return Admitted(obj, warnings_for(obj), claims)
 
 
-def _update(request: Request, old: Any, view: View, settings: Settings) -> Admitted:
+def _update(request: Request, old: Any, view: View, now: Instant, settings: Settings) -> Admitted:
     obj = defaults.apply(metadata.for_update(request, old))
     if request.kind is kinds.SERVICE:
         obj = services.carry_over(obj, old)
     elif request.kind is kinds.POD:
         obj = pods.keep(obj, old)
-    obj = strategy.prepare_update(request, obj, old)
+    obj = _prepared(request, obj, old, now)
     if obj == old:
         return Admitted(old)
     _refuse(request, obj, validate.validate_update(obj, old))
@@ -64,8 +78,16 @@ def _update(request: Request, old: Any, view: View, settings: Settings) -> Admit
     return Admitted(obj, warnings_for(obj), claims)
 
 
-def _status(request: Request, old: Any) -> Any:
-    obj = strategy.prepare_update(request, metadata.for_update(request, old), old)
+def _prepared(request: Request, obj: Any, old: Any, now: Instant) -> Any:
+    if request.kind is kinds.CERTIFICATE_SIGNING_REQUEST:
+        return certificates.keep(request, obj, old, now)
+    return strategy.prepare_update(request, obj, old)
+
+
+def _status(request: Request, old: Any, now: Instant) -> Any:
+    obj = _prepared(request, metadata.for_update(request, old), old, now)
+    if request.kind is kinds.PERSISTENT_VOLUME:
+        obj = strategy.note_phase(obj, old, now)
     if obj != old:
         _refuse(request, obj, validate.validate_status_update(obj, old))
     return obj

@@ -19,6 +19,8 @@ class Operation(Enum):
     """Metadata and spec change; the status stays."""
     UPDATE_STATUS = "UPDATE_STATUS"
     """The status changes; the spec stays."""
+    APPROVE = "APPROVE"
+    """A request for a certificate is approved or denied; what became of it otherwise stays."""
     FINALIZE = "FINALIZE"
     """Only the finalizers in a namespace's spec change."""
     DELETE = "DELETE"
@@ -57,13 +59,15 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where addresses come from."""
+    """Where addresses come from, and whether accounts count."""
 
     service_cidr: str = "10.96.0.0/16"
     """Cluster IPs, IPv4."""
     node_port_first: int = 30000
     node_port_last: int = 32767
     """The last node port, included."""
+    service_accounts: bool = False
+    """Whether a new pod's service account must exist, and gives the pod its token."""
 
 
 def unique(values: Iterable[str]) -> tuple[str, ...]:

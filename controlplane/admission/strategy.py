@@ -12,16 +12,22 @@ from msgspec.structs import replace
 
 from controlplane.admission import definitions
 from controlplane.admission.request import Operation, Request
-from mizzen.api import kinds
+from mizzen.api import kinds, times
 from mizzen.api.resources import qos_class
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.engine.values import Instant
 
 _WITH_GENERATION = (
     kinds.POD, kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.ENDPOINT_SLICE, kinds.CUSTOM_RESOURCE_DEFINITION,
     kinds.VALIDATING_WEBHOOKS, kinds.MUTATING_WEBHOOKS, kinds.VALIDATING_POLICY, kinds.VALIDATING_POLICY_BINDING,
     kinds.MUTATING_POLICY, kinds.MUTATING_POLICY_BINDING,
+    kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.REPLICATION_CONTROLLER, kinds.POD_TEMPLATE, kinds.JOB, kinds.CRON_JOB,
+    kinds.INGRESS, kinds.INGRESS_CLASS, kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET, kinds.PRIORITY_CLASS,
+    kinds.FLOW_SCHEMA, kinds.PRIORITY_LEVEL, kinds.DEVICE_CLASS, kinds.RESOURCE_SLICE,
 )  # fmt: skip
+_WITH_GENERATION_LATER = (kinds.CSI_DRIVER,)
+"""The first change of such an object is its generation 1."""
 _STATUS_ON_CREATE = (kinds.NODE,)
 """A node comes with its status: its agent creates it."""
 _NAMESPACE_FINALIZER = "kubernetes"
@@ -50,7 +56,19 @@ def _initial_status(obj: Any) -> Any:
         return core.PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
     if isinstance(obj, core.Namespace):
         return core.NamespaceStatus(phase="Active")
+    if isinstance(obj, core.PersistentVolume):
+        return core.PersistentVolumeStatus(phase="Pending", last_phase_transition_time=obj.metadata.creation_timestamp)
+    if isinstance(obj, core.PersistentVolumeClaim):
+        return core.PersistentVolumeClaimStatus(phase="Pending")
     return type(obj)().status
+
+
+def note_phase(obj: core.PersistentVolume, old: core.PersistentVolume, now: Instant) -> core.PersistentVolume:
+    """The volume with the time at which it came into its phase, where whoever changed the phase does not give one."""
+    status, before = obj.status, old.status
+    if status.phase == before.phase or status.last_phase_transition_time != before.last_phase_transition_time:
+        return obj
+    return replace(obj, status=replace(status, last_phase_transition_time=times.render(now)))
 
 
 def prepare_update(request: Request, obj: Any, old: Any) -> Any:
@@ -65,7 +83,7 @@ def prepare_update(request: Request, obj: Any, old: Any) -> Any:
         obj = _namespace_parts(obj, obj.spec.finalizers if request.internal else old.spec.finalizers)
     elif request.kind is kinds.CUSTOM_RESOURCE_DEFINITION:
         obj = definitions.with_stored_version(obj)
-    if request.kind in _WITH_GENERATION and _desired(obj) != _desired(old):
+    if request.kind in (*_WITH_GENERATION, *_WITH_GENERATION_LATER) and _desired(obj) != _desired(old):
         obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation + 1))
     return obj
 

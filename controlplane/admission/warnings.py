@@ -6,17 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
 
 _NOT_ACTED_ON = ("admissionregistration.k8s.io/", "apiregistration.k8s.io/")
 """Groups whose objects have no effect yet; whoever relies on them must know."""
+_WITH_TEMPLATE = (
+    apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, core.ReplicationController, batch.Job,
+)  # fmt: skip
 
 
 def warnings_for(obj: Any) -> tuple[str, ...]:
     """The warnings for an object that is about to be stored."""
     if isinstance(obj, core.Pod):
         return tuple(_pod_spec(obj.spec, "spec"))
-    if isinstance(obj, apps.Deployment | apps.ReplicaSet):
+    if isinstance(obj, core.PodTemplate):
+        return tuple(_pod_spec(obj.template.spec, "template.spec"))
+    if isinstance(obj, batch.CronJob):
+        template = obj.spec.job_template.spec.template
+        return tuple(_pod_spec(template.spec, "spec.jobTemplate.spec.template.spec"))
+    if isinstance(obj, _WITH_TEMPLATE) and obj.spec.template is not None:
         return tuple(_pod_spec(obj.spec.template.spec, "spec.template.spec"))
     if obj.api_version.startswith(_NOT_ACTED_ON):
         return (f"{obj.kind} is stored, but this server does not act on it",)

@@ -18,12 +18,12 @@ from controlplane.store.registry import Registry
 from controlplane.store.values import Require, StoreError, UnknownOutcome
 from mizzen.api.errors import ApiError, Conflict, NotFound
 from mizzen.api.kinds import Kind, Object
-from mizzen.engine.effects import Bind, Create, Delete, Effect, Emit, Update, UpdateStatus
+from mizzen.engine.effects import Bind, Create, Delete, Effect, Emit, Sign, Update, UpdateStatus
 from mizzen.engine.values import Clock, Ids, Instant
 from mizzen.engine.view import View
 from mizzen.engine.writes import Write
 
-Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind
+Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign
 """The effects that write an object."""
 WriteOf: TypeAlias = Callable[[Effectual, View, Instant, Ids], Write | None]
 """What an effect means for the store; raises ApiError. See `controlplane.admission.effects.write_of`."""

@@ -43,12 +43,14 @@ class ModelNode:
         room: Mapping[str, str],
         *,
         powered: bool = True,
+        heartbeat_ms: int = HEARTBEAT_MS,
     ) -> None:
         """A machine; one that is powered is switched on now."""
         self.name = name
         self.runtime = runtime
         self.powered = self.agent_up = powered
         self.connected = True
+        self._heartbeat_ms = heartbeat_ms
         self._room = dict(room)
         self._world = world
         self._store = store
@@ -66,14 +68,16 @@ class ModelNode:
         self._start_agent()
 
     @classmethod
-    def like(cls, world: World, store: SimStore, node: core_v1.Node, pods: Iterable[core_v1.Pod]) -> ModelNode:
+    def like(
+        cls, world: World, store: SimStore, node: core_v1.Node, pods: Iterable[core_v1.Pod], heartbeat_ms: int
+    ) -> ModelNode:
         """A machine like a real one, with the pods that run there; one that is not Ready is switched off."""
         ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
         runtime = ModelRuntime(None)
         for pod in pods if ready else ():
             runtime.adopt(pod, world.now)
         room = node.status.allocatable or node.status.capacity
-        return cls(world, store, node.metadata.name, runtime, room, powered=ready)
+        return cls(world, store, node.metadata.name, runtime, room, powered=ready, heartbeat_ms=heartbeat_ms)
 
     # What happens to the machine
 
@@ -220,7 +224,7 @@ class ModelNode:
             return
         if self.connected:
             self._world.after(self._wire(), lambda: self._renew(life))
-        self._world.after(HEARTBEAT_MS, lambda: self._beat(life))
+        self._world.after(self._heartbeat_ms, lambda: self._beat(life))
 
     def _renew(self, life: int) -> None:
         if life != self._life or not self.connected:

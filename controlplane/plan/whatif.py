@@ -37,8 +37,8 @@ PLANNED = tuple(kind for kind in kinds.KINDS if kind.stored and kind is not kind
 class WhatIf:
     """One plan."""
 
-    def __init__(self, objects: Iterable[Any], now: Instant, version: int, *, grace_ms: int) -> None:
-        """Copies a cluster: all objects at one version, and the time."""
+    def __init__(self, objects: Iterable[Any], now: Instant, version: int, *, heartbeat_ms: int, grace_ms: int) -> None:
+        """Copies a cluster: all objects at one version, the time, and how its nodes' silence is counted."""
         self._world = World(SEED, now)
         self._store = SimStore(self._world)
         self._version = version
@@ -49,7 +49,11 @@ class WhatIf:
         pods = self._store.cache.list(kinds.POD)
         self._nodes = {
             node.metadata.name: ModelNode.like(
-                self._world, self._store, node, [p for p in pods if p.spec.node_name == node.metadata.name]
+                self._world,
+                self._store,
+                node,
+                [p for p in pods if p.spec.node_name == node.metadata.name],
+                heartbeat_ms,
             )
             for node in self._store.cache.list(kinds.NODE)
         }
@@ -111,13 +115,13 @@ def _without_status(obj: Any) -> Any:
 
 
 def planner(
-    snapshot: Callable[[], tuple[list[Any], int]], clock: Callable[[], Instant], grace_ms: int
+    snapshot: Callable[[], tuple[list[Any], int]], clock: Callable[[], Instant], *, heartbeat_ms: int, grace_ms: int
 ) -> Callable[[Question], Callable[[], Plan]]:
     """A planner: copies the cluster at once, and gives the work to be done wherever there is time for it."""
 
     def prepare(question: Question) -> Callable[[], Plan]:
         objects, version = snapshot()
         now = clock()
-        return lambda: WhatIf(objects, now, version, grace_ms=grace_ms).answer(question)
+        return lambda: WhatIf(objects, now, version, heartbeat_ms=heartbeat_ms, grace_ms=grace_ms).answer(question)
 
     return prepare

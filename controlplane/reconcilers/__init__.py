@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import (
+    apiservers,
+    certificates,
+    clusterroleaggregation,
+    cronjob,
+    daemonset,
     definitions,
     deployment,
     endpointslice,
     eventexpiry,
     garbage,
+    job,
     namespace,
     nodeipam,
     nodelifecycle,
     podgc,
     replicaset,
+    rootca,
+    serviceaccount,
+    statefulset,
     tainteviction,
 )
 from mizzen.engine.controller import Controller
@@ -20,16 +29,21 @@ from mizzen.engine.values import Instant
 
 
 def every_controller(
-    since: Instant, *, node_grace_ms: int, cluster_cidr: str, node_prefix: int
+    since: Instant, *, node_grace_ms: int, cluster_cidr: str, node_prefix: int, ca_pem: str = ""
 ) -> tuple[Controller, ...]:
     """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
-    and the length of one node's share.
+    and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one.
     """
     return (
         deployment.CONTROLLER,
         replicaset.CONTROLLER,
+        statefulset.CONTROLLER,
+        daemonset.CONTROLLER,
+        job.CONTROLLER,
+        job.EXPIRY,
+        cronjob.CONTROLLER,
         endpointslice.CONTROLLER,
         nodelifecycle.controller(node_grace_ms, since),
         tainteviction.CONTROLLER,
@@ -39,4 +53,9 @@ def every_controller(
         definitions.CONTROLLER,
         namespace.CONTROLLER,
         eventexpiry.CONTROLLER,
+        apiservers.controller(since),
+        serviceaccount.CONTROLLER,
+        clusterroleaggregation.CONTROLLER,
+        certificates.CONTROLLER,
+        *((rootca.controller(ca_pem),) if ca_pem else ()),
     )

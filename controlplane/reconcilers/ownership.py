@@ -6,17 +6,18 @@ longer matches is released, and what another controls is never touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from mizzen.api import kinds
-from mizzen.api.kinds import Object
+from mizzen.api import kinds, selectors
+from mizzen.api.kinds import Kind, Object
 from mizzen.api.selectors import Selector
 from mizzen.api.types import meta_v1
 from mizzen.engine.effects import Effect, Update
+from mizzen.engine.values import Key
 from mizzen.engine.view import Index, View
 
 T = TypeVar("T", bound=Object)
@@ -80,3 +81,20 @@ def claim(owner: Object, selector: Selector, found: Iterable[T]) -> Claim[T]:
 def _with_references(obj: Object, references: tuple[meta_v1.OwnerReference, ...]) -> Update:
     metadata = msgspec.structs.replace(obj.metadata, owner_references=references)
     return Update(msgspec.structs.replace(obj, metadata=metadata))  # type: ignore[type-var]
+
+
+def keys_of(kind: Kind[Any]) -> Callable[[Object, View], Iterable[Key]]:
+    """A mapper to the controller of that kind; for an object without a controller, to those that could adopt it."""
+
+    def mapper(obj: Object, view: View) -> Iterable[Key]:
+        namespace = obj.metadata.namespace
+        reference = controller_of(obj)
+        if reference is not None:
+            return [Key(kind.resource, namespace, reference.name)] if reference.kind == kind.kind else []
+        return [
+            Key(kind.resource, namespace, candidate.metadata.name)
+            for candidate in view.list(kind, namespace)
+            if selectors.from_field(candidate.spec.selector).matches(obj.metadata.labels)
+        ]
+
+    return mapper

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from controlplane.reconcilers import ownership, podstate
+from controlplane.reconcilers import ownership, podstate, podtemplate
 from mizzen.api import kinds, selectors
-from mizzen.api.kinds import Object
-from mizzen.api.types import apps_v1, core_v1, meta_v1
+from mizzen.api.types import apps_v1, core_v1
 from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, UpdateStatus
@@ -42,7 +41,7 @@ def _scale(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], ids: Ids) -
     wanted = owner.spec.replicas if owner.spec.replicas is not None else 1
     effects: list[Effect] = []
     for _ in range(min(BURST, wanted - len(active))):
-        pod = pod_from_template(owner, owner.spec.template, ids)
+        pod = podtemplate.pod_of(owner, owner.spec.template, ids)
         effects.append(Create(pod))
         effects.append(Emit(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}", COMPONENT))
     surplus = min(BURST, len(active) - wanted)
@@ -52,23 +51,6 @@ def _scale(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], ids: Ids) -
         effects.append(Delete(Key(kinds.POD.resource, pod.metadata.namespace, name), pod.metadata.uid))
         effects.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}", COMPONENT))
     return effects
-
-
-def pod_from_template(owner: Object, template: core_v1.PodTemplateSpec, ids: Ids) -> core_v1.Pod:
-    """A new pod of a template, controlled by `owner`."""
-    prefix = f"{owner.metadata.name}-"
-    return core_v1.Pod(
-        metadata=meta_v1.ObjectMeta(
-            generate_name=prefix,
-            name=prefix + ids.suffix(f"pod/{owner.metadata.uid}"),
-            namespace=owner.metadata.namespace,
-            labels=template.metadata.labels,
-            annotations=template.metadata.annotations,
-            finalizers=template.metadata.finalizers,
-            owner_references=(ownership.controller_reference(owner),),
-        ),
-        spec=template.spec,
-    )
 
 
 def _status(
@@ -97,22 +79,9 @@ def _next_available(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], no
     return min((wait for wait in waits if wait), default=None)
 
 
-def _owner_keys(obj: Object, view: View) -> Iterable[Key]:
-    """A pod's ReplicaSet; for a pod without a controller, those that could adopt it."""
-    namespace = obj.metadata.namespace
-    reference = ownership.controller_of(obj)
-    if reference is not None:
-        return [Key(kinds.REPLICA_SET.resource, namespace, reference.name)] if reference.kind == "ReplicaSet" else []
-    return [
-        Key(kinds.REPLICA_SET.resource, namespace, candidate.metadata.name)
-        for candidate in view.list(kinds.REPLICA_SET, namespace)
-        if selectors.from_field(candidate.spec.selector).matches(obj.metadata.labels)
-    ]
-
-
 CONTROLLER = Controller(
     name="replicaset",
     kind=kinds.REPLICA_SET,
     reconcile=reconcile,
-    watches=((kinds.POD, _owner_keys),),
+    watches=((kinds.POD, ownership.keys_of(kinds.REPLICA_SET)),),
 )

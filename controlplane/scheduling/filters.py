@@ -5,11 +5,12 @@ The reasons are Kubernetes' own, so that what people search for finds answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from controlplane.scheduling.cluster import NodeFacts
 from controlplane.scheduling.wants import Placement, Port
+from mizzen.api import node_affinity
 from mizzen.api.tolerations import first_untolerated
 from mizzen.api.types import core_v1
 
@@ -49,53 +50,9 @@ def refusal(placement: Placement, facts: NodeFacts) -> str:
     taint = first_untolerated(facts.taints, placement.tolerations, HARD)
     if taint is not None:
         return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
-    if not affinity_matches(placement, facts):
+    if not node_affinity.matches(placement.node_selector, placement.affinity, facts.name, facts.labels):
         return AFFINITY
     return ""
-
-
-def affinity_matches(placement: Placement, facts: NodeFacts) -> bool:
-    """The node selector, and any term of the required node affinity."""
-    if not placement.node_selector.items() <= facts.labels.items():
-        return False
-    required = placement.affinity.required_during_scheduling_ignored_during_execution if placement.affinity else None
-    if required is None:
-        return True
-    return any(term_matches(term, facts) for term in required.node_selector_terms)
-
-
-def term_matches(term: core_v1.NodeSelectorTerm, facts: NodeFacts) -> bool:
-    """All expressions of one term; an empty term matches nothing."""
-    if not term.match_expressions and not term.match_fields:
-        return False
-    fields = {"metadata.name": facts.name}
-    return all(_matches(e, facts.labels) for e in term.match_expressions) and all(
-        _matches(e, fields) for e in term.match_fields
-    )
-
-
-def _matches(expression: core_v1.NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(expression.key)
-    match expression.operator:
-        case "In":
-            return value is not None and value in expression.values
-        case "NotIn":
-            return value is None or value not in expression.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            return _compares(value, expression)
-    return False
-
-
-def _compares(value: str | None, expression: core_v1.NodeSelectorRequirement) -> bool:
-    try:
-        have, bound = int(value or ""), int(expression.values[0])
-    except (ValueError, IndexError):
-        return False
-    return have > bound if expression.operator == "Gt" else have < bound
 
 
 def ports_collide(wanted: Sequence[Port], taken: Iterable[Port]) -> bool:

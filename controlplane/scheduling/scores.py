@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from controlplane.scheduling.cluster import Cluster, Column, NodeFacts, Slots
-from controlplane.scheduling.filters import term_matches
 from controlplane.scheduling.wants import Placement, Wants
 from mizzen.api import resources
+from mizzen.api.node_affinity import term_matches
 from mizzen.api.tolerations import tolerates
 
 Packing = Literal["least", "most"]
@@ -39,7 +39,9 @@ def _preferred(placement: Placement, facts: NodeFacts) -> int:
     total = sum(term.weight for term in terms)
     if not total:
         return 0
-    return PREFERRED_GAIN * sum(t.weight for t in terms if term_matches(t.preference, facts)) // total
+    return (
+        PREFERRED_GAIN * sum(t.weight for t in terms if term_matches(t.preference, facts.name, facts.labels)) // total
+    )
 
 
 def _share(have: int, used: int, packing: Packing) -> int:

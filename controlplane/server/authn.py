@@ -7,30 +7,24 @@ when a certificate comes with it: a wrong claim is not the same as none.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from controlplane.access.values import ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED, UserInfo
 from mizzen.api import times
 from mizzen.api.errors import Unauthorized
 from mizzen.engine.values import Instant
 
-ANONYMOUS = "system:anonymous"
-UNAUTHENTICATED = "system:unauthenticated"
-AUTHENTICATED = "system:authenticated"
-MASTERS = "system:masters"
+__all__ = ["ANONYMOUS", "AUTHENTICATED", "MASTERS", "UNAUTHENTICATED", "UserInfo"]
 
-
-@dataclass(frozen=True, slots=True)
-class UserInfo:
-    """Somebody who asks."""
-
-    name: str
-    groups: tuple[str, ...] = ()
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+"""Extra: which of the user's credentials was shown, for who reads logs later."""
 
 
 VerifyToken: TypeAlias = Callable[[str], UserInfo | None]
@@ -81,8 +75,9 @@ def _read(der: bytes) -> _Shown:
     if not names or not names[0]:
         raise Unauthorized("the client certificate has no common name, which is the user's name")
     groups = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    extra = {CREDENTIAL_ID: (f"X509SHA256={hashlib.sha256(der).hexdigest()}",)}
     return _Shown(
-        UserInfo(names[0], (*groups, AUTHENTICATED)),
+        UserInfo(names[0], (*groups, AUTHENTICATED), extra=extra),
         round(certificate.not_valid_before_utc.timestamp() * 1000),
         round(certificate.not_valid_after_utc.timestamp() * 1000),
     )
@@ -95,5 +90,5 @@ def authenticate(certificate: bytes | None, authorization: str, verify_token: Ve
         user = verify_token(token.strip())
         if user is None:
             raise Unauthorized()
-        return UserInfo(user.name, (*user.groups, AUTHENTICATED)) if AUTHENTICATED not in user.groups else user
+        return user if AUTHENTICATED in user.groups else replace(user, groups=(*user.groups, AUTHENTICATED))
     return in_time(certificate, now) if certificate else NOBODY

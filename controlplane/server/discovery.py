@@ -19,8 +19,6 @@ from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
 
-_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-_WITHOUT_COLLECTION = (kinds.NAMESPACE,)
 _CORE = ""
 
 
@@ -30,11 +28,8 @@ class Document:
 
     body: bytes
     etag: str
-
-
-def verbs_of(kind: Kind[Any]) -> tuple[str, ...]:
-    """The verbs on the objects of a kind."""
-    return tuple(verb for verb in _VERBS if verb != "deletecollection" or kind not in _WITHOUT_COLLECTION)
+    value: Any
+    """What was encoded."""
 
 
 def groups(catalog: Catalog) -> list[str]:
@@ -107,7 +102,7 @@ def aggregated(path: str, version: str, catalog: Catalog = BUILT_IN) -> Document
 
 def _document(value: Any) -> Document:
     body = msgspec.json.encode(value)
-    return Document(body, f'"{hashlib.sha512(body).hexdigest().upper()}"')
+    return Document(body, f'"{hashlib.sha512(body).hexdigest().upper()}"', value)
 
 
 def _group(name: str, catalog: Catalog) -> meta.APIGroup:
@@ -130,10 +125,10 @@ def _resources(kind: Kind[Any]) -> list[meta.APIResource]:
         singular_name=kind.singular,
         namespaced=kind.namespaced,
         kind=kind.kind,
-        verbs=verbs_of(kind),
+        verbs=kind.verbs,
         short_names=kind.short_names,
         categories=kind.categories,
-        storage_version_hash=hashlib.sha256(f"{kind.api_version}/{kind.kind}".encode()).hexdigest()[:12],
+        storage_version_hash=_storage_hash(kind) if kind.stored else "",
     )
     below = [
         meta.APIResource(
@@ -147,6 +142,10 @@ def _resources(kind: Kind[Any]) -> list[meta.APIResource]:
         for sub in subresources.of(kind)
     ]
     return [own, *below]
+
+
+def _storage_hash(kind: Kind[Any]) -> str:
+    return hashlib.sha256(f"{kind.api_version}/{kind.kind}".encode()).hexdigest()[:12]
 
 
 def _aggregated_group(name: str, catalog: Catalog) -> dict[str, Any]:
@@ -172,7 +171,7 @@ def _aggregated_resource(kind: Kind[Any]) -> dict[str, Any]:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": verbs_of(kind),
+        "verbs": kind.verbs,
     }
     if kind.short_names:
         resource["shortNames"] = kind.short_names

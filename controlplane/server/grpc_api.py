@@ -15,8 +15,11 @@ from controlplane.admission.deletion import Deletion
 from controlplane.server import grpc_objects as objects
 from controlplane.server.grpc_call import GrpcCall, streaming, unary
 from controlplane.server.grpc_streams import StreamCalls
+from controlplane.server.guards import signed_by_sender
 from controlplane.server.metrics import Metrics
+from controlplane.server.reviews import Reviews
 from controlplane.server.streams import Streams
+from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import DeleteOptions
 from controlplane.server.verbs_read import ListOptions
@@ -44,12 +47,16 @@ _PACKED_AT_ONCE = 64
 class ClusterService(cluster_pb2_grpc.ClusterServicer):
     """The servicer."""
 
-    def __init__(self, verbs: Verbs, streams: Streams, plan: Planner, why: Why, metrics: Metrics) -> None:
+    def __init__(
+        self, verbs: Verbs, streams: Streams, plan: Planner, why: Why, metrics: Metrics, tokens: Tokens | None = None
+    ) -> None:
         self._streams = StreamCalls(verbs, streams)
         self._verbs = verbs
         self._plan = plan
         self._why = why
         self.metrics = metrics
+        self.access = verbs.access
+        self._reviews = Reviews(verbs.access, tokens)
 
     @property
     def _catalog(self) -> Catalog:
@@ -112,8 +119,13 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         """Stores a new object."""
         kind, obj = objects.object_in(request.object, self._catalog, named=False)
         call.allow("create", kind, obj.metadata.namespace, dry_run=request.dry_run)
-        options = WriteOptions(dry_run=request.dry_run)
-        return objects.answer(kind, await self._verbs.writes.create(kind, obj.metadata.namespace, obj, options))
+        namespace = obj.metadata.namespace
+        if self._reviews.takes(kind):
+            answer = self._reviews.answer(call.user, kind, namespace, obj)
+            return cluster_pb2.ObjectResponse(object=objects.packed(kind, answer))
+        options = WriteOptions(dry_run=request.dry_run, guard=call.guard)
+        obj = signed_by_sender(call.user, obj)
+        return objects.answer(kind, await self._verbs.writes.create(kind, namespace, obj, options))
 
     @unary
     async def Update(self, request: cluster_pb2.UpdateRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
@@ -121,7 +133,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         kind, obj = objects.object_in(request.object, self._catalog, named=True)
         namespace, name = obj.metadata.namespace, obj.metadata.name
         call.allow("update", kind, namespace, name, request.subresource, dry_run=request.dry_run)
-        options = WriteOptions(dry_run=request.dry_run)
+        options = WriteOptions(dry_run=request.dry_run, guard=call.guard)
         operation = objects.operation_of(kind, request.subresource)
         return objects.answer(kind, await self._verbs.writes.update(kind, namespace, name, obj, options, operation))
 
@@ -130,7 +142,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         """Changes parts of an object."""
         kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
-        options = WriteOptions(dry_run=request.dry_run, validation="Strict")
+        options = WriteOptions(dry_run=request.dry_run, validation="Strict", guard=call.guard)
         operation = objects.operation_of(kind, request.subresource)
         written = await self._verbs.writes.patch(kind, namespace, name, request.type, request.patch, options, operation)
         return objects.answer(kind, written)
@@ -140,17 +152,19 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         """Creates an object, or merges it into the one that is there."""
         kind, obj = objects.object_in(request.object, self._catalog, named=True)
         call.allow("patch", kind, obj.metadata.namespace, obj.metadata.name, dry_run=request.dry_run)
-        return objects.answer(kind, await self._applied(kind, obj, WriteOptions(dry_run=request.dry_run)))
+        options = WriteOptions(dry_run=request.dry_run, guard=call.guard)
+        return objects.answer(kind, await self._applied(kind, obj, options, call))
 
-    async def _applied(self, kind: Kind[Any], obj: Any, options: WriteOptions) -> Written:
+    async def _applied(self, kind: Kind[Any], obj: Any, options: WriteOptions, call: GrpcCall) -> Written:
         namespace, name, patch = obj.metadata.namespace, obj.metadata.name, objects.patch_for(obj)
         media_type = MERGE_PATCH if isinstance(kind, CustomKind) else STRATEGIC_MERGE_PATCH
         for _ in range(APPLY_TRIES):
             try:
                 return await self._verbs.writes.patch(kind, namespace, name, media_type, patch, options)
             except errors.NotFound:
+                call.also("create", kind, namespace, name)
                 try:
-                    return await self._verbs.writes.create(kind, namespace, obj, options)
+                    return await self._verbs.writes.create(kind, namespace, signed_by_sender(call.user, obj), options)
                 except errors.AlreadyExists:
                     continue
         raise errors.Conflict(kind, name, "it is created and deleted again all the time")

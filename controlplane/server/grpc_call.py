@@ -13,9 +13,12 @@ from contextlib import ExitStack, aclosing, contextmanager
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
-from controlplane.server import authz
-from controlplane.server.authn import UserInfo, from_certificate
+from controlplane.access.grants import wants
+from controlplane.server.authn import NOBODY, UserInfo, from_certificate
+from controlplane.server.authz import Authorizer
 from controlplane.server.grpc_errors import api_error_of, refuse
+from controlplane.server.guards import Guard, guard_of
+from controlplane.server.impersonate import acting
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
 from mizzen.api import errors
@@ -28,6 +31,7 @@ class Servicer(Protocol):
     """What the decorators need of the object whose methods they guard."""
 
     metrics: Metrics
+    access: Authorizer
 
 
 def certificate_of(context: Any) -> bytes:
@@ -46,12 +50,17 @@ def user_of(context: Any) -> UserInfo:
 class GrpcCall:
     """A call under way."""
 
-    def __init__(self, context: Any, metrics: Metrics, *, long: bool) -> None:
+    def __init__(self, context: Any, servicer: Servicer, *, long: bool) -> None:
         self._context = context
-        self._metrics = metrics
+        self._metrics = servicer.metrics
+        self._access = servicer.access
         self._long = long
         self._what = Measured("OTHER")
         self._counted = ExitStack()
+        self.user: UserInfo = NOBODY
+        """Who calls, once the call was allowed."""
+        self.guard: Guard | None = None
+        """What a write must pass beside, once the call was allowed."""
 
     def allow(
         self, verb: str, kind: Kind[Any], namespace: str, name: str = "", sub: str = "", *, dry_run: bool = False
@@ -63,7 +72,19 @@ class GrpcCall:
         self._counted.enter_context(count(self._what))
         certificate = certificate_of(self._context)
         self._metrics.certificate_shown(certificate, time.time())
-        authz.check_place(from_certificate(certificate), verb, place)
+        self.user = acting(from_certificate(certificate), self._headers(), self._access)
+        self._access.check(self.user, wants(verb, kind.group, place.resource, namespace, name))
+        if not sub and verb not in kind.verbs:
+            raise errors.MethodNotSupported(kind, verb)
+        self.guard = guard_of(self._access, self.user, place)
+
+    def also(self, verb: str, kind: Kind[Any], namespace: str, name: str) -> None:
+        """Say what an allowed call asks for beside. Raises Forbidden unless the caller may do that too."""
+        self._access.check(self.user, wants(verb, kind.group, kind.plural, namespace, name))
+
+    def _headers(self) -> list[tuple[str, str]]:
+        given = self._context.invocation_metadata() or ()
+        return [(key, value) for key, value in given if isinstance(value, str)]
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -89,7 +110,7 @@ def unary(
 
     @wraps(method)
     async def guarded(self: Servicer, request: Any, context: Any) -> Answer:
-        call = GrpcCall(context, self.metrics, long=False)
+        call = GrpcCall(context, self, long=False)
         try:
             with call.counting():
                 return await method(self, request, call)
@@ -107,7 +128,7 @@ def streaming(
 
     @wraps(method)
     async def guarded(self: Servicer, request: Any, context: Any) -> AsyncIterator[Answer]:
-        call = GrpcCall(context, self.metrics, long=True)
+        call = GrpcCall(context, self, long=True)
         try:
             with call.counting():
                 answers: Any = method(self, request, call)

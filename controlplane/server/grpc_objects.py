@@ -36,7 +36,12 @@ class _TypeMeta(msgspec.Struct, rename="camel"):
     kind: str = ""
 
 
-_OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
+_OPERATIONS = {
+    "": Operation.UPDATE,
+    "status": Operation.UPDATE_STATUS,
+    "finalize": Operation.FINALIZE,
+    "approval": Operation.APPROVE,
+}
 _PROPAGATIONS = ("", "Background", "Foreground", "Orphan")
 
 

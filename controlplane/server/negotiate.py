@@ -1,7 +1,8 @@
 """Media types: what a client sends and in which form it wants the answer.
 
-Answers are always JSON, but may be another kind than the object: a table, or the metadata alone. A missing content
-type means JSON, and the answer's content type is exactly `application/json`, because clients compare the text.
+Answers are JSON, YAML or Kubernetes' protobuf, and may be another kind than the object: a table, or the metadata alone.
+A missing content type means JSON, and the answer's content type is exactly `application/json`, because clients compare
+the text.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ from typing import Literal
 from mizzen.api.errors import ApiError, NotAcceptable, UnsupportedMediaType
 
 JSON = "application/json"
+YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+OBJECTS = (JSON, YAML, PROTOBUF)
+"""What objects travel as, in the order in which clients are told of them."""
 
 _ANY = ("*/*", "application/*", JSON)
+_STREAMS = (JSON, PROTOBUF)
+"""What has a way to say where one event of a watch ends."""
+_WATCH = ";stream=watch"
 _META = "meta.k8s.io"
 _DISCOVERY = "apidiscovery.k8s.io"
 
@@ -35,12 +42,30 @@ class Output:
     form: Form = "object"
     version: str = "v1"
     """Of `meta.k8s.io`, where the form is not the object's own."""
+    media_type: str = JSON
+    pretty: bool = False
+    """JSON with line breaks, for people."""
+
+
+PLAIN = Output()
 
 
 @dataclass(frozen=True, slots=True)
 class _Accepted:
     media_type: str
     parameters: dict[str, str]
+
+    @property
+    def preference(self) -> tuple[float, bool, bool]:
+        """Sorts before what is wanted less."""
+        try:
+            quality = float(self.parameters.get("q", "1"))
+        except ValueError:
+            quality = 0.0
+        return -quality, self.media_type.startswith("*/"), self.media_type.endswith("/*")
+
+
+_REFUSED = (0.0, False, False)
 
 
 def _clauses(header: str) -> Iterator[_Accepted]:
@@ -50,22 +75,49 @@ def _clauses(header: str) -> Iterator[_Accepted]:
 
 
 @lru_cache(maxsize=512)
-def output(accept: str) -> Output:
-    """The form that a client wants an object or a list in. Raises NotAcceptable."""
-    for clause in _clauses(accept):
-        if clause.media_type not in _ANY:
+def output(accept: str, *, watching: bool = False, protobuf: bool = True) -> Output:
+    """The form that a client wants an object, a list or a watch in, where there is `protobuf` of it or not.
+
+    Raises NotAcceptable.
+    """
+    offered = tuple(each for each in (_STREAMS if watching else OBJECTS) if protobuf or each != PROTOBUF)
+    for clause in sorted(_clauses(accept), key=lambda clause: clause.preference):
+        found = JSON if clause.media_type in _ANY else clause.media_type
+        if found not in OBJECTS or clause.preference >= _REFUSED:
             continue
-        wanted = clause.parameters.get("as", "")
-        version = clause.parameters.get("v", "")
-        if not wanted:
-            return Output()
-        if clause.parameters.get("g") != _META or version not in ("v1", "v1beta1"):
+        wanted = _transformed(clause, found)
+        if wanted is None or (found == PROTOBUF and not protobuf):
             continue
-        if wanted == "Table":
-            return Output("table", version)
-        if wanted in ("PartialObjectMetadata", "PartialObjectMetadataList"):
-            return Output("metadata", version)
-    raise NotAcceptable([JSON])
+        if found not in offered:
+            break
+        return wanted
+    raise NotAcceptable([each + _WATCH for each in offered] if watching else offered)
+
+
+def _transformed(clause: _Accepted, media_type: str) -> Output | None:
+    """What one clause asks for; None where that cannot be made."""
+    parameters = clause.parameters
+    wanted, version = parameters.get("as", ""), parameters.get("v", "")
+    pretty = parameters.get("pretty", "") in ("1", "true")
+    if not wanted:
+        return Output(media_type=media_type, pretty=pretty)
+    if parameters.get("g") != _META or version not in ("v1", "v1beta1"):
+        return None
+    if wanted == "Table":
+        # There is no message for a cell, which may be of any type.
+        return None if media_type == PROTOBUF else Output("table", version, media_type, pretty)
+    if wanted in ("PartialObjectMetadata", "PartialObjectMetadataList"):
+        return Output("metadata", version, media_type, pretty)
+    return None
+
+
+def error_output(accept: str) -> Output:
+    """The form that an error is told in: as asked for if that is possible, never as another kind."""
+    try:
+        found = output(accept)
+    except NotAcceptable:
+        return PLAIN
+    return Output(media_type=found.media_type, pretty=found.pretty)
 
 
 @lru_cache(maxsize=512)
@@ -93,10 +145,10 @@ def media_type(content_type: str) -> str:
 
 
 def body_type(content_type: str) -> str:
-    """How a request's body is encoded: `JSON` or `PROTOBUF`. Raises UnsupportedMediaType."""
+    """How a request's body is encoded: `JSON`, `YAML` or `PROTOBUF`. Raises UnsupportedMediaType."""
     found = media_type(content_type)
-    if found not in (JSON, PROTOBUF):
-        raise UnsupportedMediaType([JSON, PROTOBUF])
+    if found not in OBJECTS:
+        raise UnsupportedMediaType(OBJECTS)
     return found
 
 

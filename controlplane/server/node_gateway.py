@@ -3,6 +3,9 @@
 A session is one call. Down go deltas (see `node_feed`), answers and requests to open streams; up come heartbeats and
 reports, which are acknowledged once stored. The agent's certificate says which node it is. A node that comes again
 replaces its older session: a half-dead connection must not keep it out.
+
+Where several control planes run, an agent has its session with one and *attends* the others: a session that carries
+nothing but requests for streams, so that logs and exec work wherever they are asked for.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ import structlog
 
 from controlplane.server import pki
 from controlplane.server.grpc_call import user_of
+from controlplane.server.grpc_errors import refuse
 from controlplane.server.node_feed import NodeFeed
 from controlplane.server.node_reports import Reports
 from controlplane.server.node_streams import NodeStreams
+from controlplane.server.tokens import PodToken, Tokens
 from controlplane.store.registry import Registry
 from controlplane.store.values import StoreError
 from mizzen.api import codec, errors
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1
 from mizzen.engine.entry import Change
 from mizzen.engine.values import Clock, Ids
@@ -57,9 +63,10 @@ class ClusterFacts:
 class _Session:
     """One node's connection."""
 
-    def __init__(self, node: str, feed: NodeFeed, *, resumed: bool) -> None:
+    def __init__(self, node: str, feed: NodeFeed | None, *, resumed: bool) -> None:
         self.node = node
         self.feed = feed
+        """None where the agent only attends."""
         self.resumed = resumed
         self.wake = asyncio.Event()
         self.answers: list[node_pb2.ServerMessage] = []
@@ -85,28 +92,37 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
     """The servicer."""
 
     def __init__(
-        self, registry: Registry, authority: pki.Pki, reports: Reports, facts: ClusterFacts, clock: Clock, ids: Ids
+        self,
+        registry: Registry,
+        authority: pki.Pki,
+        reports: Reports,
+        facts: ClusterFacts,
+        clock: Clock,
+        ids: Ids,
+        tokens: Tokens | None = None,
     ) -> None:
         self._registry = registry
         self._pki = authority
         self._reports = reports
         self._facts = facts
         self._clock = clock
+        self._tokens = tokens
         self._sessions: dict[str, _Session] = {}
+        self._attending: dict[str, _Session] = {}
         self.streams = NodeStreams(self._ask, ids)
         registry.subscribe(self._changed)
 
     def connected(self) -> Sequence[str]:
-        """The nodes with a session, by name."""
-        return sorted(self._sessions)
+        """The nodes whose agents are connected, be it with a session or attending, by name."""
+        return sorted({*self._sessions, *self._attending})
 
     def _changed(self, changes: Sequence[Change], version: int) -> None:
         for session in self._sessions.values():
-            if session.feed.follow(changes, version):
+            if session.feed is not None and session.feed.follow(changes, version):
                 session.wake.set()
 
     def _ask(self, node: str, request: node_pb2.OpenStream) -> bool:
-        session = self._sessions.get(node)
+        session = self._sessions.get(node) or self._attending.get(node)
         if session is None:
             return False
         session.tell(node_pb2.ServerMessage(open_stream=request))
@@ -117,12 +133,21 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         node = await self._identity(context)
         try:
             hello = await _hello(node, request_iterator)
-            wanted, _ = codec.decode_json(hello.node_json, core_v1.Node, validation="Ignore")
-            registered = await self._reports.register(node, wanted)
-            await self._registry.fresh()
-            session = self._begin(node, hello.position)
-            _LOG.info("node_connected", node=node, agent_version=hello.agent_version, resumed=session.resumed)
-            await self._hold(session, registered, request_iterator, context)
+            if hello.streams_only:
+                session, pod_cidr, table = _Session(node, None, resumed=False), "", self._attending
+            else:
+                wanted, _ = codec.decode_json(hello.node_json, core_v1.Node, validation="Ignore")
+                registered = await self._reports.register(node, wanted)
+                await self._registry.fresh()
+                session, pod_cidr, table = self._begin(node, hello.position), registered.spec.pod_cidr, self._sessions
+            _LOG.info(
+                "node_connected",
+                node=node,
+                agent_version=hello.agent_version,
+                resumed=session.resumed,
+                streams_only=hello.streams_only,
+            )
+            await self._hold(session, table, pod_cidr, request_iterator, context)
         except errors.BadRequest as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StoreError, errors.ApiError) as error:
@@ -134,16 +159,23 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
     async def _hold(
         self,
         session: _Session,
-        registered: core_v1.Node,
+        table: dict[str, _Session],
+        pod_cidr: str,
         incoming: AsyncIterator[node_pb2.AgentMessage],
         context: Context,
     ) -> None:
+        # At once after `_begin`: a change in between would be missed.
+        older = table.get(session.node)
+        if older is not None:
+            older.end(grpc.StatusCode.ABORTED, CLOSING_REASON)
+        table[session.node] = session
+        session.wake.set()
         try:
-            await context.write(node_pb2.ServerMessage(welcome=self._welcome(registered, session)))
+            await context.write(node_pb2.ServerMessage(welcome=self._welcome(session, pod_cidr)))
             await self._run(session, incoming, context)
         finally:
-            if self._sessions.get(session.node) is session:
-                del self._sessions[session.node]
+            if table.get(session.node) is session:
+                del table[session.node]
             _LOG.info("node_disconnected", node=session.node, why=session.why[1] if session.why else "")
 
     def _begin(self, node: str, position: node_pb2.Position) -> _Session:
@@ -155,19 +187,13 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         if not resumed:
             feed = NodeFeed(node, self._registry)
             feed.begin()
-        session = _Session(node, feed, resumed=resumed)
-        older = self._sessions.get(node)
-        if older is not None:
-            older.end(grpc.StatusCode.ABORTED, CLOSING_REASON)
-        self._sessions[node] = session
-        session.wake.set()
-        return session
+        return _Session(node, feed, resumed=resumed)
 
-    def _welcome(self, node: core_v1.Node, session: _Session) -> node_pb2.Welcome:
+    def _welcome(self, session: _Session, pod_cidr: str) -> node_pb2.Welcome:
         facts = self._facts
         return node_pb2.Welcome(
-            node=node.metadata.name,
-            pod_cidr=node.spec.pod_cidr,
+            node=session.node,
+            pod_cidr=pod_cidr,
             cluster_cidr=facts.cluster_cidr,
             service_cidr=facts.service_cidr,
             cluster_dns=facts.cluster_dns,
@@ -206,7 +232,8 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
                 return
             match message.WhichOneof("body"):
                 case "heartbeat":
-                    await self._reports.heartbeat(session.node)
+                    if session.feed is not None:
+                        await self._reports.heartbeat(session.node)
                     session.tell(node_pb2.ServerMessage(heartbeat=message.heartbeat))
                 case "reports":
                     await self._reports.store(session.node, message.reports.items)
@@ -220,7 +247,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
             answers, session.answers = session.answers, []
             for answer in answers:
                 await context.write(answer)
-            for deltas in session.feed.take():
+            for deltas in session.feed.take() if session.feed is not None else ():
                 if deltas.items or deltas.synced:
                     await context.write(node_pb2.ServerMessage(deltas=deltas))
 
@@ -240,6 +267,19 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         except pki.BadRequest as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         return node_pb2.RenewResponse(certificate_pem=certificate, ca_pem=self._pki.ca_pem)
+
+    async def Token(self, request: node_pb2.TokenRequest, context: Context) -> node_pb2.TokenResponse:  # noqa: N802
+        """A token for a pod of the node."""
+        node = await self._identity(context)
+        wish = TokenWish(request.audience, request.expiration_seconds)
+        try:
+            if self._tokens is None:
+                raise errors.ServiceUnavailable("this server makes no tokens")
+            token, lifetime_ms = self._tokens.for_pod(node, PodToken(request.namespace, request.pod, request.uid, wish))
+        except errors.ApiError as error:
+            await refuse(context, error)
+            raise
+        return node_pb2.TokenResponse(token=token, lifetime_ms=lifetime_ms)
 
     async def _identity(self, context: Context) -> str:
         """The node that the peer's certificate names; ends the call for anybody else."""

@@ -52,6 +52,9 @@ class OpenApi:
         document = await self._find(path, catalog, binary=binary)
         headers = {"ETag": f'"{document.hash}"', "Vary": "Accept", "Content-Type": document.content_type}
         if "hash" in request.query:
+            if request.query["hash"] != document.hash:
+                # What is kept for ever under a hash must be what the hash is of.
+                return web.Response(status=301, headers={"Location": f"{path}?hash={document.hash}"})
             headers["Cache-Control"] = "public, immutable"
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return web.Response(status=304, headers=headers)

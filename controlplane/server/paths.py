@@ -9,14 +9,20 @@ Paths that are well-formed but name nothing that is served give None; the server
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mizzen.api.catalog import BUILT_IN, Catalog
+from mizzen.api.errors import BadRequest, quoted
 from mizzen.api.kinds import Kind
 
 _OF_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch"}
-_READS = ("GET", "HEAD")
+_METHODS = {
+    "get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH",
+    "delete": "DELETE", "deletecollection": "DELETE",
+}  # fmt: skip
+_NOT_IN_NAMES = ("/", "%")
 _OWN_SUBRESOURCES = ("status", "finalize")
 """What may follow a namespace's name without being a resource in it."""
 
@@ -45,7 +51,7 @@ class Place:
 
 def parse(path: str, catalog: Catalog = BUILT_IN) -> Place | None:
     """What the path names; None for paths that name no served resource."""
-    parts = path.strip("/").split("/")
+    parts = path.removeprefix("/").removesuffix("/").split("/")
     if parts[0] == "api" and len(parts) > 2:
         return _place("", parts[1], parts[2:], catalog)
     if parts[0] == "apis" and len(parts) > 3:
@@ -70,10 +76,25 @@ def _place(group: str, version: str, parts: list[str], catalog: Catalog) -> Plac
 
 def verb(method: str, place: Place, watching: bool) -> str:
     """The API's verb for a method on a path; empty for methods that the API does not have."""
-    if method in _READS:
+    if method == "GET":
         if watching:
             return "watch"
         return "get" if place.name else "list"
     if method == "DELETE":
         return "delete" if place.name else "deletecollection"
     return _OF_METHOD.get(method, "")
+
+
+def methods(verbs: Iterable[str]) -> tuple[str, ...]:
+    """The HTTP methods that the verbs are asked for with, in order and once."""
+    return tuple(dict.fromkeys(_METHODS[verb] for verb in verbs))
+
+
+def check_segments(place: Place) -> None:
+    """Raise BadRequest for a name or namespace that would not be one segment of a path or key."""
+    for what, text in (("Namespace", place.namespace), ("Name", place.name)):
+        if text in (".", ".."):
+            raise BadRequest(f"{what} parameter invalid: {quoted(text)}: may not be '{text}'")
+        for char in _NOT_IN_NAMES:
+            if char in text:
+                raise BadRequest(f"{what} parameter invalid: {quoted(text)}: may not contain '{char}'")

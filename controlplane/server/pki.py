@@ -64,9 +64,7 @@ class KeyPair:
     @property
     def key_pem(self) -> bytes:
         """The private key in PEM (PKCS 8, not encrypted)."""
-        return self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        return _key_pem(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +108,15 @@ class Pki:
     def ca_hash(self) -> str:
         """SHA-256 over the authority's certificate in DER, in hex: what a join token carries."""
         return hashlib.sha256(self.authority.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+    def account_key(self) -> ec.EllipticCurvePrivateKey:
+        """The key that signs service accounts' tokens, made on the first start. Raises OSError."""
+        file = self.folder / "sa.key"
+        if not file.exists():
+            key = ec.generate_private_key(ec.SECP256R1())
+            _write_file(self.folder, "sa.key", _key_pem(key), 0o600)
+            return key
+        return _read_key(file)
 
     def pair(self, name: str, subject: Subject, now: Instant) -> KeyPair:
         """The certificate kept as `name`; issued when there is none, or the one there is can't be used any longer.
@@ -155,6 +162,27 @@ class Pki:
         subject = Subject(NODE_PREFIX + node, (NODES_GROUP,))
         return self._sign(subject, public_key, now).public_bytes(serialization.Encoding.PEM)
 
+    def sign_client(self, csr_pem: bytes, seconds: int, now: Instant) -> bytes:
+        """Signs somebody's request for a client certificate, with the name and groups that it says.
+
+        Raises BadRequest when the request is not one, its signature is wrong, or it asks for more than a client has.
+        """
+        csr = _request(csr_pem)
+        start = _moment(now)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(csr.subject)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start - timedelta(minutes=BACKDATE_MINUTES))
+            .not_valid_after(min(start + timedelta(seconds=seconds), self.authority.certificate.not_valid_after_utc))
+            .issuer_name(self.authority.certificate.subject)
+            .public_key(csr.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(_issuer_id(self.authority.certificate), critical=False)
+        )
+        return builder.sign(self.authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def _sign(self, subject: Subject, public_key: ec.EllipticCurvePublicKey, now: Instant) -> x509.Certificate:
         usages = [ExtendedKeyUsageOID.SERVER_AUTH] if subject.server else []
         usages += [ExtendedKeyUsageOID.CLIENT_AUTH] if subject.client else []
@@ -169,6 +197,31 @@ class Pki:
         if subject.names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(n) for n in subject.names]), False)
         return builder.sign(self.authority.key, hashes.SHA256())
+
+
+def requested_groups(csr_pem: bytes) -> tuple[str, ...]:
+    """The groups (organisations) that a request for a client certificate asks for. Raises BadRequest."""
+    attributes = _request(csr_pem).subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return tuple(str(attribute.value) for attribute in attributes)
+
+
+def _request(csr_pem: bytes) -> x509.CertificateSigningRequest:
+    try:
+        csr = x509.load_pem_x509_csr(csr_pem)
+        signed = csr.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadRequest(f"not a certificate signing request in PEM: {error}") from error
+    if not signed:
+        raise BadRequest("the request is not signed by its key")
+    if not csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        raise BadRequest("the request has no common name, which is the user's name")
+    return csr
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _make_authority(now: Instant) -> KeyPair:
@@ -246,20 +299,32 @@ def _moment(now: Instant) -> datetime:
 def _read(folder: Path, name: str) -> KeyPair:
     try:
         certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
-        key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except ValueError as error:
         raise Unreadable(f"{folder / name}.crt or .key is damaged ({error}); restore both from a backup") from error
+    return KeyPair(certificate, _read_key(folder / f"{name}.key"))
+
+
+def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(file.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        beside = f"{file.with_suffix('')}.crt or .key" if file.with_suffix(".crt").exists() else str(file)
+        raise Unreadable(f"{beside} is damaged ({error}); restore both from a backup") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Unreadable(f"{folder / name}.key is not an elliptic-curve key; restore the one that was made here")
-    return KeyPair(certificate, key)
+        raise Unreadable(f"{file} is not an elliptic-curve key; restore the one that was made here")
+    return key
 
 
 def _write(folder: Path, name: str, pair: KeyPair) -> None:
     """The key last: a pair counts as there when its key is."""
-    for suffix, data, mode in (("crt", pair.certificate_pem, 0o644), ("key", pair.key_pem, 0o600)):
-        scratch = folder / f".{name}.{suffix}.new"
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(folder / f"{name}.{suffix}")
+    _write_file(folder, f"{name}.crt", pair.certificate_pem, 0o644)
+    _write_file(folder, f"{name}.key", pair.key_pem, 0o600)
+
+
+def _write_file(folder: Path, name: str, data: bytes, mode: int) -> None:
+    scratch = folder / f".{name}.new"
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(folder / name)

@@ -1,16 +1,19 @@
-"""Kinds that are another kind's storage seen differently: events in a second group, users' kinds in their versions.
+"""Kinds that are another kind's storage seen differently: in a second group or version.
 
-Events are stored as those of `v1`; users' kinds under their hub. Requests in another form are translated on the way in
-and out. What is stored of a user's kind may be older than its schema, so what is shown is pruned and filled again.
+Events are stored as those of `v1` and seen in `events.k8s.io/v1`, too; autoscalers are stored as those of
+`autoscaling/v2` and seen in `autoscaling/v1`, too; users' kinds are stored under their hub and seen in their versions.
+Requests in another form are translated on the way in and out. What is stored of a user's kind may be older than its
+schema, so what is shown is pruned and filled again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
 
-from mizzen.api import codec, kinds, structural
+from mizzen.api import autoscaling, codec, kinds, structural
 from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.types import core_v1 as core
@@ -22,21 +25,22 @@ def storage(kind: Kind[Any]) -> Kind[Any]:
     """The kind that objects of this kind are stored as."""
     if isinstance(kind, CustomKind):
         return kind.storage
-    return kinds.EVENT if kind is kinds.EVENTS_EVENT else kind
+    return kind if kind.stored else _STORED_AS[kind]
 
 
 def shown(kind: Kind[Any], obj: Any) -> Any:
     """A stored object as an object of `kind`."""
     if isinstance(kind, CustomKind):
         return _in_version(kind, obj)
-    return _to_events(obj) if kind is kinds.EVENTS_EVENT and isinstance(obj, core.Event) else obj
+    return obj if kind.stored or isinstance(obj, kind.type) else _SHOWN[kind](obj)
 
 
 def stored(obj: Any) -> Any:
     """An object as it is stored."""
     if isinstance(obj, Custom):
         return replace(obj, of=obj.of.storage)
-    return _from_events(obj) if isinstance(obj, events.Event) else obj
+    translate = _STORED.get(type(obj))
+    return obj if translate is None else translate(obj)
 
 
 def shown_raw(kind: Kind[Any], entry: Entry) -> bytes:
@@ -52,6 +56,11 @@ def shown_raw(kind: Kind[Any], entry: Entry) -> bytes:
 def in_table(kind: Kind[Any], obj: Any) -> Any:
     """A stored object as its table reads it; events are read as they are stored."""
     return shown(kind, obj) if isinstance(kind, CustomKind) and isinstance(obj, Custom) else obj
+
+
+def what_in_table(kind: Kind[Any]) -> type[Any] | CustomKind:
+    """What decides on the columns for a kind: the type that it is stored as, or the version of a user's kind."""
+    return kind if isinstance(kind, CustomKind) else storage(kind).type
 
 
 def empty(kind: Kind[Any]) -> Any:
@@ -106,3 +115,17 @@ def _from_events(event: events.Event) -> core.Event:
         last_timestamp=event.deprecated_last_timestamp,
         count=event.deprecated_count,
     )
+
+
+_STORED_AS: dict[Kind[Any], Kind[Any]] = {
+    kinds.EVENTS_EVENT: kinds.EVENT,
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1: kinds.HORIZONTAL_POD_AUTOSCALER,
+}
+_SHOWN: dict[Kind[Any], Callable[[Any], Any]] = {
+    kinds.EVENTS_EVENT: _to_events,
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1: autoscaling.to_v1,
+}
+_STORED: dict[type[Any], Callable[[Any], Any]] = {
+    kinds.EVENTS_EVENT.type: _from_events,
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1.type: autoscaling.to_v2,
+}

@@ -1,4 +1,4 @@
-"""Answers: objects, lists, tables and errors as HTTP responses, from bytes that exist already where possible."""
+"""Answers as HTTP responses: headers, warnings, errors, compression. Their bodies are made in `rest_forms`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ import gzip
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from controlplane.server.negotiate import JSON, Output
-from controlplane.server.representations import in_table, shown, shown_raw, storage
-from controlplane.server.tables import render
-from controlplane.server.verbs_read import Listing
-from controlplane.store.registry import Registry
-from mizzen.api import codec
-from mizzen.api.errors import ApiError
+from controlplane.server import rest_forms
+from controlplane.server.negotiate import JSON, PLAIN, Output
+from mizzen.api.errors import ApiError, MethodNotAllowed
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
-from mizzen.engine.values import Instant
 
 COMPRESS_FROM_BYTES = 128 * 1024
 """Smaller answers are not worth compressing."""
@@ -28,11 +22,16 @@ _HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private", "Server"
 _UNQUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": " ", "\r": " "})
 
 
-def json_answer(body: bytes, code: int = 200, warnings: Iterable[str] = ()) -> web.Response:
-    """A JSON answer with the warnings that its reader should see."""
-    headers: CIMultiDict[str] | dict[str, str] = _HEADERS
+def headers_of(output: Output) -> dict[str, str]:
+    """The headers of every answer in this form."""
+    return _HEADERS if output.media_type == JSON else {**_HEADERS, "Content-Type": output.media_type}
+
+
+def answer(output: Output, body: bytes, code: int = 200, warnings: Iterable[str] = ()) -> web.Response:
+    """An answer with the warnings that its reader should see."""
+    headers: CIMultiDict[str] | dict[str, str] = headers_of(output)
     if warnings:
-        headers = CIMultiDict(_HEADERS)
+        headers = CIMultiDict(headers)
         for warning in warnings:
             headers.add("Warning", warning_header(warning))
     return web.Response(body=body, status=code, headers=headers)
@@ -43,12 +42,19 @@ def warning_header(text: str) -> str:
     return f'299 - "{text.translate(_UNQUOTED)}"'
 
 
-def error_answer(error: ApiError) -> web.Response:
+def json_answer(body: bytes, code: int = 200) -> web.Response:
+    """An answer that is JSON whatever was asked for."""
+    return answer(PLAIN, body, code)
+
+
+def error_answer(error: ApiError, output: Output = PLAIN) -> web.Response:
     """The answer that says what went wrong."""
-    answer = json_answer(codec.encode_json(error.status), error.code)
+    made = answer(output, rest_forms.status_body(output, error.status), error.code)
+    if isinstance(error, MethodNotAllowed) and error.allowed:
+        made.headers["Allow"] = ", ".join(error.allowed)
     if error.details and error.details.retry_after_seconds:
-        answer.headers["Retry-After"] = str(error.details.retry_after_seconds)
-    return answer
+        made.headers["Retry-After"] = str(error.details.retry_after_seconds)
+    return made
 
 
 def status_success(kind: Kind[Any], metadata: meta.ObjectMeta) -> meta.Status:
@@ -57,63 +63,14 @@ def status_success(kind: Kind[Any], metadata: meta.ObjectMeta) -> meta.Status:
     return meta.Status(status="Success", details=details)
 
 
-def raw_of(registry: Registry, kind: Kind[Any], obj: Any) -> bytes:
-    """The JSON of an object that was just written: the cache's bytes if they are of this version."""
-    own = storage(kind)
-    if kind is own:
-        entry = registry.cache.entry(own, obj.metadata.namespace, obj.metadata.name)
-        if entry is not None and str(entry.version) == obj.metadata.resource_version and entry.decoded is obj:
-            return entry.raw
-    return codec.encode_json(shown(kind, obj))
-
-
-def form(output: Output, obj: Any, raw: bytes, now: Instant, include: str = "Metadata") -> bytes:
-    """An object's JSON in the form that is wanted; for a table the type of `obj` decides on the columns."""
-    what = render.what_of(obj)
-    if output.form == "object" or (output.form == "table" and not render.has_table(what)):
-        return raw
-    if output.form == "metadata":
-        return render.partial(raw, output.version)
-    version = getattr(obj.metadata, "resource_version", "")
-    head = msgspec.json.encode({"resourceVersion": version} if version else {})
-    return render.table(what, [(obj, raw)], now, list_metadata=head, include=include, version=output.version)
-
-
-def list_body(kind: Kind[Any], listing: Listing, output: Output, now: Instant, include: str) -> bytes:
-    """A list's JSON in the form that is wanted."""
-    metadata = codec.encode_json(
-        meta.ListMeta(
-            resource_version=str(listing.version),
-            continue_=listing.continue_,
-            remaining_item_count=listing.remaining,
-        )
-    )
-    if output.form == "table":
-        rows = ((in_table(kind, entry.object()), shown_raw(kind, entry)) for entry in listing.entries)
-        return render.table(
-            render.what(kind), rows, now, list_metadata=metadata, include=include, version=output.version
-        )
-    items: Iterable[bytes] = (
-        (entry.raw for entry in listing.entries)
-        if kind.stored
-        else (shown_raw(kind, entry) for entry in listing.entries)
-    )
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":' % (kind.list_kind.encode(), kind.api_version.encode())
-    if output.form == "metadata":
-        items = (render.partial(raw, output.version) for raw in items)
-        version = output.version.encode()
-        head = b'{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/%b","metadata":' % version
-    return b'%b%b,"items":[%b]}' % (head, metadata, b",".join(items))
-
-
-async def compressed(request: web.Request, answer: web.Response) -> web.Response:
+async def compressed(request: web.Request, made: web.Response) -> web.Response:
     """The answer, compressed where it is large and the client can read that."""
-    body = answer.body
+    body = made.body
     if not isinstance(body, bytes) or len(body) < COMPRESS_FROM_BYTES:
-        return answer
+        return made
     if "gzip" in request.headers.get("Accept-Encoding", ""):
         # Compressing releases the interpreter, so other requests go on.
-        answer.body = await asyncio.to_thread(gzip.compress, body, 1)
-        answer.headers["Content-Encoding"] = "gzip"
-        answer.headers["Vary"] = "Accept-Encoding"
-    return answer
+        made.body = await asyncio.to_thread(gzip.compress, body, 1)
+        made.headers["Content-Encoding"] = "gzip"
+        made.headers["Vary"] = "Accept-Encoding"
+    return made

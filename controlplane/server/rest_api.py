@@ -11,23 +11,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import structlog
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
-from controlplane.server import authn, authz, paths, subresources
+from controlplane.server import authn, paths, subresources
 from controlplane.server.authn import UserInfo, VerifyToken
+from controlplane.server.guards import guard_of
+from controlplane.server.impersonate import acting
+from controlplane.server.lanes import Lanes
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
 from controlplane.server.rest_answers import error_answer, warning_header
-from controlplane.server.rest_call import BODY_MAX_BYTES, Call, truth
-from controlplane.server.rest_objects import Handler, ObjectHandlers, include_object
+from controlplane.server.rest_call import BODY_MAX_BYTES, Call, error_output, truth
+from controlplane.server.rest_identity import IdentityHandlers
+from controlplane.server.rest_objects import Handler, ObjectHandlers
 from controlplane.server.rest_site import Site, SiteInfo
 from controlplane.server.rest_streams import StreamHandlers
 from controlplane.server.rest_watch import Watches
 from controlplane.server.streams import Streams
+from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs, api_error
 from controlplane.store.values import StoreError
 from mizzen.api import errors
@@ -36,11 +42,10 @@ from mizzen.api.errors import ApiError
 
 _LOG = structlog.get_logger(__name__)
 
-IN_FLIGHT_MAX = 800
-"""Short requests that are served at the same time; who comes on top is asked to come again."""
 REQUEST_S = 60.0
 """How long a short request may take, in seconds."""
 _LONG = ("exec", "attach", "portforward", "log")
+_ENTERED = ("exec", "attach", "portforward")
 _NO_QUERY: MultiMapping[str] = MultiDict()
 
 
@@ -54,6 +59,8 @@ class Deps:
     metrics: Metrics
     """Where requests are counted; `/metrics` shows all of its registry."""
     verify_token: VerifyToken = authn.no_tokens
+    tokens: Tokens | None = None
+    """Where service accounts' tokens come from; None for a server that has none."""
     routes: Sequence[web.RouteDef] = ()
     """Paths of others, served without authentication here: they do their own."""
 
@@ -66,11 +73,13 @@ class RestApi:
         self._metrics = deps.metrics
         self._registry = deps.verbs.registry
         self._verify_token = deps.verify_token
+        self._access = deps.verbs.access
+        self._identity = IdentityHandlers(deps.verbs, deps.tokens)
         self._objects = ObjectHandlers(deps.verbs)
         self._streams = StreamHandlers(deps.verbs, deps.streams)
         self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry)
         self.watches = Watches(deps.verbs)
-        self._in_flight = 0
+        self._lanes = Lanes()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever goes wrong becomes a Status."""
@@ -82,7 +91,7 @@ class RestApi:
         try:
             if long:
                 with self._metrics.long_running(what):
-                    answer = await self._answered(request, place, query)
+                    answer = await self._answered(request, place, query, None)
             else:
                 answer = await self._short(request, place, query, what)
             code = answer.status
@@ -96,22 +105,15 @@ class RestApi:
     async def _short(
         self, request: web.Request, place: Place | None, query: MultiMapping[str], what: Measured
     ) -> web.StreamResponse:
-        """Answer a request that must not take long, unless there are too many of them."""
-        if self._in_flight >= IN_FLIGHT_MAX:
-            error = errors.TooManyRequests("too many requests are being served, please try again later")
-            self._metrics.terminated(what, error.code)
-            return error_answer(error)
-        self._in_flight += 1
+        """Answer a request that must not take long."""
         try:
             with self._metrics.in_flight(what):
                 async with asyncio.timeout(REQUEST_S):
-                    return await self._answered(request, place, query)
+                    return await self._answered(request, place, query, what)
         except TimeoutError:
             late = errors.Timeout(f"request did not complete within {REQUEST_S:.0f} s")
             self._metrics.terminated(what, late.code)
-            return error_answer(late)
-        finally:
-            self._in_flight -= 1
+            return _refused(request, query, late)
 
     def _measured(self, request: web.Request, place: Place | None, query: MultiMapping[str]) -> tuple[Measured, bool]:
         if place is None:
@@ -121,22 +123,34 @@ class RestApi:
         return measured(verb, place, dry_run="dryRun" in query), verb == "watch" or place.subresource in _LONG
 
     async def _answered(
-        self, request: web.Request, place: Place | None, query: MultiMapping[str]
+        self, request: web.Request, place: Place | None, query: MultiMapping[str], short: Measured | None
     ) -> web.StreamResponse:
+        """The answer, or what went wrong; a `short` request needs a lane, and is counted where it gets none."""
         try:
             user = self._authenticated(request)
-            if place is None:
-                authz.check_path(user, request.method, request.path)
+            with ExitStack() as held:
+                if short is not None:
+                    self._take_lane(held, user, short)
+                if place is not None:
+                    return await self._place(request, place, query, user)
+                self._access.check_path(user, request.method, request.path)
                 return await self._site.answer(request)
-            return await self._place(request, place, query, user)
         except ApiError as error:
-            return error_answer(error)
+            return _refused(request, query, error)
         except StoreError as error:
             _LOG.warning("request_store_failed", path=request.path, method=request.method, error=str(error))
-            return error_answer(api_error(error))
+            return _refused(request, query, api_error(error))
         except Exception:
             _LOG.exception("request_failed", path=request.path, method=request.method)
-            return error_answer(errors.InternalError("the request could not be handled; see the server's log"))
+            why = errors.InternalError("the request could not be handled; see the server's log")
+            return _refused(request, query, why)
+
+    def _take_lane(self, held: ExitStack, user: UserInfo, what: Measured) -> None:
+        try:
+            held.enter_context(self._lanes.enter(user))
+        except errors.TooManyRequests as error:
+            self._metrics.terminated(what, error.code)
+            raise
 
     def _authenticated(self, request: web.Request) -> UserInfo:
         connection = request.transport.get_extra_info("ssl_object") if request.transport else None
@@ -146,10 +160,7 @@ class RestApi:
             self._metrics.certificate_shown(certificate, now_s)
         authorization = request.headers.get("Authorization", "")
         user = authn.authenticate(certificate, authorization, self._verify_token, round(now_s * 1000))
-        if "Impersonate-User" in request.headers:
-            # To ignore it would be to act with more rights than the caller wanted.
-            raise errors.BadRequest("impersonation (kubectl --as) is not supported by this server")
-        return user
+        return acting(user, request.headers.items(), self._access)
 
     async def _place(
         self, request: web.Request, place: Place, query: MultiMapping[str], user: UserInfo
@@ -159,12 +170,19 @@ class RestApi:
         found = subresources.find(place.kind, place.subresource) if place.subresource else None
         if place.subresource and found is None:
             raise errors.PathNotFound
-        if not verb or (found is not None and verb not in found.verbs) or not _fits(verb, place):
-            raise errors.MethodNotSupported(place.kind, verb or request.method)
-        authz.check_place(user, verb, place)
-        call = Call(request, place, verb, user, query)
+        allowed = found.verbs if found is not None else _verbs_at(place)
+        if verb not in allowed:
+            raise errors.MethodNotAllowed(paths.methods(allowed))
+        self._access.check_place(user, verb, place if place.name else replace(place, name=_only(verb, query)))
+        if verb == "get" and place.subresource in _ENTERED:
+            # A WebSocket begins with GET; it is as much of an entrance as a POST.
+            self._access.check_place(user, "create", place)
+        paths.check_segments(place)
+        call = Call(request, place, verb, user, query, guard_of(self._access, user, place))
+        if place.subresource not in _LONG:
+            call.check_answer()
         if verb == "watch":
-            return await self.watches.serve(call, include_object(call))
+            return await self.watches.serve(call, call.include)
         answer = await self._handler(call)(call)
         if isinstance(place.kind, CustomKind) and place.kind.warning:
             answer.headers.add("Warning", warning_header(place.kind.warning))
@@ -172,19 +190,41 @@ class RestApi:
 
     def _handler(self, call: Call) -> Handler:
         place = call.place
-        handler = self._objects.find(call.verb, place.subresource) or self._streams.find(place.subresource)
+        handler = (
+            self._identity.find(place)
+            or self._objects.find(call.verb, place.subresource)
+            or self._streams.find(place.subresource)
+        )
         if handler is None:
-            raise errors.MethodNotSupported(place.kind, call.verb)
+            raise errors.MethodNotAllowed(())
         return handler
 
 
-def _fits(verb: str, place: Place) -> bool:
-    """Whether the verb is one for as much as the path names: one object, or many."""
-    if place.subresource:
-        return True
-    if verb in ("create", "list", "deletecollection"):
-        return not place.name
-    return verb == "watch" or bool(place.name)
+def _refused(request: web.Request, query: MultiMapping[str], error: ApiError) -> web.Response:
+    return error_answer(error, error_output(request, query))
+
+
+def _only(verb: str, query: MultiMapping[str]) -> str:
+    """The name that a selective list or watch is limited to: who may see one object may also watch it."""
+    if verb not in ("list", "watch"):
+        return ""
+    found = [
+        part.removeprefix("metadata.name=")
+        for part in query.get("fieldSelector", "").split(",")
+        if part.startswith("metadata.name=") and not part.startswith("metadata.name==")
+    ]
+    return found[0] if len(found) == 1 else ""
+
+
+def _verbs_at(place: Place) -> list[str]:
+    """The verbs for as much as the path names: one object, or many."""
+    if place.name:
+        wanted: tuple[str, ...] = ("get", "watch", "update", "patch", "delete")
+    elif place.kind.namespaced and not place.namespace:
+        wanted = ("list", "watch")
+    else:
+        wanted = ("list", "watch", "create", "deletecollection")
+    return [verb for verb in wanted if verb in place.kind.verbs]
 
 
 def build_app(deps: Deps) -> web.Application:

@@ -6,7 +6,8 @@ What it is not: handling, answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -14,8 +15,9 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from controlplane.admission.deletion import Deletion
-from controlplane.server import negotiate
+from controlplane.server import negotiate, rest_yaml
 from controlplane.server.authn import UserInfo
+from controlplane.server.guards import Guard
 from controlplane.server.negotiate import Output
 from controlplane.server.paths import Place
 from controlplane.server.verbs_delete import DeleteOptions
@@ -24,6 +26,7 @@ from controlplane.server.verbs_watch import TIMEOUT_S, WatchOptions
 from controlplane.server.verbs_write import WriteOptions
 from mizzen.api import codec, errors
 from mizzen.api.codec import FieldValidation
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
@@ -36,6 +39,9 @@ BODY_MAX_BYTES = 3 * 1024 * 1024
 _TRUE = ("1", "true", "True", "TRUE", "t", "T")
 _FALSE = ("0", "false", "False", "FALSE", "f", "F", "")
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
+_INCLUDES = ("None", "Metadata", "Object")
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
+"""Programs behind which somebody reads."""
 _PROPAGATIONS = ("Background", "Foreground", "Orphan")
 
 
@@ -48,6 +54,8 @@ class Call:
     verb: str
     user: UserInfo
     query: MultiMapping[str]
+    guard: Guard | None = None
+    """What a write must pass beside the permission to write."""
 
     @property
     def kind(self) -> Kind[Any]:
@@ -57,7 +65,23 @@ class Call:
     @property
     def output(self) -> Output:
         """The form that the answer is wanted in. Raises NotAcceptable."""
-        return negotiate.output(self.request.headers.get("Accept", ""))
+        accept, watching = self.request.headers.get("Accept", ""), self.verb == "watch"
+        # Users' kinds have no message of their own.
+        found = negotiate.output(accept, watching=watching, protobuf=not isinstance(self.kind, CustomKind))
+        return found if watching else _pretty(found, self.request, self.query)
+
+    @property
+    def include(self) -> str:
+        """What a table's rows carry of their objects. Raises BadRequest."""
+        wanted = self.query.get("includeObject") or "Metadata"
+        if wanted not in _INCLUDES:
+            raise BadRequest(f"unrecognized includeObject value: {errors.quoted(wanted)}")
+        return wanted
+
+    def check_answer(self) -> None:
+        """Raise NotAcceptable or BadRequest, before anything is done, where the answer cannot be as it is wanted."""
+        if self.output.form == "table":
+            _ = self.include
 
     @property
     def dry_run(self) -> bool:
@@ -67,7 +91,7 @@ class Call:
     @property
     def write_options(self) -> WriteOptions:
         """How to write."""
-        return WriteOptions(dry_run=self.dry_run, validation=self.validation)
+        return WriteOptions(dry_run=self.dry_run, validation=self.validation, guard=self.guard)
 
     @property
     def validation(self) -> FieldValidation:
@@ -79,8 +103,10 @@ class Call:
 
     @property
     def list_options(self) -> ListOptions:
-        """What to list. Raises BadRequest."""
+        """What to list. Raises BadRequest or Invalid."""
         query = self.query
+        if "sendInitialEvents" in query:
+            raise _invalid(FieldError.forbidden("sendInitialEvents", "it is for watches"), "ListOptions")
         return ListOptions(
             label_selector=query.get("labelSelector", ""),
             field_selector=query.get("fieldSelector", ""),
@@ -108,19 +134,26 @@ class Call:
         )
 
     async def body(self) -> bytes:
-        """The body. Raises RequestEntityTooLarge."""
+        """The body, decompressed. Raises RequestEntityTooLarge, or BadRequest for what cannot be decompressed."""
         try:
             return await self.request.read()
         except web.HTTPRequestEntityTooLarge as error:
             raise errors.RequestEntityTooLarge(f"limit is {BODY_MAX_BYTES}") from error
+        except web.RequestPayloadError as error:
+            raise BadRequest("the body cannot be read as its Content-Encoding says") from error
 
     async def decoded(self, target: Kind[Any] | type[T]) -> tuple[Any, tuple[str, ...]]:
         """The object in the body, with warnings. Raises BadRequest or UnsupportedMediaType."""
         encoding = negotiate.body_type(self.request.headers.get("Content-Type", ""))
-        body = await self.body()
+        body, validation = await self.body(), self.validation
         if encoding == negotiate.PROTOBUF:
+            if isinstance(target, CustomKind):
+                raise errors.UnsupportedMediaType((negotiate.JSON, negotiate.YAML))
             return _from_protobuf(body, target), ()
-        return codec.decode_json(body, target, validation=self.validation)
+        if encoding == negotiate.YAML:
+            # Beside the event loop, because it is slow.
+            return await asyncio.to_thread(_from_yaml, body, target, validation)
+        return codec.decode_json(body, target, validation=validation)
 
     async def delete_options(self) -> DeleteOptions:
         """How to delete, by the body or, without one, by the query. Raises BadRequest or Invalid."""
@@ -153,6 +186,20 @@ class Call:
             propagation_policy=self.query.get("propagationPolicy"),
             orphan_dependents=truth(self.query, "orphanDependents"),
         )
+
+
+def error_output(request: web.Request, query: MultiMapping[str]) -> Output:
+    """The form that an error is told in."""
+    return _pretty(negotiate.error_output(request.headers.get("Accept", "")), request, query)
+
+
+def _pretty(output: Output, request: web.Request, query: MultiMapping[str]) -> Output:
+    """The form with line breaks, where they are asked for or somebody seems to read without a tool."""
+    if output.media_type != negotiate.JSON or output.pretty:
+        return output
+    asked = query.get("pretty")
+    by_hand = request.headers.get("User-Agent", "").startswith(_PEOPLE) if asked is None else asked in _TRUE
+    return replace(output, pretty=True) if by_hand else output
 
 
 def number(query: MultiMapping[str], name: str) -> int | None:
@@ -194,3 +241,11 @@ def _from_protobuf(body: bytes, target: Kind[Any] | type[Any]) -> Any:
         return codec.normalised(convert.decode_envelope(body, type_))
     except (convert.BadMessage, msgspec.ValidationError) as error:
         raise BadRequest(f"the protobuf body cannot be read as {type_.__name__}: {error}") from error
+
+
+def _from_yaml(body: bytes, target: Kind[Any] | type[Any], validation: FieldValidation) -> tuple[Any, tuple[str, ...]]:
+    value, twice = rest_yaml.read(body)
+    if twice and validation == "Strict":
+        raise BadRequest(f"strict decoding error: {', '.join(twice)}")
+    obj, warnings = codec.decode_dict(value, target, validation=validation)
+    return obj, (*twice, *warnings) if validation == "Warn" else warnings

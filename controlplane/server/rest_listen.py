@@ -11,6 +11,8 @@ from aiohttp import web
 
 SHUTDOWN_S = 2.0
 """How long open requests may take to end when the server stops, in seconds."""
+LINE_MAX_BYTES = 64 * 1024
+"""Longest request line, and longest header: selectors can be long."""
 _BACKLOG = 1024
 _NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which Python has no name."""
@@ -37,7 +39,10 @@ async def listen(app: web.Application, host: str, port: int, tls: ssl.SSLContext
     Raises OSError when the address cannot be had.
     """
     # Cancelling on disconnect is what ends the watches of clients that are gone.
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S,
+        max_line_size=LINE_MAX_BYTES, max_field_size=LINE_MAX_BYTES,
+    )  # fmt: skip
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=_BACKLOG)

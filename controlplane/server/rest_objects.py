@@ -5,37 +5,35 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from controlplane.admission import Operation
-from controlplane.server import negotiate
-from controlplane.server.negotiate import Output
-from controlplane.server.representations import in_table, shown_raw
-from controlplane.server.rest_answers import compressed, form, json_answer, list_body, raw_of, status_success
+from controlplane.server import negotiate, rest_forms
+from controlplane.server.guards import signed_by_sender
+from controlplane.server.representations import shown_raw
+from controlplane.server.rest_answers import answer, compressed, status_success
 from controlplane.server.rest_call import Call
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import Deleted
 from controlplane.server.verbs_write import Written
-from mizzen.api import codec, errors, kinds
+from mizzen.api import codec, kinds
 from mizzen.api.types import autoscaling_v1 as autoscaling
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.types import policy_v1 as policy
 
 _CREATED = 201
 _ACCEPTED = 202
 _RETURNED_WHEN_GONE = (kinds.POD, kinds.SERVICE, kinds.SERVICE_ACCOUNT)
 """Kinds whose deletion answers with the object; for the others a Status is enough."""
-_OPERATIONS = {"": Operation.UPDATE, "status": Operation.UPDATE_STATUS, "finalize": Operation.FINALIZE}
+_OPERATIONS = {
+    "": Operation.UPDATE,
+    "status": Operation.UPDATE_STATUS,
+    "finalize": Operation.FINALIZE,
+    "approval": Operation.APPROVE,
+}
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
-
-
-class _Eviction(msgspec.Struct, rename="camel"):
-    """What is read of a policy/v1 Eviction."""
-
-    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    delete_options: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class ObjectHandlers:
@@ -51,6 +49,7 @@ class ObjectHandlers:
             ("delete", ""): self._delete,
             ("deletecollection", ""): self._delete_collection,
             ("get", "status"): self._get,
+            ("get", "approval"): self._get,
             ("get", "scale"): self._get_scale,
             ("update", "scale"): self._update_scale,
             ("patch", "scale"): self._patch_scale,
@@ -73,23 +72,22 @@ class ObjectHandlers:
         entry = await self._verbs.reads.get(call.kind, place.namespace, place.name, version)
         output = call.output
         if output.form == "object":
-            return json_answer(shown_raw(call.kind, entry))
-        return self._answer(call, output, in_table(call.kind, entry.object()), shown_raw(call.kind, entry))
+            return answer(output, rest_forms.entry_body(call.kind, output, entry))
+        return self._answer(call, entry.object(), shown_raw(call.kind, entry))
 
     async def _list(self, call: Call) -> web.StreamResponse:
         output = call.output
         listing = await self._verbs.reads.list(call.kind, call.place.namespace, call.list_options)
-        body = list_body(call.kind, listing, output, self._verbs.clock.now(), include_object(call))
-        return await compressed(call.request, json_answer(body))
+        now, include = self._verbs.clock.now(), call.include
+        body = await rest_forms.list_body(call.kind, listing, output, now, include)
+        return await compressed(call.request, answer(output, body))
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
     async def _create(self, call: Call) -> web.StreamResponse:
         obj, warnings = await call.decoded(call.kind)
-        namespace = call.place.namespace
-        if call.kind.namespaced and not namespace:
-            raise errors.MethodNotSupported(call.kind, "create without a namespace in the path")
-        written = await self._verbs.writes.create(call.kind, namespace, obj, call.write_options)
+        obj = signed_by_sender(call.user, obj)
+        written = await self._verbs.writes.create(call.kind, call.place.namespace, obj, call.write_options)
         return self._written(call, written, warnings, _CREATED)
 
     async def _update(self, call: Call) -> web.StreamResponse:
@@ -112,9 +110,8 @@ class ObjectHandlers:
     def _written(
         self, call: Call, written: Written, warnings: tuple[str, ...] = (), code: int = 200
     ) -> web.StreamResponse:
-        raw = raw_of(self._verbs.registry, call.kind, written.object)
-        obj = in_table(call.kind, written.object)
-        return self._answer(call, call.output, obj, raw, code, (*warnings, *written.warnings))
+        raw = rest_forms.raw_of(self._verbs.registry, call.kind, written.object)
+        return self._answer(call, written.object, raw, code, (*warnings, *written.warnings))
 
     # -- deleting --------------------------------------------------------------------------------------------------
 
@@ -128,24 +125,24 @@ class ObjectHandlers:
     def _deleted(self, call: Call, deleted: Deleted, code: int) -> web.StreamResponse:
         if deleted.gone and call.kind not in _RETURNED_WHEN_GONE:
             success = status_success(call.kind, deleted.object.metadata)
-            return self._answer(call, call.output, success, codec.encode_json(success), code)
-        raw = raw_of(self._verbs.registry, call.kind, deleted.object)
-        return self._answer(call, call.output, in_table(call.kind, deleted.object), raw, code)
+            return self._answer(call, success, codec.encode_json(success), code)
+        raw = rest_forms.raw_of(self._verbs.registry, call.kind, deleted.object)
+        return self._answer(call, deleted.object, raw, code)
 
     async def _delete_collection(self, call: Call) -> web.StreamResponse:
         options = await call.delete_options()
         place = call.place
         deleted = await self._verbs.deletes.delete_collection(call.kind, place.namespace, call.list_options, options)
-        items = b",".join(raw_of(self._verbs.registry, call.kind, one.object) for one in deleted)
-        head = b'{"kind":"%b","apiVersion":"%b"' % (f"{call.kind.kind}List".encode(), call.kind.api_version.encode())
-        metadata = b'{"resourceVersion":"%d"}' % self._verbs.registry.revision
-        return json_answer(b'%b,"metadata":%b,"items":[%b]}' % (head, metadata, items))
+        output, metadata = call.output, meta.ListMeta(resource_version=str(self._verbs.registry.revision))
+        objects = [one.object for one in deleted]
+        body = rest_forms.objects_body(self._verbs.registry, call.kind, output, metadata, objects)
+        return await compressed(call.request, answer(output, body))
 
     # -- subresources ----------------------------------------------------------------------------------------------
 
     async def _get_scale(self, call: Call) -> web.StreamResponse:
         scale = await self._verbs.scales.get(call.kind, call.place.namespace, call.place.name)
-        return self._answer(call, call.output, scale, codec.encode_json(scale))
+        return self._answer(call, scale, codec.encode_json(scale))
 
     async def _update_scale(self, call: Call) -> web.StreamResponse:
         place = call.place
@@ -153,7 +150,7 @@ class ObjectHandlers:
         made, written = await self._verbs.scales.update(
             call.kind, place.namespace, place.name, scale, call.write_options
         )
-        return self._answer(call, call.output, made, codec.encode_json(made), 200, (*warnings, *written.warnings))
+        return self._answer(call, made, codec.encode_json(made), 200, (*warnings, *written.warnings))
 
     async def _patch_scale(self, call: Call) -> web.StreamResponse:
         place = call.place
@@ -161,38 +158,26 @@ class ObjectHandlers:
         made, written = await self._verbs.scales.patch(
             call.kind, place.namespace, place.name, media_type, await call.body(), call.write_options
         )
-        return self._answer(call, call.output, made, codec.encode_json(made), 200, written.warnings)
+        return self._answer(call, made, codec.encode_json(made), 200, written.warnings)
 
     async def _bind(self, call: Call) -> web.StreamResponse:
         binding, _ = await call.decoded(core.Binding)
         await self._verbs.bind(call.place.namespace, call.place.name, binding, dry_run=call.dry_run)
-        return _success(_CREATED)
+        return self._success(call)
 
     async def _evict(self, call: Call) -> web.StreamResponse:
         """Without disruption budgets every eviction is allowed: it is a deletion."""
-        try:
-            eviction = msgspec.json.decode(await call.body(), type=_Eviction)
-        except msgspec.DecodeError as error:
-            raise errors.BadRequest(f"the eviction cannot be read: {error}") from error
-        given = codec.from_dict(eviction.delete_options, meta.DeleteOptions)
-        options = call.deletion(given)
+        eviction, _ = await call.decoded(policy.Eviction)
+        options = call.deletion(eviction.delete_options or meta.DeleteOptions())
         await self._verbs.deletes.delete(call.kind, call.place.namespace, call.place.name, options)
-        return _success(_CREATED)
+        return self._success(call)
+
+    def _success(self, call: Call) -> web.StreamResponse:
+        success = meta.Status(status="Success", code=_CREATED)
+        return self._answer(call, success, codec.encode_json(success), _CREATED)
 
     def _answer(
-        self, call: Call, output: Output, obj: Any, raw: bytes, code: int = 200, warnings: tuple[str, ...] = ()
+        self, call: Call, obj: Any, raw: bytes, code: int = 200, warnings: tuple[str, ...] = ()
     ) -> web.Response:
-        body = form(output, obj, raw, self._verbs.clock.now(), include_object(call))
-        return json_answer(body, code, warnings)
-
-
-def include_object(call: Call) -> str:
-    """What a table's rows carry of their objects. Raises BadRequest."""
-    wanted = call.query.get("includeObject") or "Metadata"
-    if wanted not in ("None", "Metadata", "Object"):
-        raise errors.BadRequest(f"unrecognized includeObject value: {errors.quoted(wanted)}")
-    return wanted
-
-
-def _success(code: int) -> web.Response:
-    return json_answer(codec.encode_json(meta.Status(status="Success", code=code)), code)
+        output, now, include = call.output, self._verbs.clock.now(), call.include
+        return answer(output, rest_forms.object_body(call.kind, output, obj, raw, now, include), code, warnings)

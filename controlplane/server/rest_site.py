@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from controlplane.server import negotiate
+from controlplane.server import negotiate, rest_forms
 from controlplane.server.discovery import Discovery
 from controlplane.server.openapi import OpenApi
 from controlplane.server.rest_answers import compressed, json_answer
@@ -25,6 +25,7 @@ from mizzen.api.errors import ApiError
 
 _CHECK_S = 2.0
 """How long a health check may take, in seconds."""
+_METHODS = ("GET", "HEAD")
 _HEALTH = ("healthz", "livez", "readyz")
 
 Check = Callable[[], Awaitable[None]]
@@ -42,6 +43,8 @@ class SiteInfo:
     """The version of the API that it speaks, with its own behind a `+`."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """Further checks of `/readyz`, by name."""
+    documents: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    """Further pages that never change: content type and body by path."""
 
 
 class Site:
@@ -59,39 +62,51 @@ class Site:
 
     async def answer(self, request: web.Request) -> web.Response:
         """The answer to a request whose path names no objects. Raises PathNotFound."""
-        path = request.path.rstrip("/") or "/"
-        if request.method not in ("GET", "HEAD"):
-            raise errors.PathNotFound
+        path = request.path.removesuffix("/") or "/"
         first = path.split("/")[1]
+        if request.method not in _METHODS:
+            raise errors.MethodNotAllowed(_METHODS) if self._has(first, path) else errors.PathNotFound()
         if first in _HEALTH:
             return await self._health(request, first, path)
         if path == "/version":
             return json_answer(self._version)
+        if path in self._info.documents:
+            content_type, body = self._info.documents[path]
+            return web.Response(body=body, headers={"Content-Type": content_type})
         if path == "/metrics":
             return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
         if first == "openapi":
             return await compressed(request, await self._openapi.answer(request, path, self._registry.catalog))
         return await compressed(request, self._discover(request, path))
 
+    def _has(self, first: str, path: str) -> bool:
+        known = (*_HEALTH, "version", "metrics", "openapi")
+        return first in known or self._discovery.document(self._registry.catalog, path) is not None
+
     def _discover(self, request: web.Request, path: str) -> web.Response:
-        version = negotiate.discovery_version(request.headers.get("Accept", "")) if path in ("/api", "/apis") else ""
-        content_type = negotiate.JSON
-        catalog = self._registry.catalog
-        if version:
-            document = self._discovery.aggregated(catalog, path, version)
-            content_type = f"{content_type};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-        else:
-            found = self._discovery.document(catalog, path)
-            if found is None:
-                raise errors.PathNotFound
-            document = found
+        accept = request.headers.get("Accept", "")
+        version = negotiate.discovery_version(accept) if path in ("/api", "/apis") else ""
+        if not version:
+            return self._classic(accept, path)
+        document = self._discovery.aggregated(self._registry.catalog, path, version)
+        content_type = f"{negotiate.JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
         headers = {"ETag": document.etag, "Vary": "Accept", "Cache-Control": "public"}
         if request.headers.get("If-None-Match") == document.etag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=document.body, headers={"Content-Type": content_type, **headers})
 
+    def _classic(self, accept: str, path: str) -> web.Response:
+        document = self._discovery.document(self._registry.catalog, path)
+        if document is None:
+            raise errors.PathNotFound
+        # The list of paths is no type of the API, so there is no message for it.
+        output = negotiate.output(accept, protobuf=path != "/")
+        headers = {"Content-Type": output.media_type, "Vary": "Accept", "Cache-Control": "no-cache, private"}
+        return web.Response(body=rest_forms.value_body(output, document.value, document.body), headers=headers)
+
     async def _health(self, request: web.Request, root: str, path: str) -> web.Response:
         checks = {} if root == "livez" else self._checks
+        spared = [name for names in request.query.getall("exclude", ()) for name in names.split(",") if name]
         wanted = path.split("/")[2:]
         if wanted:
             if wanted == ["ping"]:
@@ -102,9 +117,15 @@ class Site:
                 raise errors.PathNotFound
         lines, healthy = ["[+]ping ok"], True
         for name, check in checks.items():
+            if name in spared:
+                lines.append(f"[+]{name} excluded: ok")
+                continue
             problem = await _tried(check)
             healthy = healthy and not problem
             lines.append(f"[-]{name} failed: {problem}" if problem else f"[+]{name} ok")
+        if unknown := [name for name in spared if name not in ("ping", *self._checks)]:
+            named = ", ".join(errors.quoted(name) for name in unknown)
+            lines.append(f"[warn] some health checks cannot be excluded: no matches for {named}")
         if healthy and "verbose" not in request.query:
             return _text("ok")
         lines.append(f"{root} check {'passed' if healthy else 'failed'}")

@@ -1,83 +1,114 @@
-"""Watches over HTTP: one JSON line per change, as a chunked answer that lasts.
+"""Watches over HTTP: a frame per change, in a chunked answer that lasts.
 
-The line of a change is made once and shared by all watchers of the same form; lines that are ready together go out in
-one write. A client that reads too slowly is not waited for: its watch falls out of the window and ends with the error
-that makes it list again.
+In JSON a frame is a line, in protobuf a length and a message. The frame of a change is made once and shared by all
+watchers of the same form; frames that are ready together go out in one write. A client that reads too slowly is not
+waited for: its watch falls out of the window and ends with the error that makes it list again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from controlplane.server.negotiate import JSON, Output
-from controlplane.server.representations import empty, in_table, shown_raw
+from controlplane.server import rest_forms
+from controlplane.server.negotiate import JSON, PROTOBUF, Output
+from controlplane.server.representations import empty, in_table, shown_raw, what_in_table
+from controlplane.server.rest_answers import headers_of
 from controlplane.server.rest_call import Call
 from controlplane.server.tables import render
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_watch import Batch, Watch
 from mizzen.api import codec
-from mizzen.api.errors import ApiError
+from mizzen.api.errors import ApiError, Expired, Timeout
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
-from mizzen.engine.entry import Change
+from mizzen.engine.entry import Change, Entry
 from mizzen.engine.values import Instant
+from mizzen.wire import convert
 
 WRITE_S = 60.0
-"""How long a client may not read before its watch ends, in seconds."""
+"""How long a client may take for a portion before its watch ends, in seconds."""
+PORTION_BYTES = 256 * 1024
+"""What waits for a client to read it, and one frame on top."""
 _INITIAL_END = "k8s.io/initial-events-end"
-_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private", "Server": "mizzen"}
-
-Lines = Callable[[Batch], bytes]
 
 
 def _line(type_: str, obj: bytes) -> bytes:
     return b'{"type":"%b","object":%b}\n' % (type_.encode(), obj)
 
 
-def change_line(kind: Kind[Any], change: Change) -> bytes:
-    """The line of a change of an object in full; kept with the change for the other watchers."""
-    if change.memo is None:
-        change.memo = {}
-    line: bytes | None = change.memo.get(kind)
-    if line is None:
-        line = change.memo[kind] = _line(change.type, shown_raw(kind, change.entry))
-    return line
-
-
-def bookmark(kind: Kind[Any], version: int, *, initial_end: bool) -> bytes:
+def bookmark(kind: Kind[Any], version: int, *, initial_end: bool) -> Any:
     """An object that says nothing but a version."""
     annotations = {_INITIAL_END: "true"} if initial_end else {}
     metadata = meta.ObjectMeta(resource_version=str(version), annotations=annotations)
-    return codec.encode_json(msgspec.structs.replace(empty(kind), metadata=metadata))
+    return msgspec.structs.replace(empty(kind), metadata=metadata)
 
 
-class _TableLines:
-    """Lines that carry one-row tables; the first one says what the columns are."""
+class Frames:
+    """The frames of one watch, in the form that its client wants."""
 
-    def __init__(self, kind: Kind[Any], version: str, include: str, now: Callable[[], Instant]) -> None:
+    def __init__(self, kind: Kind[Any], output: Output, include: str, now: Callable[[], Instant]) -> None:
+        """Frames for changes of `kind`; rows of tables carry what `include` says."""
         self._kind = kind
-        self._what = render.what(kind)
-        self._version = version
+        self._what = what_in_table(kind)
+        self._output = output
         self._include = include
         self._now = now
         self._headed = True
+        self._binary = output.media_type == PROTOBUF
+        self._frame = convert.watch_frame if self._binary else _line
 
-    def __call__(self, batch: Batch) -> bytes:
-        return b"".join(self._lines(batch))
-
-    def _lines(self, batch: Batch) -> list[bytes]:
-        lines = [self._row(change) for change in batch.changes]
+    def of(self, batch: Batch) -> Iterator[bytes]:
+        """The frames of a batch, one behind the other, in portions that a client can be expected to take."""
+        make = self._row if self._output.form == "table" else self._shared
+        frames: list[bytes] = []
+        size = 0
+        for change in batch.changes:
+            frame = make(change)
+            frames.append(frame)
+            size += len(frame)
+            if size >= PORTION_BYTES:
+                yield b"".join(frames)
+                frames, size = [], 0
         if batch.bookmark:
+            frames.append(self._frame("BOOKMARK", self._mark(batch)))
+        if frames:
+            yield b"".join(frames)
+
+    def error(self, error: ApiError) -> bytes:
+        """The frame that ends a watch that has failed."""
+        return self._frame("ERROR", rest_forms.status_body(self._output, error.status))
+
+    def _shared(self, change: Change) -> bytes:
+        """The frame of a change, kept with the change for the other watchers."""
+        if change.memo is None:
+            change.memo = {}
+        key = (self._kind, self._output)
+        frame: bytes | None = change.memo.get(key)
+        if frame is None:
+            frame = change.memo[key] = self._frame(change.type, self._object(change.entry))
+        return frame
+
+    def _object(self, entry: Entry) -> bytes:
+        if self._output.form == "object":
+            return rest_forms.entry_body(self._kind, self._output, entry)
+        if self._binary:
+            return rest_forms.partial_message(entry.object().metadata, self._output.version)
+        return render.partial(entry.raw, self._output.version)
+
+    def _mark(self, batch: Batch) -> bytes:
+        if self._output.form == "table":
             head = b'{"resourceVersion":"%d"}' % batch.bookmark
-            lines.append(_line("BOOKMARK", render.table(self._what, [], 0, list_metadata=head, headed=False)))
-        return lines
+            return render.table(self._what, [], 0, list_metadata=head, headed=False)
+        mark = bookmark(self._kind, batch.bookmark, initial_end=batch.initial_end)
+        return rest_forms.object_body(self._kind, self._output, mark, codec.encode_json(mark), 0, self._include)
 
     def _row(self, change: Change) -> bytes:
+        """A table of one row; the first one says what the columns are."""
         entry = change.entry
         table = render.table(
             self._what,
@@ -85,37 +116,11 @@ class _TableLines:
             self._now(),
             list_metadata=b'{"resourceVersion":"%d"}' % entry.version,
             include=self._include,
-            version=self._version,
+            version=self._output.version,
             headed=self._headed,
         )
         self._headed = False
-        return _line(change.type, table)
-
-
-def _lines_for(kind: Kind[Any], output: Output, include: str, now: Callable[[], Instant]) -> Lines:
-    if output.form == "table":
-        return _TableLines(kind, output.version, include, now)
-
-    def mark(batch: Batch) -> bytes:
-        return bookmark(kind, batch.bookmark, initial_end=batch.initial_end)
-
-    if output.form == "metadata":
-
-        def partial(batch: Batch) -> bytes:
-            lines = [_line(c.type, render.partial(shown_raw(kind, c.entry), output.version)) for c in batch.changes]
-            if batch.bookmark:
-                lines.append(_line("BOOKMARK", render.partial(mark(batch), output.version)))
-            return b"".join(lines)
-
-        return partial
-
-    def whole(batch: Batch) -> bytes:
-        lines = [change_line(kind, change) for change in batch.changes]
-        if batch.bookmark:
-            lines.append(_line("BOOKMARK", mark(batch)))
-        return b"".join(lines)
-
-    return whole
+        return self._frame(change.type, table)
 
 
 class Watches:
@@ -128,15 +133,16 @@ class Watches:
 
     async def serve(self, call: Call, include: str) -> web.StreamResponse:
         """Answer with changes until the watch ends. Raises what opening the watch raises."""
-        lines = _lines_for(call.kind, call.output, include, self._verbs.clock.now)
-        watch = await self._verbs.watch(call.kind, call.place.namespace, call.watch_options)
-        answer = web.StreamResponse(headers=_HEADERS)
+        output = call.output
+        frames = Frames(call.kind, output, include, self._verbs.clock.now)
+        watch = await self._opened(call)
+        answer = web.StreamResponse(headers=_headers(output))
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
         try:
             await answer.prepare(call.request)
-            await _send(watch, lines, answer)
+            await _send(watch, frames, answer)
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             # The client has left or does not read, or the server is stopping: nobody waits for more.
             return answer
@@ -144,17 +150,34 @@ class Watches:
             self._open.discard(task)
         return answer
 
+    async def _opened(self, call: Call) -> Watch | ApiError:
+        """The watch, or why there is none where clients expect to hear that in the watch itself."""
+        try:
+            return await self._verbs.watch(call.kind, call.place.namespace, call.watch_options)
+        except (Expired, Timeout) as error:
+            return error
+
     def end(self) -> None:
         """End all watches, because the server stops."""
         for task in tuple(self._open):
             task.cancel()
 
 
-async def _send(watch: Watch, lines: Lines, answer: web.StreamResponse) -> None:
+def _headers(output: Output) -> dict[str, str]:
+    headers = headers_of(output)
+    if output.media_type == JSON:
+        return headers
+    return {**headers, "Content-Type": f"{output.media_type};stream=watch"}
+
+
+async def _send(watch: Watch | ApiError, frames: Frames, answer: web.StreamResponse) -> None:
     try:
+        if isinstance(watch, ApiError):
+            raise watch
         async for batch in watch.batches():
-            async with asyncio.timeout(WRITE_S):
-                await answer.write(lines(batch))
+            for portion in frames.of(batch):
+                async with asyncio.timeout(WRITE_S):
+                    await answer.write(portion)
     except ApiError as error:
-        await answer.write(_line("ERROR", codec.encode_json(error.status)))
+        await answer.write(frames.error(error))
     await answer.write_eof()

@@ -35,6 +35,8 @@ _SERVED = {
         Subresource("finalize", ("update",)),
         Subresource("binding", ("create",), "Binding"),
         Subresource("eviction", ("create",), "Eviction", "policy", "v1"),
+        Subresource("approval", _STATUS_VERBS),
+        Subresource("token", ("create",), "TokenRequest", "authentication.k8s.io", "v1"),
         Subresource("log", ("get",)),
         Subresource("exec", ("create", "get"), "PodExecOptions"),
         Subresource("attach", ("create", "get"), "PodAttachOptions"),

@@ -11,13 +11,14 @@ from typing import Any
 
 from controlplane.admission import Admitted, Settings
 from controlplane.admission.binding import bind
+from controlplane.server.authz import Authorizer
 from controlplane.server.verbs_delete import Deletes
 from controlplane.server.verbs_read import Reads
 from controlplane.server.verbs_scale import Scales
 from controlplane.server.verbs_watch import Watch, WatchOptions, open_watch
 from controlplane.server.verbs_write import Writes, Written
 from controlplane.store.registry import Registry
-from controlplane.store.values import Closed, Refused, StoreError, UnknownOutcome
+from controlplane.store.values import Closed, Refused, StoreError, TooLarge, UnknownOutcome
 from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.types import core_v1 as core
@@ -34,6 +35,8 @@ class Verbs:
     writes: Writes
     deletes: Deletes
     scales: Scales
+    access: Authorizer
+    """Who may use them; asked by those who serve requests, not by the verbs."""
 
     @classmethod
     def over(cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> Verbs:
@@ -41,7 +44,8 @@ class Verbs:
         reads = Reads(registry)
         writes = Writes(registry, clock, ids, settings)
         deletes = Deletes(registry, reads, clock, ids, settings)
-        return cls(registry, clock, reads, writes, deletes, Scales(reads, writes))
+        access = Authorizer(registry.cache)
+        return cls(registry, clock, reads, writes, deletes, Scales(reads, writes), access)
 
     async def watch(self, kind: Kind[Any], namespace: str, options: WatchOptions) -> Watch:
         """Begin to watch. Raises BadRequest, Invalid, Expired or Timeout."""
@@ -68,6 +72,8 @@ def api_error(error: StoreError) -> errors.ApiError:
     match error:
         case UnknownOutcome():
             return errors.Timeout("the store did not say whether the write happened; look before trying again")
+        case TooLarge():
+            return errors.RequestEntityTooLarge(f"the object does not fit into the store: {error}")
         case Refused():
             return errors.InternalError(f"the store refuses the write: {error}")
         case Closed():

@@ -28,6 +28,11 @@ from mizzen.engine.entry import Entry
 PAGE = 500
 """Entries that are looked through at once for a selective list with a limit."""
 
+_DIGITS_MAX = 20
+_VERSION_MAX = (1 << 64) - 1
+_INCONSISTENT = -1
+_TOKEN_VERSION = "meta.k8s.io/v1"
+
 EXACT = "Exact"
 NOT_OLDER = "NotOlderThan"
 
@@ -59,9 +64,15 @@ class _Token(msgspec.Struct):
     """What a continue token says."""
 
     rv: int
+    """The version of the list; `_INCONSISTENT` for whatever is there now."""
     start: str
-    v: str = "meta.k8s.io/v1"
+    v: str = _TOKEN_VERSION
 
+
+_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. List again without it, or go on "
+    "with the token in this answer: what follows is then as it is now, and may not fit what came before."
+)
 
 Matches = Callable[[Entry], bool]
 
@@ -88,14 +99,19 @@ def matcher(kind: Kind[Any], label_selector: str, field_selector: str) -> Matche
     return matches
 
 
-def version_of(text: str, field: str = "resourceVersion") -> int:
-    """The number in a resource version; 0 for an empty one. Raises Invalid."""
+def version_of(text: str) -> int:
+    """The number in a resource version; 0 for an empty one. Raises BadRequest."""
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()):
-        why = f"strconv.ParseUint: parsing {errors.quoted(text)}: invalid syntax"
-        raise _invalid_options(FieldError.invalid(field, text, why))
+    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS_MAX or int(text) > _VERSION_MAX:
+        raise BadRequest(f"invalid resource version: {not_a_version(text)}")
     return int(text)
+
+
+def not_a_version(text: str) -> FieldError:
+    """What is wrong with a text that is no resource version."""
+    why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+    return FieldError.invalid("resourceVersion", text, f"strconv.ParseUint: parsing {errors.quoted(text)}: {why}")
 
 
 def _invalid_options(error: FieldError) -> errors.Invalid:
@@ -147,10 +163,18 @@ class Reads:
         check_match(options)
         matches = matcher(kind, options.label_selector, options.field_selector)
         limit = max(options.limit, 0)
-        if options.continue_:
-            version, after = self._resume(options)
+        if not options.continue_:
+            return await self._page(kind, namespace, limit, matches, await self._start(options), None)
+        token, after = _resumed(kind, namespace, options)
+        # No version of our own making is ahead of the store; a token of another store's may be.
+        await self.at_least("" if token.rv == _INCONSISTENT else str(token.rv))
+        version = self._registry.revision if token.rv == _INCONSISTENT else token.rv
+        try:
             return await self._page(kind, namespace, limit, matches, version, after)
-        return await self._page(kind, namespace, limit, matches, await self._start(options), None)
+        except errors.Expired as error:
+            expired = errors.Expired(_EXPIRED)
+            expired.continue_ = _token_text(_INCONSISTENT, token.start)
+            raise expired from error
 
     async def _start(self, options: ListOptions) -> int:
         """The version that the list is taken at."""
@@ -159,16 +183,6 @@ class Reads:
             exact = True  # as etcd-backed lists have always read it
         await self.at_least(options.resource_version)
         return version_of(options.resource_version) if exact else self._registry.revision
-
-    def _resume(self, options: ListOptions) -> tuple[int, tuple[str, str] | None]:
-        if options.resource_version not in ("", "0"):
-            raise BadRequest("specifying resource version is not allowed when using continue")
-        try:
-            token = msgspec.json.decode(base64.urlsafe_b64decode(options.continue_ + "=="), type=_Token)
-            namespace, _, name = token.start.rpartition("/")
-        except (binascii.Error, ValueError, msgspec.DecodeError) as error:
-            raise BadRequest(f"continue key is not valid: {error}") from error
-        return token.rv, (namespace, name)
 
     async def _page(
         self,
@@ -199,6 +213,25 @@ class Reads:
         if not left:
             return Listing(found, version)
         last = found[-1]
-        token = msgspec.json.encode(_Token(version, f"{last.namespace}/{last.name}"))
-        text = base64.urlsafe_b64encode(token).decode().rstrip("=")
+        text = _token_text(version, f"{last.namespace}/{last.name}")
         return Listing(found, version, text, left if counted else None)
+
+
+def _token_text(version: int, start: str) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(_Token(version, start))).decode().rstrip("=")
+
+
+def _resumed(kind: Kind[Any], namespace: str, options: ListOptions) -> tuple[_Token, tuple[str, str]]:
+    """What the continue token says, and the namespace and name that it goes on after. Raises BadRequest."""
+    if options.resource_version not in ("", "0"):
+        raise BadRequest("specifying resource version is not allowed when using continue")
+    try:
+        token = msgspec.json.decode(base64.urlsafe_b64decode(options.continue_ + "=="), type=_Token)
+    except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+        raise BadRequest(f"continue key is not valid: {error}") from error
+    last, _, name = token.start.rpartition("/")
+    if token.v != _TOKEN_VERSION or (token.rv != _INCONSISTENT and not 0 < token.rv <= _VERSION_MAX):
+        raise BadRequest(f"continue key is not valid: incorrect encoded resourceVersion (version {token.v})")
+    if not name or "/" in last or kind.namespaced is not bool(last) or namespace not in ("", last):
+        raise BadRequest("continue key is not valid: it belongs to a list of something else")
+    return token, (last, name)

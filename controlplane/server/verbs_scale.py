@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -47,8 +48,7 @@ def _wanted(kind: Kind[Any], obj: Any) -> int:
 def _reached(kind: Kind[Any], obj: Any) -> autoscaling.ScaleStatus:
     paths = _paths(kind)
     if paths is None:
-        selector = str(selectors.from_field(obj.spec.selector))
-        return autoscaling.ScaleStatus(replicas=obj.status.replicas, selector=selector)
+        return autoscaling.ScaleStatus(replicas=obj.status.replicas, selector=str(_selector(obj.spec.selector)))
     number, selector = at(obj.content, paths.status), at(obj.content, paths.selector) if paths.selector else ""
     return autoscaling.ScaleStatus(
         replicas=number if isinstance(number, int) else 0, selector=selector if isinstance(selector, str) else ""
@@ -58,6 +58,10 @@ def _reached(kind: Kind[Any], obj: Any) -> autoscaling.ScaleStatus:
 def _paths(kind: Kind[Any]) -> ScalePaths | None:
     """Where a user's kind keeps its numbers; the table's kinds all keep them in the same fields."""
     return kind.scale if isinstance(kind, CustomKind) else None
+
+
+def _selector(selector: meta.LabelSelector | Mapping[str, str] | None) -> selectors.Selector:
+    return selectors.from_labels(selector) if isinstance(selector, Mapping) else selectors.from_field(selector)
 
 
 def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from controlplane.server.representations import storage
-from controlplane.server.verbs_read import NOT_OLDER, Matches, Reads, matcher, version_of
+from controlplane.server.verbs_read import NOT_OLDER, Matches, Reads, matcher, not_a_version, version_of
 from controlplane.store.history import Watcher
 from controlplane.store.registry import Registry
-from mizzen.api.errors import FieldError, Invalid, Named
+from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Change, ChangeType, deletion
 
@@ -76,7 +76,8 @@ class Watch:
             changes = news.changes if self._matches is None else tuple(_filtered(news.changes, self._matches))
             if changes:
                 yield Batch(changes)
-            if self._options.allow_bookmarks and time() >= mark_at:
+            if self._options.allow_bookmarks and time() >= min(mark_at, end):
+                # The last one comes when the time is up, so that the next watch begins where this one ended.
                 yield Batch((), news.version)
                 mark_at += BOOKMARK_S
 
@@ -97,23 +98,28 @@ def _added(change: Change) -> Change:
     return Change(ChangeType.ADDED, change.version, change.entry)
 
 
+_OPTIONS = Named("meta.k8s.io", "listoptions", "ListOptions")
+
+
 def _check(options: WatchOptions) -> None:
-    named = Named("meta.k8s.io", "listoptions", "ListOptions")
     match = options.resource_version_match
     if options.send_initial_events is None:
         if match:
             why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-            raise Invalid(named, "", [FieldError.forbidden("resourceVersionMatch", why)])
+            raise Invalid(_OPTIONS, "", [FieldError.forbidden("resourceVersionMatch", why)])
     elif match != NOT_OLDER:
         why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise Invalid(named, "", [FieldError.forbidden("resourceVersionMatch", why)])
+        raise Invalid(_OPTIONS, "", [FieldError.forbidden("resourceVersionMatch", why)])
 
 
 async def open_watch(reads: Reads, registry: Registry, kind: Kind[Any], namespace: str, options: WatchOptions) -> Watch:
     """Begin to watch. Raises BadRequest, Invalid, Expired or Timeout."""
     _check(options)
     matches = matcher(kind, options.label_selector, options.field_selector)
-    wanted = version_of(options.resource_version)
+    try:
+        wanted = version_of(options.resource_version)
+    except BadRequest as error:
+        raise Invalid(_OPTIONS, "", [not_a_version(options.resource_version)]) from error
     if options.send_initial_events or not wanted:
         await reads.at_least(options.resource_version)
         version = registry.revision

@@ -10,6 +10,7 @@ Vocabulary
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,12 +20,14 @@ import msgspec
 
 from controlplane import admission
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
+from controlplane.admission.accounts import NoAccount
 from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema
 from mizzen.api.codec import FieldValidation
 from mizzen.api.custom import CustomKind
+from mizzen.api.errors import FieldError
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Entry
 from mizzen.engine.values import Clock, Ids
@@ -32,10 +35,16 @@ from mizzen.engine.writes import Write, creation, removal, replacement
 
 TRIES = 8
 """Attempts before a writer that is always too late gives up."""
+ACCOUNT_TRIES, ACCOUNT_PAUSE_S = 10, 0.1
+"""How often, and after which pause in seconds, a new pod's missing service account is looked for again."""
 ALLOCATIONS = ROOT + "allocations/"
 """Prefix of the keys that hold claims; the value names the owner."""
 
+_NEVER_BLINDLY = (kinds.LEASE,)
+"""Kinds that exist to be fought over: who changes one must say which version they have seen."""
+
 Decide = Callable[[Any], Admitted]
+Guard = Callable[[Any, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,8 @@ class WriteOptions:
     """What to do about unknown fields in a patch's outcome."""
     internal: bool = False
     """Asked by one of the control plane's own controllers."""
+    guard: Guard | None = None
+    """Called with the stored object (None: none) and what shall replace it; raises where the sender may not do that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +100,34 @@ class Writes:
             Operation.CREATE, storage(kind), namespace, "", stored(obj), options.internal, served=_version(kind)
         )
         expects: dict[str, int] = {}
+        name = ""
         for _ in range(TRIES):
             admitted = await self._admit_new(request)
-            if options.dry_run:
-                return Written(admitted.object, admitted.warnings)
+            if options.guard is not None:
+                options.guard(None, admitted.object)
             try:
+                if options.dry_run:
+                    return await self._dry_creation(kind, namespace, admitted)
                 created = await self._commit(creation(admitted.object), admitted, expects)
             except Bounced as bounced:
                 request = await self._resolve(request, bounced, expects)
             except errors.AlreadyExists as error:
                 if request.object.metadata.name:
                     raise self._in_the_way(request, error) from None
+                name = admitted.object.metadata.name
             else:
                 return Written(created, admitted.warnings)
+        if name:
+            raise errors.NameNotGenerated(kind, name)
         raise errors.ServerTimeout(kind, "create")
+
+    async def _dry_creation(self, kind: Kind[Any], namespace: str, admitted: Admitted) -> Written:
+        """What would be stored. Raises AlreadyExists where the name is taken."""
+        name = admitted.object.metadata.name
+        await self._registry.fresh()
+        if self._registry.cache.entry(storage(kind), namespace, name) is not None:
+            raise errors.AlreadyExists(storage(kind), name)
+        return Written(admitted.object, admitted.warnings)
 
     def _in_the_way(self, request: Request, error: errors.AlreadyExists) -> errors.ApiError:
         """The error for a name that is taken; it says so when that is about to end."""
@@ -136,15 +161,13 @@ class Writes:
         operation: Operation = Operation.UPDATE,
     ) -> Written:
         """Change parts of an object. Raises BadRequest or UnsupportedMediaType for what is no patch."""
-        own = kind if isinstance(kind, CustomKind) else storage(kind)
-        message = None if isinstance(kind, CustomKind) else schema.message(codec.message_name(own.type))
+        message = None if isinstance(kind, CustomKind) else schema.message(codec.message_name(kind.type))
         warnings: tuple[str, ...] = ()
 
         def patched(old: Any) -> Any:
             nonlocal warnings
-            before = shown(own, old)
-            value = patch.apply(media_type, body, codec.to_dict(before), message)
-            obj, warnings = codec.decode_dict(value, own, validation=options.validation)
+            value = patch.apply(media_type, body, codec.to_dict(shown(kind, old)), message)
+            obj, warnings = codec.decode_dict(value, kind, validation=options.validation)
             return stored(obj)
 
         written = await self.change(kind, namespace, name, patched, options, operation)
@@ -164,16 +187,22 @@ class Writes:
         taken: frozenset[str] = frozenset()
         expects: dict[str, int] = {}
         for _ in range(TRIES):
-            request = Request(operation, own, namespace, name, None, options.internal, taken, _version(kind))
+            request = Request(operation, own, namespace, name, None, options.internal, taken, served=_version(kind))
 
             def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)
                 version = obj.metadata.resource_version
+                if not version and own in _NEVER_BLINDLY:
+                    wrong = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+                    raise errors.Invalid(errors.Named(own.group, own.plural, own.plural), name, [wrong])
                 if version and version != old.metadata.resource_version:
                     raise errors.Conflict(own, name)
                 request = replace(request, object=obj)
                 view, now = self._registry.view, self._clock.now()
-                return admission.admit(request, old, view, now, self._ids, self._settings)
+                admitted = admission.admit(request, old, view, now, self._ids, self._settings)
+                if options.guard is not None:
+                    options.guard(old, admitted.object)
+                return admitted
 
             try:
                 return await self.decided(own, namespace, name, decide, dry_run=options.dry_run, expects=expects)
@@ -248,7 +277,13 @@ class Writes:
         except errors.ApiError:
             # A moment ago another server may have made the namespace, or given up the address.
             await self._registry.fresh()
-            return self._admit(request)
+        for _ in range(ACCOUNT_TRIES):
+            try:
+                return self._admit(request)
+            except NoAccount:
+                # The namespace may be so new that its controller has not come to it yet.
+                await asyncio.sleep(ACCOUNT_PAUSE_S)
+        return self._admit(request)
 
     def _admit(self, request: Request) -> Admitted:
         return admission.admit(request, None, self._registry.view, self._clock.now(), self._ids, self._settings)

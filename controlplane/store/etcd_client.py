@@ -24,7 +24,7 @@ from aetcd.rpc import rpc_pb2 as pb
 from prometheus_client import Histogram
 
 from controlplane.store.metrics import REQUEST_SECONDS
-from controlplane.store.values import Closed, Compacted, FutureVersion, Refused, StoreError, Unavailable
+from controlplane.store.values import Closed, Compacted, FutureVersion, Refused, StoreError, TooLarge, Unavailable
 
 ATTEMPT_S = 3.0
 """How long one call to one member may take, in seconds."""
@@ -253,7 +253,8 @@ class EtcdClient:
             self._leave(member)
             sent = "failed to connect to all addresses" not in details
             return NoAnswer(f"etcd at {member.endpoint}: {details or code.name}", sent=sent)
-        return Refused(f"etcd at {member.endpoint} refused: {details or code.name}{_advice(details)}")
+        refused = TooLarge if _is_too_large(details) else Refused
+        return refused(f"etcd at {member.endpoint} refused: {details or code.name}{_advice(details)}")
 
     def _member(self) -> _Member:
         if self._closed:
@@ -280,9 +281,13 @@ def _seconds(operation: str) -> Histogram:
 def _advice(details: str) -> str:
     if "space exceeded" in details:
         return "; compact and defragment it, raise its quota, then disarm the alarm (etcdctl alarm disarm)"
-    if "too large" in details or "larger than max" in details:
+    if _is_too_large(details):
         return "; the object does not fit into one request (etcd --max-request-bytes)"
     return ""
+
+
+def _is_too_large(details: str) -> bool:
+    return "too large" in details or "larger than max" in details
 
 
 def _channel(endpoint: str, tls: TlsFiles | None) -> grpc.aio.Channel:

@@ -62,7 +62,7 @@ class Window:
     def place_after(self, version: int) -> int:
         """Return the place of the first change after `version`. Raises `Expired` when changes since then are gone."""
         if version < self._floor:
-            raise Expired(f"too old resource version: {version} ({self._floor} is the oldest known)")
+            raise Expired(f"too old resource version: {version} ({self._floor})")
         return self._dropped + bisect_right(self._changes, version, lo=self._first, key=_version)
 
     def since(self, place: int) -> Sequence[Change]:

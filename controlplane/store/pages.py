@@ -99,7 +99,7 @@ class Pages:
         try:
             page = await self._store.range(prefix, start_after=start, limit=limit, version=version)
         except Compacted as error:
-            raise Expired("The provided continue parameter is too old; list again without it") from error
+            raise Expired("The resourceVersion for the provided list is too old.") from error
         told = [self._objects.told(record, self._replica.cache.entry) for record in page.records]
         entries = [
             Entry(kind, one.namespace, one.name, one.version, one.raw, one.decoded)

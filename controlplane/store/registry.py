@@ -25,6 +25,7 @@ from controlplane.store.values import DEADLINE_S, Conflict, Op, Put, Record, Rem
 from mizzen.api import errors
 from mizzen.api.catalog import Catalog
 from mizzen.api.kinds import Kind, Object
+from mizzen.api.types import meta_v1 as meta
 from mizzen.engine import canonical, indexes
 from mizzen.engine.cache import HOT_MAX, Cache
 from mizzen.engine.entry import Entry
@@ -36,6 +37,9 @@ T = TypeVar("T", bound=Object)
 
 FRESH_DEADLINE_S = 5.0
 """How long a read that must be fresh waits for the cache, in seconds."""
+REACH_DEADLINE_S = 3.0
+"""How long a read waits for a version that somebody claims to know of, in seconds."""
+_TOO_LARGE = meta.StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
 
 
 class NotLeader(Exception):
@@ -162,14 +166,14 @@ class Registry:
             raise errors.Timeout("the cache is behind the store; try again", retry_after_s=1) from error
         return version
 
-    async def reach(self, version: int, deadline_s: float = FRESH_DEADLINE_S) -> None:
+    async def reach(self, version: int, deadline_s: float = REACH_DEADLINE_S) -> None:
         """Wait until the revision is at least `version`. Raises `errors.Timeout`."""
         try:
             async with asyncio.timeout(deadline_s):
                 await self._follower.reach(version)
         except TimeoutError as error:
             why = f"Too large resource version: {version}, current: {self.revision}"
-            raise errors.Timeout(why, retry_after_s=1) from error
+            raise errors.Timeout(why, retry_after_s=1, causes=(_TOO_LARGE,)) from error
 
     def entries(self, kind: Kind[Any], namespace: str = "") -> Sequence[Entry]:
         """Return a kind's entries exactly at `revision`, by (namespace, name)."""

@@ -173,5 +173,9 @@ class Refused(StoreError):
     """The backend refuses for good: too large, no space left, no permission. The message says what to do."""
 
 
+class TooLarge(Refused):
+    """One write is larger than the backend takes."""
+
+
 class Closed(StoreError):
     """The store was closed while this was under way, or before it began."""

@@ -22,6 +22,8 @@ from deploy.shell import TimedOut, sh, tail, wait_for
 
 INIT = Path(__file__).with_name("init.sh")
 NAMESPACES = ("-m", "-u", "-i", "-n", "-p", "-C")
+BOOT_S = 60
+"""How long PID 1 may take on a box with much else to do; it is a matter of a tenth of a second."""
 DOCKERD = "dockerd"
 DOCKERD_STARTS = 3
 """dockerd now and then gives up on its own containerd on a busy box; a service manager would start it again."""
@@ -82,7 +84,7 @@ class Machine:
                 third=ours,
             )  # fmt: skip
             os.close(ours)
-            ready, _, _ = select.select([inside], [], [], 20)
+            ready, _, _ = select.select([inside], [], [], BOOT_S)
             said = os.read(inside, 32) if ready else b""
         finally:
             os.close(inside)
@@ -170,6 +172,12 @@ class Machine:
         self._state.services[name] = ServiceState([str(word) for word in argv])
         self._save()
         self.start(name)
+
+    def remove(self, name: str, grace_s: float = 20) -> None:
+        """Stop a service and forget it: it starts no more at the next boot."""
+        self.stop(name, grace_s)
+        del self._state.services[name]
+        self._save()
 
     def start(self, name: str) -> None:
         """Start a service that is not running; nothing restarts one that ends by itself."""

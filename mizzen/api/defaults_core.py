@@ -82,3 +82,20 @@ def endpoints(obj: core.Endpoints) -> core.Endpoints:
 
 def _subset(subset: core.EndpointSubset) -> core.EndpointSubset:
     return edited(subset, ports=each(subset.ports, lambda port: filled(port, protocol="TCP")))
+
+
+def limit_range(obj: core.LimitRange) -> core.LimitRange:
+    """For containers: a default limit from the maximum, a default request from the default limit or the minimum."""
+    return edited(obj, spec=edited(obj.spec, limits=each(obj.spec.limits, _limits)))
+
+
+def _limits(item: core.LimitRangeItem) -> core.LimitRangeItem:
+    if item.type != "Container":
+        return item
+    limit = {**item.max, **item.default}
+    request = {**item.min, **limit, **item.default_request}
+    return edited(
+        item,
+        default=item.default if limit == item.default else limit,
+        default_request=item.default_request if request == item.default_request else request,
+    )

@@ -210,6 +210,14 @@ class AlreadyExists(ApiError):
         super().__init__(f"{_resource(resource)} {quoted(name)} already exists{tail}", _details(resource, name))
 
 
+class NameNotGenerated(AlreadyExists):
+    """Every name that the server made up was taken; the next ones may be free."""
+
+    def __init__(self, resource: Resource, name: str) -> None:
+        super().__init__(resource, name, "the server was not able to generate a unique name for the object")
+        self.details = msgspec.structs.replace(_details(resource, name), retry_after_seconds=1)
+
+
 class Conflict(ApiError):
     """The object is not (any longer) what the request assumes."""
 
@@ -281,6 +289,18 @@ class MethodNotSupported(ApiError):
         super().__init__(message, _details(resource, ""))
 
 
+class MethodNotAllowed(ApiError):
+    """The path does not have this method."""
+
+    code = 405
+    reason = "MethodNotAllowed"
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__("the server does not allow this method on the requested resource", meta.StatusDetails())
+        self.allowed = tuple(allowed)
+        """The HTTP methods that it has."""
+
+
 class NotAcceptable(ApiError):
     """None of the media types that the client accepts is one of ours."""
 
@@ -318,6 +338,13 @@ class Expired(ApiError):
 
     code = 410
     reason = "Expired"
+    continue_ = ""
+    """A token for the rest of the list as it is now, where that is better than nothing."""
+
+    @property
+    def status(self) -> meta.Status:
+        """The `Status` object."""
+        return msgspec.structs.replace(super().status, metadata=meta.ListMeta(continue_=self.continue_))
 
 
 class Gone(ApiError):
@@ -369,8 +396,8 @@ class Timeout(ApiError):
     code = 504
     reason = "Timeout"
 
-    def __init__(self, why: str, retry_after_s: int = 0) -> None:
-        super().__init__(f"Timeout: {why}", meta.StatusDetails(retry_after_seconds=retry_after_s))
+    def __init__(self, why: str, retry_after_s: int = 0, causes: tuple[meta.StatusCause, ...] = ()) -> None:
+        super().__init__(f"Timeout: {why}", meta.StatusDetails(retry_after_seconds=retry_after_s, causes=causes))
 
 
 class ServiceUnavailable(ApiError):

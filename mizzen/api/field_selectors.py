@@ -63,9 +63,10 @@ def parse(kind: Kind[Any], text: str) -> FieldSelector:
 @lru_cache(maxsize=256)
 def fields_of(kind: Kind[Any]) -> Mapping[str, Getter]:
     """What can be asked of a kind: a reader by the name of the field."""
-    common: dict[str, Getter] = {"metadata.name": lambda obj: str(obj.metadata.name)}
-    if kind.namespaced:
-        common["metadata.namespace"] = lambda obj: str(obj.metadata.namespace)
+    common: dict[str, Getter] = {
+        "metadata.name": lambda obj: str(obj.metadata.name),
+        "metadata.namespace": lambda obj: str(obj.metadata.namespace),
+    }
     if isinstance(kind, CustomKind):
         return common | {".".join(path): _custom_getter(path) for path in kind.selectable}
     return common | _FIELDS.get(kind, {})
@@ -152,6 +153,7 @@ _FIELDS: dict[Kind[Any], dict[str, Getter]] = {
         "spec.hostNetwork": lambda pod: _truth(pod.spec.host_network),
         "status.phase": lambda pod: str(pod.status.phase),
         "status.podIP": lambda pod: str(pod.status.pod_ip),
+        "status.podIPs": lambda pod: ",".join(address.ip for address in pod.status.pod_ips),
         "status.nominatedNodeName": lambda pod: str(pod.status.nominated_node_name),
     },
     kinds.NODE: {"spec.unschedulable": lambda node: _truth(node.spec.unschedulable)},
@@ -162,6 +164,8 @@ _FIELDS: dict[Kind[Any], dict[str, Getter]] = {
         "spec.type": lambda service: str(service.spec.type),
     },
     kinds.REPLICA_SET: {"status.replicas": lambda replica_set: str(replica_set.status.replicas)},
+    kinds.REPLICATION_CONTROLLER: {"status.replicas": lambda controller: str(controller.status.replicas)},
+    kinds.JOB: {"status.successful": lambda job: str(job.status.succeeded)},
     kinds.EVENT: {
         **_reference(lambda event: event.involved_object, "involvedObject"),
         "reason": lambda event: str(event.reason),

@@ -31,6 +31,8 @@ _KEY_NAME_RULE = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
 )
 
+_DOMAIN_PATH = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+_DOMAIN_PATH_RE = re.compile(_DOMAIN_PATH, re.ASCII)
 _LABEL_RE = re.compile(_LABEL, re.ASCII)
 _SUBDOMAIN_RE = re.compile(_SUBDOMAIN, re.ASCII)
 _LABEL_1035_RE = re.compile(_LABEL_1035, re.ASCII)
@@ -149,6 +151,36 @@ def port_name(value: str) -> tuple[str, ...]:
         problems += ("must not contain consecutive hyphens",)
     if value.startswith("-") or value.endswith("-"):
         problems += ("must not begin or end with a hyphen",)
+    return problems
+
+
+def wildcard_subdomain(value: str) -> tuple[str, ...]:
+    """A DNS subdomain behind `*.`, for every name one level below it."""
+    problems = _too_long(value, SUBDOMAIN_MAX)
+    if not value.startswith("*.") or _SUBDOMAIN_RE.fullmatch(value[2:]) is None:
+        text = (
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "
+            "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
+        )
+        problems += (mismatch(text, rf"\*\.{_SUBDOMAIN}", "*.example.com"),)
+    return problems
+
+
+def path_segment(value: str) -> tuple[str, ...]:
+    """What can stand between two slashes of a path."""
+    if value in (".", ".."):
+        return (f"may not be '{value}'",)
+    return tuple(f"may not contain '{char}'" for char in "/%" if char in value)
+
+
+def domain_path(value: str) -> tuple[str, ...]:
+    """A domain and a path, such as `example.com/queue`."""
+    domain, slash, path = value.partition("/")
+    if not slash or not domain or not path:
+        return ('must be a domain-prefixed path (such as "acme.io/foo")',)
+    problems = dns_subdomain(domain)
+    if _DOMAIN_PATH_RE.fullmatch(path) is None:
+        problems += (mismatch("Invalid path", _DOMAIN_PATH, "foo/bar"),)
     return problems
 
 

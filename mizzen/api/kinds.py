@@ -17,11 +17,25 @@ from mizzen.api.types import (
     apiextensions_v1,
     apiregistration_v1,
     apps_v1,
+    authentication_v1,
+    authorization_v1,
+    autoscaling_v1,
+    autoscaling_v2,
+    batch_v1,
+    certificates_v1,
     coordination_v1,
     core_v1,
     discovery_v1,
     events_v1,
+    flowcontrol_v1,
     meta_v1,
+    networking_v1,
+    node_v1,
+    policy_v1,
+    rbac_v1,
+    resource_v1,
+    scheduling_v1,
+    storage_v1,
 )
 
 
@@ -46,6 +60,11 @@ class Object(Protocol):
 
 T = TypeVar("T", bound=Object)
 
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+"""What can be asked of most kinds."""
+ASKED = ("create",)
+"""What can be asked of a question: it is answered, and nothing is stored."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind(Generic[T]):
@@ -62,7 +81,9 @@ class Kind(Generic[T]):
     subresources: tuple[str, ...] = ()
     """Names below the object's path, such as `status` and `scale`."""
     stored: bool = True
-    """False for what is another kind's storage seen through a second group (events)."""
+    """False for another kind's storage seen through a second group (events) or version (autoscalers), and questions."""
+    verbs: tuple[str, ...] = VERBS
+    """What can be asked of it."""
 
     @property
     def singular(self) -> str:
@@ -86,6 +107,7 @@ class Kind(Generic[T]):
 
 
 _WORKLOAD = ("all",)
+_STATUS = ("status",)
 _SCALED = ("status", "scale")
 
 POD = Kind(
@@ -100,7 +122,7 @@ NODE = Kind(
 )
 NAMESPACE = Kind(
     core_v1.Namespace, "", "v1", "Namespace", "namespaces", namespaced=False, short_names=("ns",),
-    subresources=("status", "finalize"),
+    subresources=("status", "finalize"), verbs=tuple(verb for verb in VERBS if verb != "deletecollection"),
 )  # fmt: skip
 SERVICE = Kind(
     core_v1.Service, "", "v1", "Service", "services", short_names=("svc",), categories=_WORKLOAD,
@@ -159,14 +181,177 @@ API_SERVICE = Kind(
 )  # fmt: skip
 EVENTS_EVENT = Kind(events_v1.Event, "events.k8s.io", "v1", "Event", "events", short_names=("ev",), stored=False)
 
+# Workloads and storage
+
+STATEFUL_SET = Kind(
+    apps_v1.StatefulSet, "apps", "v1", "StatefulSet", "statefulsets", short_names=("sts",), categories=_WORKLOAD,
+    subresources=_SCALED,
+)  # fmt: skip
+DAEMON_SET = Kind(
+    apps_v1.DaemonSet, "apps", "v1", "DaemonSet", "daemonsets", short_names=("ds",), categories=_WORKLOAD,
+    subresources=_STATUS,
+)  # fmt: skip
+CONTROLLER_REVISION = Kind(apps_v1.ControllerRevision, "apps", "v1", "ControllerRevision", "controllerrevisions")
+REPLICATION_CONTROLLER = Kind(
+    core_v1.ReplicationController, "", "v1", "ReplicationController", "replicationcontrollers", short_names=("rc",),
+    categories=_WORKLOAD, subresources=_SCALED,
+)  # fmt: skip
+POD_TEMPLATE = Kind(core_v1.PodTemplate, "", "v1", "PodTemplate", "podtemplates")
+PERSISTENT_VOLUME = Kind(
+    core_v1.PersistentVolume, "", "v1", "PersistentVolume", "persistentvolumes", namespaced=False, short_names=("pv",),
+    subresources=_STATUS,
+)  # fmt: skip
+PERSISTENT_VOLUME_CLAIM = Kind(
+    core_v1.PersistentVolumeClaim, "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", short_names=("pvc",),
+    subresources=_STATUS,
+)  # fmt: skip
+RESOURCE_QUOTA = Kind(
+    core_v1.ResourceQuota, "", "v1", "ResourceQuota", "resourcequotas", short_names=("quota",), subresources=_STATUS
+)
+LIMIT_RANGE = Kind(core_v1.LimitRange, "", "v1", "LimitRange", "limitranges", short_names=("limits",))
+
+# Batch
+
+JOB = Kind(batch_v1.Job, "batch", "v1", "Job", "jobs", categories=_WORKLOAD, subresources=_STATUS)
+CRON_JOB = Kind(
+    batch_v1.CronJob, "batch", "v1", "CronJob", "cronjobs", short_names=("cj",), categories=_WORKLOAD,
+    subresources=_STATUS,
+)  # fmt: skip
+
+# Networking
+
+_NETWORKING = "networking.k8s.io"
+INGRESS = Kind(
+    networking_v1.Ingress, _NETWORKING, "v1", "Ingress", "ingresses", short_names=("ing",), subresources=_STATUS
+)
+INGRESS_CLASS = Kind(networking_v1.IngressClass, _NETWORKING, "v1", "IngressClass", "ingressclasses", namespaced=False)
+NETWORK_POLICY = Kind(
+    networking_v1.NetworkPolicy, _NETWORKING, "v1", "NetworkPolicy", "networkpolicies", short_names=("netpol",)
+)
+IP_ADDRESS = Kind(
+    networking_v1.IPAddress, _NETWORKING, "v1", "IPAddress", "ipaddresses", namespaced=False, short_names=("ip",)
+)
+SERVICE_CIDR = Kind(
+    networking_v1.ServiceCIDR, _NETWORKING, "v1", "ServiceCIDR", "servicecidrs", namespaced=False,
+    subresources=_STATUS,
+)  # fmt: skip
+
+# Policy and autoscaling
+
+POD_DISRUPTION_BUDGET = Kind(
+    policy_v1.PodDisruptionBudget, "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", short_names=("pdb",),
+    subresources=_STATUS,
+)  # fmt: skip
+HORIZONTAL_POD_AUTOSCALER = Kind(
+    autoscaling_v2.HorizontalPodAutoscaler, "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers",
+    short_names=("hpa",), categories=_WORKLOAD, subresources=_STATUS,
+)  # fmt: skip
+HORIZONTAL_POD_AUTOSCALER_V1 = Kind(
+    autoscaling_v1.HorizontalPodAutoscaler, "autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers",
+    short_names=("hpa",), categories=_WORKLOAD, subresources=_STATUS, stored=False,
+)  # fmt: skip
+
+# Classes and drivers
+
+_STORAGE = "storage.k8s.io"
+STORAGE_CLASS = Kind(
+    storage_v1.StorageClass, _STORAGE, "v1", "StorageClass", "storageclasses", namespaced=False, short_names=("sc",)
+)
+VOLUME_ATTACHMENT = Kind(
+    storage_v1.VolumeAttachment, _STORAGE, "v1", "VolumeAttachment", "volumeattachments", namespaced=False,
+    subresources=_STATUS,
+)  # fmt: skip
+CSI_DRIVER = Kind(storage_v1.CSIDriver, _STORAGE, "v1", "CSIDriver", "csidrivers", namespaced=False)
+CSI_NODE = Kind(storage_v1.CSINode, _STORAGE, "v1", "CSINode", "csinodes", namespaced=False)
+CSI_STORAGE_CAPACITY = Kind(storage_v1.CSIStorageCapacity, _STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities")
+VOLUME_ATTRIBUTES_CLASS = Kind(
+    storage_v1.VolumeAttributesClass, _STORAGE, "v1", "VolumeAttributesClass", "volumeattributesclasses",
+    namespaced=False, short_names=("vac",),
+)  # fmt: skip
+PRIORITY_CLASS = Kind(
+    scheduling_v1.PriorityClass, "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False,
+    short_names=("pc",),
+)  # fmt: skip
+RUNTIME_CLASS = Kind(node_v1.RuntimeClass, "node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False)
+
+# Flow control
+
+_FLOWCONTROL = "flowcontrol.apiserver.k8s.io"
+FLOW_SCHEMA = Kind(
+    flowcontrol_v1.FlowSchema, _FLOWCONTROL, "v1", "FlowSchema", "flowschemas", namespaced=False, subresources=_STATUS
+)
+PRIORITY_LEVEL = Kind(
+    flowcontrol_v1.PriorityLevelConfiguration, _FLOWCONTROL, "v1", "PriorityLevelConfiguration",
+    "prioritylevelconfigurations", namespaced=False, subresources=_STATUS,
+)  # fmt: skip
+
+# Devices
+
+_RESOURCE = "resource.k8s.io"
+DEVICE_CLASS = Kind(resource_v1.DeviceClass, _RESOURCE, "v1", "DeviceClass", "deviceclasses", namespaced=False)
+RESOURCE_CLAIM = Kind(
+    resource_v1.ResourceClaim, _RESOURCE, "v1", "ResourceClaim", "resourceclaims", subresources=_STATUS
+)
+RESOURCE_CLAIM_TEMPLATE = Kind(
+    resource_v1.ResourceClaimTemplate, _RESOURCE, "v1", "ResourceClaimTemplate", "resourceclaimtemplates"
+)
+RESOURCE_SLICE = Kind(resource_v1.ResourceSlice, _RESOURCE, "v1", "ResourceSlice", "resourceslices", namespaced=False)
+
+# Identity and access
+
+_RBAC = "rbac.authorization.k8s.io"
+ROLE = Kind(rbac_v1.Role, _RBAC, "v1", "Role", "roles")
+ROLE_BINDING = Kind(rbac_v1.RoleBinding, _RBAC, "v1", "RoleBinding", "rolebindings")
+CLUSTER_ROLE = Kind(rbac_v1.ClusterRole, _RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDING = Kind(
+    rbac_v1.ClusterRoleBinding, _RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
+)
+CERTIFICATE_SIGNING_REQUEST = Kind(
+    certificates_v1.CertificateSigningRequest, "certificates.k8s.io", "v1", "CertificateSigningRequest",
+    "certificatesigningrequests", namespaced=False, short_names=("csr",), subresources=("status", "approval"),
+)  # fmt: skip
+
+
+def _question(type_: type[T], group: str, plural: str, *, namespaced: bool = False) -> Kind[T]:
+    """A kind whose objects are asked with and answered at once."""
+    return Kind(type_, group, "v1", type_.__name__, plural, namespaced=namespaced, stored=False, verbs=ASKED)
+
+
+_AUTHENTICATION = "authentication.k8s.io"
+_AUTHORIZATION = "authorization.k8s.io"
+TOKEN_REVIEW = _question(authentication_v1.TokenReview, _AUTHENTICATION, "tokenreviews")
+SELF_SUBJECT_REVIEW = _question(authentication_v1.SelfSubjectReview, _AUTHENTICATION, "selfsubjectreviews")
+SUBJECT_ACCESS_REVIEW = _question(authorization_v1.SubjectAccessReview, _AUTHORIZATION, "subjectaccessreviews")
+SELF_SUBJECT_ACCESS_REVIEW = _question(
+    authorization_v1.SelfSubjectAccessReview, _AUTHORIZATION, "selfsubjectaccessreviews"
+)
+LOCAL_SUBJECT_ACCESS_REVIEW = _question(
+    authorization_v1.LocalSubjectAccessReview, _AUTHORIZATION, "localsubjectaccessreviews", namespaced=True
+)
+SELF_SUBJECT_RULES_REVIEW = _question(
+    authorization_v1.SelfSubjectRulesReview, _AUTHORIZATION, "selfsubjectrulesreviews"
+)
+
 KINDS: tuple[Kind[Any], ...] = (
     POD, NODE, NAMESPACE, SERVICE, ENDPOINTS, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT, DEPLOYMENT, REPLICA_SET,
     LEASE, ENDPOINT_SLICE, EVENTS_EVENT, CUSTOM_RESOURCE_DEFINITION, VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS,
     VALIDATING_POLICY, VALIDATING_POLICY_BINDING, MUTATING_POLICY, MUTATING_POLICY_BINDING, API_SERVICE,
+    STATEFUL_SET, DAEMON_SET, CONTROLLER_REVISION, REPLICATION_CONTROLLER, POD_TEMPLATE, PERSISTENT_VOLUME,
+    PERSISTENT_VOLUME_CLAIM, RESOURCE_QUOTA, LIMIT_RANGE,
+    JOB, CRON_JOB,
+    INGRESS, INGRESS_CLASS, NETWORK_POLICY, IP_ADDRESS, SERVICE_CIDR,
+    POD_DISRUPTION_BUDGET, HORIZONTAL_POD_AUTOSCALER, HORIZONTAL_POD_AUTOSCALER_V1,
+    STORAGE_CLASS, VOLUME_ATTACHMENT, CSI_DRIVER, CSI_NODE, CSI_STORAGE_CAPACITY, VOLUME_ATTRIBUTES_CLASS,
+    PRIORITY_CLASS, RUNTIME_CLASS,
+    FLOW_SCHEMA, PRIORITY_LEVEL,
+    DEVICE_CLASS, RESOURCE_CLAIM, RESOURCE_CLAIM_TEMPLATE, RESOURCE_SLICE,
+    ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
+    CERTIFICATE_SIGNING_REQUEST, TOKEN_REVIEW, SELF_SUBJECT_REVIEW, SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW,
+    LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW,
 )  # fmt: skip
 
-BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in KINDS}
-"""Kinds by `pods`, `deployments.apps`."""
+BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in reversed(KINDS)}
+"""Kinds by `pods`, `deployments.apps`; of several versions the first in the table, which is the stored one."""
 BY_KIND: dict[tuple[str, str], Kind[Any]] = {(kind.api_version, kind.kind): kind for kind in KINDS}
 """Kinds by (`apps/v1`, `Deployment`)."""
 BY_TYPE: dict[type[Any], Kind[Any]] = {kind.type: kind for kind in KINDS}

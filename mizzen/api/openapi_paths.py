@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mizzen.api.custom import CustomKind
-from mizzen.api.kinds import Kind
+from mizzen.api.kinds import ASKED, Kind
 from mizzen.api.openapi_schema import PUBLIC
 from mizzen.api.patch import MEDIA_TYPES, STRATEGIC_MERGE_PATCH
 
@@ -97,13 +97,16 @@ def paths(kind: Kind[Any]) -> Iterator[PathItem]:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     collection = f"{root}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{root}/{kind.plural}"
     make = _Maker(kind)
+    if kind.verbs == ASKED:
+        yield _item(collection, make.create())
+        return
     yield _item(collection, make.list(), make.create(), make.delete_collection())
     if kind.namespaced:
         yield _item(f"{root}/{kind.plural}", make.list(everywhere=True))
     yield _item(f"{collection}/{{name}}", make.read(), make.replace(), make.patch(), make.delete())
     for name in kind.subresources:
-        if name == "status":
-            yield _item(f"{collection}/{{name}}/status", make.read(name), make.replace(name), make.patch(name))
+        if name in ("status", "approval"):
+            yield _item(f"{collection}/{{name}}/{name}", make.read(name), make.replace(name), make.patch(name))
         elif name in _SUBRESOURCES:
             message, gvk = _SUBRESOURCES[name]
             yield _item(f"{collection}/{{name}}/{name}", *make.through(name, message, gvk))
@@ -112,6 +115,7 @@ def paths(kind: Kind[Any]) -> Iterator[PathItem]:
 _SUBRESOURCES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "scale": ("autoscaling_v1.Scale", ("autoscaling", "v1", "Scale")),
     "binding": ("core_v1.Binding", ("", "v1", "Binding")),
+    "token": ("authentication_v1.TokenRequest", ("authentication.k8s.io", "v1", "TokenRequest")),
 }
 
 
@@ -188,7 +192,8 @@ class _Maker:
             )
         else:
             name = self._one("create", sub)
-            yield self._make("post", "post", name, _WRITE, body=message, answer="meta_v1.Status", created=True, gvk=gvk)
+            answer = "meta_v1.Status" if sub == "binding" else message
+            yield self._make("post", "post", name, _WRITE, body=message, answer=answer, created=True, gvk=gvk)
 
     def _one(self, verb: str, sub: str) -> str:
         return f"{verb}{self.prefix}{self.scope}{self.kind.kind}{sub.title()}"

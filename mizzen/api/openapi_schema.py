@@ -44,6 +44,7 @@ _PLAIN: dict[str, Json] = {
     "double": {"type": "number", "format": "double"},
     "bytes": {"type": "string", "format": "byte"},
     "Verbs": {"type": "array", "items": {"type": "string"}},
+    "ExtraValue": {"type": "array", "items": {"type": "string"}},
 }
 _SCALARS_V2: dict[str, Json] = {
     "Quantity": {"type": "string"},

@@ -291,6 +291,7 @@ _SCALARS: dict[str, Entry] = {
     "Duration": (str, _text),
     "IntOrString": (str, _int_reader("int32")),
     "Verbs": (None, _string_list),
+    "ExtraValue": (None, _string_list),
     "RawExtension": (None, _anything),
     "FieldsV1": (None, _anything),
     "JSON": (None, _anything),

@@ -1,13 +1,40 @@
-"""Which ConfigMaps and Secrets a pod names."""
+"""Which ConfigMaps and Secrets a pod names, and which tokens it wants."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from mizzen.api.types import core_v1
 
 CONFIG_MAPS = "configmaps"
 SECRETS = "secrets"
+
+
+TOKEN_S = 3600
+"""How long a token is to be good for where the pod does not say."""
+
+
+class TokenWish(NamedTuple):
+    """A token that a pod wants in a volume: for whom (empty: the API server), and for how many seconds."""
+
+    audience: str
+    seconds: int
+
+
+def token_wish(source: core_v1.ServiceAccountTokenProjection) -> TokenWish:
+    """What a source of a projected volume wants."""
+    return TokenWish(source.audience, source.expiration_seconds or TOKEN_S)
+
+
+def tokens_of(pod: core_v1.Pod) -> list[TokenWish]:
+    """The tokens that a pod's volumes want, each once and in order."""
+    found: dict[TokenWish, None] = {}
+    for volume in pod.spec.volumes:
+        for source in volume.projected.sources if volume.projected is not None else ():
+            if source.service_account_token is not None:
+                found[token_wish(source.service_account_token)] = None
+    return list(found)
 
 
 def configs_of(pod: core_v1.Pod) -> list[tuple[str, str, str]]:

@@ -11,14 +11,27 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mizzen.api import (
+    autoscaling,
     formats,
+    validate_access,
     validate_admission,
+    validate_autoscaling,
+    validate_batch,
+    validate_certificates,
+    validate_classes,
     validate_core,
     validate_definition,
+    validate_flowcontrol,
     validate_meta,
     validate_network,
+    validate_networking,
     validate_pod,
+    validate_policy,
+    validate_quota,
+    validate_resource,
     validate_service,
+    validate_sets,
+    validate_storage,
     validate_workload,
 )
 from mizzen.api.errors import FieldError
@@ -26,10 +39,23 @@ from mizzen.api.types import admissionregistration_v1 as admission
 from mizzen.api.types import apiextensions_v1 as apiextensions
 from mizzen.api.types import apiregistration_v1 as apiregistration
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import authentication_v1 as authentication
+from mizzen.api.types import authorization_v1 as authorization
+from mizzen.api.types import autoscaling_v1, autoscaling_v2
+from mizzen.api.types import batch_v1 as batch
+from mizzen.api.types import certificates_v1 as certificates
 from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from mizzen.api.types import events_v1 as events
+from mizzen.api.types import flowcontrol_v1 as flowcontrol
+from mizzen.api.types import networking_v1 as networking
+from mizzen.api.types import node_v1 as node
+from mizzen.api.types import policy_v1 as policy
+from mizzen.api.types import rbac_v1 as rbac
+from mizzen.api.types import resource_v1 as resource
+from mizzen.api.types import scheduling_v1 as scheduling
+from mizzen.api.types import storage_v1 as storage
 from mizzen.api.validate_common import Errors, checked, not_negative, required
 
 T = TypeVar("T")
@@ -143,6 +169,18 @@ def _series(event: events.Event) -> Errors:
 _WEBHOOKS = _Rules(validate_admission.create_webhooks, validate_admission.update_webhooks)
 _POLICY = _Rules(validate_admission.create_policy, validate_admission.update_policy)
 _BINDING = _Rules(validate_admission.create_binding, validate_admission.update_binding)
+
+
+def _create_old_autoscaler(obj: autoscaling_v1.HorizontalPodAutoscaler) -> Errors:
+    yield from validate_autoscaling.create_autoscaler(autoscaling.to_v2(obj))
+
+
+def _update_old_autoscaler(
+    new: autoscaling_v1.HorizontalPodAutoscaler, old: autoscaling_v1.HorizontalPodAutoscaler
+) -> Errors:
+    yield from validate_autoscaling.update_autoscaler(autoscaling.to_v2(new), autoscaling.to_v2(old))
+
+
 _RULES: dict[type[Any], _Rules] = {
     core.Pod: _Rules(validate_pod.create, validate_pod.update, validate_pod.update_status),
     core.Service: _Rules(validate_service.create, validate_service.update, validate_service.update_status),
@@ -178,4 +216,91 @@ _RULES: dict[type[Any], _Rules] = {
     apiextensions.CustomResourceDefinition: _Rules(
         validate_definition.create, validate_definition.update, validate_definition.update_status
     ),
+    apps.StatefulSet: _Rules(
+        validate_sets.create_stateful_set, validate_sets.update_stateful_set, validate_sets.update_stateful_set_status
+    ),
+    apps.DaemonSet: _Rules(
+        validate_sets.create_daemon_set, validate_sets.update_daemon_set, validate_sets.update_daemon_set_status
+    ),
+    apps.ControllerRevision: _Rules(validate_sets.create_revision, validate_sets.update_revision),
+    core.ReplicationController: _Rules(
+        validate_sets.create_replication_controller,
+        validate_sets.update_replication_controller,
+        validate_sets.update_replication_controller_status,
+    ),
+    core.PodTemplate: _Rules(validate_workload.create_pod_template, validate_workload.update_pod_template),
+    core.PersistentVolume: _Rules(
+        validate_storage.create_volume, validate_storage.update_volume, validate_storage.update_volume_status
+    ),
+    core.PersistentVolumeClaim: _Rules(
+        validate_storage.create_claim, validate_storage.update_claim, validate_storage.update_claim_status
+    ),
+    core.ResourceQuota: _Rules(
+        validate_quota.create_quota, validate_quota.update_quota, validate_quota.update_quota_status
+    ),
+    core.LimitRange: _Rules(validate_quota.create_limits, validate_quota.update_limits),
+    batch.Job: _Rules(validate_batch.create_job, validate_batch.update_job, validate_batch.update_job_status),
+    batch.CronJob: _Rules(
+        validate_batch.create_cron_job, validate_batch.update_cron_job, validate_batch.update_cron_job_status
+    ),
+    networking.Ingress: _Rules(
+        validate_networking.create_ingress,
+        validate_networking.update_ingress,
+        validate_networking.update_ingress_status,
+    ),
+    networking.IngressClass: _Rules(validate_networking.create_class, validate_networking.update_class),
+    networking.NetworkPolicy: _Rules(validate_networking.create_policy, validate_networking.update_policy),
+    networking.IPAddress: _Rules(validate_networking.create_address, validate_networking.update_address),
+    networking.ServiceCIDR: _Rules(
+        validate_networking.create_range, validate_networking.update_range, validate_networking.update_range_status
+    ),
+    policy.PodDisruptionBudget: _Rules(
+        validate_policy.create_budget, validate_policy.update_budget, validate_policy.update_budget_status
+    ),
+    autoscaling_v2.HorizontalPodAutoscaler: _Rules(
+        validate_autoscaling.create_autoscaler,
+        validate_autoscaling.update_autoscaler,
+        validate_autoscaling.update_autoscaler_status,
+    ),
+    autoscaling_v1.HorizontalPodAutoscaler: _Rules(_create_old_autoscaler, _update_old_autoscaler),
+    storage.StorageClass: _Rules(validate_classes.create_storage_class, validate_classes.update_storage_class),
+    storage.VolumeAttachment: _Rules(
+        validate_classes.create_attachment,
+        validate_classes.update_attachment,
+        validate_classes.update_attachment_status,
+    ),
+    storage.CSIDriver: _Rules(validate_classes.create_driver, validate_classes.update_driver),
+    storage.CSINode: _Rules(validate_classes.create_node_drivers, validate_classes.update_node_drivers),
+    storage.CSIStorageCapacity: _Rules(validate_classes.create_capacity, validate_classes.update_capacity),
+    storage.VolumeAttributesClass: _Rules(
+        validate_classes.create_attributes_class, validate_classes.update_attributes_class
+    ),
+    scheduling.PriorityClass: _Rules(validate_classes.create_priority, validate_classes.update_priority),
+    node.RuntimeClass: _Rules(validate_classes.create_runtime, validate_classes.update_runtime),
+    flowcontrol.FlowSchema: _Rules(validate_flowcontrol.create_schema, validate_flowcontrol.update_schema),
+    flowcontrol.PriorityLevelConfiguration: _Rules(
+        validate_flowcontrol.create_level, validate_flowcontrol.update_level
+    ),
+    resource.DeviceClass: _Rules(validate_resource.create_class, validate_resource.update_class),
+    resource.ResourceClaim: _Rules(
+        validate_resource.create_claim, validate_resource.update_claim, validate_resource.update_claim_status
+    ),
+    resource.ResourceClaimTemplate: _Rules(validate_resource.create_template, validate_resource.update_template),
+    resource.ResourceSlice: _Rules(validate_resource.create_slice, validate_resource.update_slice),
+    rbac.Role: _Rules(validate_access.create_role, validate_access.update_role),
+    rbac.ClusterRole: _Rules(validate_access.create_cluster_role, validate_access.update_cluster_role),
+    rbac.RoleBinding: _Rules(validate_access.create_role_binding, validate_access.update_role_binding),
+    rbac.ClusterRoleBinding: _Rules(
+        validate_access.create_cluster_role_binding, validate_access.update_cluster_role_binding
+    ),
+    certificates.CertificateSigningRequest: _Rules(validate_certificates.create, validate_certificates.update),
+    authentication.TokenReview: _Rules(validate_access.token_review, validate_access.nothing),
+    authentication.TokenRequest: _Rules(validate_access.token_request, validate_access.nothing),
+    authentication.SelfSubjectReview: _Rules(validate_access.nothing, validate_access.nothing),
+    authorization.SubjectAccessReview: _Rules(validate_access.subject_access_review, validate_access.nothing),
+    authorization.LocalSubjectAccessReview: _Rules(
+        validate_access.local_subject_access_review, validate_access.nothing
+    ),
+    authorization.SelfSubjectAccessReview: _Rules(validate_access.self_subject_access_review, validate_access.nothing),
+    authorization.SelfSubjectRulesReview: _Rules(validate_access.nothing, validate_access.nothing),
 }

@@ -21,6 +21,10 @@ IMMUTABLE = "field is immutable"
 NEGATIVE = "must be greater than or equal to 0"
 NOT_POSITIVE = "must be greater than zero"
 NOT_INTEGER = "must be an integer"
+COUNTED = (
+    "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
+    "services.nodeports", "services.loadbalancers",
+)  # fmt: skip
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
@@ -105,6 +109,12 @@ def amount(path: str, name: str, text: str) -> Errors:
         yield FieldError.invalid(path, text, NOT_INTEGER)
 
 
+def positive_amount(path: str, text: str) -> Errors:
+    """An amount must be more than nothing."""
+    if quantity.parse(text).nano <= 0:
+        yield FieldError.invalid(path, text, NOT_POSITIVE)
+
+
 def is_native(name: str) -> bool:
     """Whether a resource is one of ours, as opposed to what devices and others bring (`example.com/gpu`)."""
     return "/" not in name or "kubernetes.io/" in name
@@ -112,7 +122,7 @@ def is_native(name: str) -> bool:
 
 def is_whole(name: str) -> bool:
     """Whether a resource comes in whole pieces only."""
-    return name == "pods" or not is_native(name) or name.startswith(("count/", "services", "secrets", "configmaps"))
+    return name in COUNTED or not is_native(name) or name.startswith("count/")
 
 
 def label_key(path: str, key: str) -> Errors:

@@ -286,10 +286,10 @@ def _action(
 def requirements(path: str, wanted: core.ResourceRequirements, claims: tuple[str, ...]) -> Errors:
     """Requests and limits of a container; `claims` are the pod's resource claims."""
     for name, text in wanted.limits.items():
-        yield from _resource_name(f"{path}.limits[{name}]", name)
+        yield from resource_name(f"{path}.limits[{name}]", name)
         yield from amount(f"{path}.limits[{name}]", name, text)
     for name, text in wanted.requests.items():
-        yield from _resource_name(f"{path}.requests[{name}]", name)
+        yield from resource_name(f"{path}.requests[{name}]", name)
         yield from amount(f"{path}.requests[{name}]", name, text)
         yield from _against_limit(path, name, text, wanted.limits.get(name))
     named = {*wanted.limits, *wanted.requests}
@@ -309,7 +309,8 @@ def whole_pod(path: str, wanted: core.ResourceRequirements) -> Errors:
         yield from _against_limit(path, name, text, wanted.limits.get(name, text))
 
 
-def _resource_name(path: str, name: str) -> Errors:
+def resource_name(path: str, name: str) -> Errors:
+    """The name of a resource that containers ask for."""
     problems = formats.qualified_name(name)
     for problem in problems:
         yield FieldError.invalid(path, name, problem)
@@ -325,7 +326,7 @@ def _resource_name(path: str, name: str) -> Errors:
 
 def _against_limit(path: str, name: str, request: str, limit: str | None) -> Errors:
     """A request must not exceed its limit; what cannot be overcommitted must equal it."""
-    divisible = is_native(name) and not name.startswith(resources.HUGE_PAGES_PREFIX)
+    divisible = can_overcommit(name)
     if limit is None:
         if not divisible:
             yield FieldError.required(f"{path}.limits", "Limit must be set for non overcommitable resources")
@@ -335,6 +336,11 @@ def _against_limit(path: str, name: str, request: str, limit: str | None) -> Err
         yield FieldError.invalid(f"{path}.requests", request, f"must be equal to {name} limit of {limit}")
     elif order > 0:
         yield FieldError.invalid(f"{path}.requests", request, f"must be less than or equal to {name} limit of {limit}")
+
+
+def can_overcommit(name: str) -> bool:
+    """Whether more of a resource may be promised than there is."""
+    return is_native(name) and not name.startswith(resources.HUGE_PAGES_PREFIX)
 
 
 def _claims(path: str, wanted: tuple[core.ResourceClaim, ...], known: tuple[str, ...]) -> Errors:

@@ -88,15 +88,20 @@ def affinity(path: str, value: core.Affinity | None) -> Errors:
 def _node_affinity(path: str, value: core.NodeAffinity) -> Errors:
     required = value.required_during_scheduling_ignored_during_execution
     if required is not None:
-        at = f"{path}.{_REQUIRED}.nodeSelectorTerms"
-        if not required.node_selector_terms:
-            yield FieldError.required(at, "must have at least one node selector term")
-        for i, term in enumerate(required.node_selector_terms):
-            yield from _node_term(f"{at}[{i}]", term)
+        yield from node_selector(f"{path}.{_REQUIRED}", required)
     for i, preferred in enumerate(value.preferred_during_scheduling_ignored_during_execution):
         at = f"{path}.{_PREFERRED}[{i}]"
         yield from _weight(at, preferred.weight)
         yield from _node_term(f"{at}.preference", preferred.preference)
+
+
+def node_selector(path: str, selector: core.NodeSelector) -> Errors:
+    """Terms of which a node must fulfil one."""
+    at = f"{path}.nodeSelectorTerms"
+    if not selector.node_selector_terms:
+        yield FieldError.required(at, "must have at least one node selector term")
+    for i, term in enumerate(selector.node_selector_terms):
+        yield from _node_term(f"{at}[{i}]", term)
 
 
 def _weight(path: str, weight: int) -> Errors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mizzen.api import formats, quantity
@@ -54,20 +54,23 @@ def volumes(path: str, items: Iterable[core.Volume]) -> Errors:
         at = f"{path}[{i}]"
         yield from required_and(f"{at}.name", volume.name, formats.dns_label)
         yield from unique(f"{at}.name", volume.name, seen)
-        yield from _source(at, volume)
+        yield from one_source(at, volume, _SOURCES, _RULES)
 
 
-def _source(path: str, volume: core.Volume) -> Errors:
+def one_source(
+    path: str, holder: Any, sources: Iterable[tuple[str, str]], rules: Mapping[str, Callable[[str, Any], Errors]]
+) -> Errors:
+    """Exactly one kind of storage must be given, and be right; `sources` are attributes with their JSON names."""
     found = 0
-    for attr, name in _SOURCES:
-        source = getattr(volume, attr)
+    for attr, name in sources:
+        source = getattr(holder, attr)
         if source is None:
             continue
         found += 1
         if found > 1:
             yield FieldError.forbidden(f"{path}.{name}", "may not specify more than 1 volume type")
-        elif attr in _RULES:
-            yield from _RULES[attr](f"{path}.{name}", source)
+        elif attr in rules:
+            yield from rules[attr](f"{path}.{name}", source)
     if not found:
         yield FieldError.required(path, "must specify a volume type")
 
@@ -79,9 +82,10 @@ def _empty_dir(path: str, source: core.EmptyDirVolumeSource) -> Errors:
         yield FieldError.unsupported(f"{path}.medium", source.medium, _MEDIA)
 
 
-def _host_path(path: str, source: core.HostPathVolumeSource) -> Errors:
+def host_path(path: str, source: core.HostPathVolumeSource) -> Errors:
+    """A file or directory of the node."""
     yield from required(f"{path}.path", source.path)
-    yield from _no_backsteps(f"{path}.path", source.path)
+    yield from no_backsteps(f"{path}.path", source.path)
     yield from maybe_one_of(f"{path}.type", source.type, _HOST_PATH_TYPES)
 
 
@@ -168,7 +172,8 @@ def _claim(path: str, source: core.PersistentVolumeClaimVolumeSource) -> Errors:
     yield from required(f"{path}.claimName", source.claim_name)
 
 
-def _nfs(path: str, source: core.NFSVolumeSource) -> Errors:
+def nfs(path: str, source: core.NFSVolumeSource) -> Errors:
+    """A directory of an NFS server."""
     yield from required(f"{path}.server", source.server)
     yield from required(f"{path}.path", source.path)
     if source.path and not source.path.startswith("/"):
@@ -190,13 +195,13 @@ def _image(path: str, source: core.ImageVolumeSource) -> Errors:
 
 _RULES: dict[str, Callable[[str, Any], Errors]] = {
     "empty_dir": _empty_dir,
-    "host_path": _host_path,
+    "host_path": host_path,
     "secret": _secret,
     "config_map": _config_map,
     "downward_api": _downward_api,
     "projected": _projected,
     "persistent_volume_claim": _claim,
-    "nfs": _nfs,
+    "nfs": nfs,
     "csi": _csi,
     "ephemeral": _ephemeral,
     "image": _image,
@@ -227,10 +232,11 @@ def _inside(path: str, value: str) -> Errors:
 def _descending(path: str, value: str) -> Errors:
     if value.startswith("/"):
         yield FieldError.invalid(path, value, "must be a relative path")
-    yield from _no_backsteps(path, value)
+    yield from no_backsteps(path, value)
 
 
-def _no_backsteps(path: str, value: str) -> Errors:
+def no_backsteps(path: str, value: str) -> Errors:
+    """A path must not lead upwards."""
     if ".." in value.split("/"):
         yield FieldError.invalid(path, value, "must not contain '..'")
 

@@ -1,4 +1,4 @@
-"""The rules for Deployments and ReplicaSets."""
+"""The rules for Deployments, ReplicaSets and PodTemplates."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.validate_common import Errors, immutable, label_selector, not_negative, one_of
 
-_EMPTY_SELECTOR = "empty selector is invalid for deployment"
-_ABOVE = "cannot be greater than status.replicas"
+ABOVE = "cannot be greater than status.replicas"
+UNSELECTED = "`selector` does not match template `labels`"
 
 
 def create_deployment(deployment: apps.Deployment) -> Errors:
@@ -28,7 +28,7 @@ def update_deployment(new: apps.Deployment, old: apps.Deployment) -> Errors:
 
 def _deployment_spec(spec: apps.DeploymentSpec) -> Errors:
     yield from not_negative("spec.replicas", spec.replicas)
-    yield from _selector_and_template(spec.selector, spec.template)
+    yield from selector_and_template(spec.selector, spec.template)
     yield from _strategy("spec.strategy", spec.strategy)
     yield from not_negative("spec.minReadySeconds", spec.min_ready_seconds)
     yield from not_negative("spec.revisionHistoryLimit", spec.revision_history_limit)
@@ -56,7 +56,7 @@ def update_replica_set(new: apps.ReplicaSet, old: apps.ReplicaSet) -> Errors:
 def _replica_set_spec(spec: apps.ReplicaSetSpec) -> Errors:
     yield from not_negative("spec.replicas", spec.replicas)
     yield from not_negative("spec.minReadySeconds", spec.min_ready_seconds)
-    yield from _selector_and_template(spec.selector, spec.template)
+    yield from selector_and_template(spec.selector, spec.template)
 
 
 def update_deployment_status(new: apps.Deployment, old: apps.Deployment) -> Errors:
@@ -74,7 +74,7 @@ def update_deployment_status(new: apps.Deployment, old: apps.Deployment) -> Erro
         ("availableReplicas", status.available_replicas),
     ):  # fmt: skip
         if value > status.replicas:
-            yield FieldError.invalid(f"status.{name}", value, _ABOVE)
+            yield FieldError.invalid(f"status.{name}", value, ABOVE)
     if status.available_replicas > status.ready_replicas:
         why = "cannot be greater than readyReplicas"
         yield FieldError.invalid("status.availableReplicas", status.available_replicas, why)
@@ -92,27 +92,39 @@ def update_replica_set_status(new: apps.ReplicaSet, old: apps.ReplicaSet) -> Err
         yield from not_negative(f"status.{name}", value)
     for name, value in counts:
         if value > status.replicas:
-            yield FieldError.invalid(f"status.{name}", value, _ABOVE)
+            yield FieldError.invalid(f"status.{name}", value, ABOVE)
 
 
-def _selector_and_template(selector: meta.LabelSelector | None, template: core.PodTemplateSpec) -> Errors:
-    """The pods of the template must be those that the selector selects, and restart always."""
-    path = "spec.template"
+def selector_and_template(
+    selector: meta.LabelSelector | None,
+    template: core.PodTemplateSpec,
+    selecting: str = "deployment",
+    running: str = "ReplicaSet",
+) -> Errors:
+    """The pods of the template must be those that the selector selects, and restart always.
+
+    `selecting` and `running` are what the messages call the workload.
+    """
     if selector is None:
         yield FieldError.required("spec.selector")
     else:
         problems = list(label_selector("spec.selector", selector))
         yield from problems
         if not selector.match_labels and not selector.match_expressions:
-            yield FieldError.invalid("spec.selector", selector, _EMPTY_SELECTOR)
+            yield FieldError.invalid("spec.selector", selector, f"empty selector is invalid for {selecting}")
         elif not problems and not selectors.from_field(selector).matches(template.metadata.labels):
-            why = "`selector` does not match template `labels`"
-            yield FieldError.invalid(f"{path}.metadata.labels", dict(template.metadata.labels), why)
+            labels = dict(template.metadata.labels)
+            yield FieldError.invalid("spec.template.metadata.labels", labels, UNSELECTED)
+    yield from always_running("spec.template", template, running)
+
+
+def always_running(path: str, template: core.PodTemplateSpec, running: str) -> Errors:
+    """A template of pods that restart always and have no deadline."""
     yield from validate_pod.template(path, template)
     if template.spec.restart_policy in ("OnFailure", "Never"):
         yield FieldError.unsupported(f"{path}.spec.restartPolicy", template.spec.restart_policy, ("Always",))
     if template.spec.active_deadline_seconds is not None:
-        why = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        why = f"activeDeadlineSeconds in {running} is not Supported"
         yield FieldError.forbidden(f"{path}.spec.activeDeadlineSeconds", why)
 
 
@@ -132,19 +144,36 @@ def _strategy(path: str, strategy: apps.DeploymentStrategy) -> Errors:
 
 def _rolling(path: str, rolling: apps.RollingUpdateDeployment) -> Errors:
     unavailable, surge = rolling.max_unavailable or 0, rolling.max_surge or 0
-    yield from _share(f"{path}.maxUnavailable", unavailable)
-    yield from _share(f"{path}.maxSurge", surge)
+    yield from share(f"{path}.maxUnavailable", unavailable)
+    yield from share(f"{path}.maxSurge", surge)
     if unavailable in (0, "0%") and surge in (0, "0%"):
         why = "may not be 0 when `maxSurge` is 0"
         yield FieldError.invalid(f"{path}.maxUnavailable", unavailable, why)
-    if intstr.is_percent(unavailable) and intstr.scaled(unavailable, 100, round_up=False) > 100:
-        yield FieldError.invalid(f"{path}.maxUnavailable", unavailable, "must not be greater than 100%")
+    yield from at_most_all(f"{path}.maxUnavailable", unavailable)
 
 
-def _share(path: str, value: int | str) -> Errors:
+def at_most_all(path: str, value: int | str) -> Errors:
+    """A percentage must not exceed 100."""
+    if intstr.is_percent(value) and intstr.scaled(value, 100, round_up=False) > 100:
+        yield FieldError.invalid(path, value, "must not be greater than 100%")
+
+
+def share(path: str, value: int | str) -> Errors:
     """A number of pods or a percentage of them."""
     if isinstance(value, int):
         yield from not_negative(path, value)
         return
     for problem in formats.percent(value):
         yield FieldError.invalid(path, value, problem)
+
+
+def create_pod_template(obj: core.PodTemplate) -> Errors:
+    """A PodTemplate that is about to be."""
+    yield from validate_meta.create(obj.metadata, formats.dns_subdomain, namespaced=True)
+    yield from validate_pod.template("template", obj.template)
+
+
+def update_pod_template(new: core.PodTemplate, old: core.PodTemplate) -> Errors:
+    """A PodTemplate that is about to be replaced."""
+    yield from validate_meta.update(new.metadata, old.metadata)
+    yield from validate_pod.template("template", new.template)

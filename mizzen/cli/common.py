@@ -17,6 +17,10 @@ Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", help="The clust
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The namespace.")]
 
 
+class CommandError(Exception):
+    """What was asked for did not come about, and no server said so; one line."""
+
+
 def with_client(kubeconfig: Path | None, use: Callable[[Client], Awaitable[T]]) -> T:
     """Connects, runs `use`, and disconnects."""
 

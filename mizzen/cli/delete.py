@@ -11,7 +11,7 @@ import typer
 from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.cli import manifests
-from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import CommandError, Kubeconfig, Namespace, namespace_of, with_client
 from mizzen.cli.names import NameProblem, targets
 from mizzen.client import Client, wait_for
 
@@ -71,7 +71,7 @@ async def _delete(
             async with asyncio.timeout(WAIT_S):
                 await wait_for(client, kind, namespace, name, lambda obj: obj is None or obj.metadata.uid != uid)
         except TimeoutError as error:
-            raise errors.Timeout(
+            raise CommandError(
                 f"{kind.singular} {name!r} is still there after {WAIT_S} s; see its finalizers"
             ) from error
     typer.echo(f'{kind.singular}{"." + kind.group if kind.group else ""} "{name}" deleted')

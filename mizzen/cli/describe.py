@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def describe(
-    what: Annotated[list[str], typer.Argument(help="TYPE NAME or TYPE/NAME.")],
+    what: Annotated[list[str], typer.Argument(metavar="TYPE/NAME", help="TYPE NAME or TYPE/NAME.")],
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = None,
 ) -> None:

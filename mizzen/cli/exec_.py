@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -16,6 +15,7 @@ from typing import Annotated
 import typer
 
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.names import pod_called
 from mizzen.client import Client
 from mizzen.client.values import Command, EndOfInput, Exit, Input, Resize, Stderr, Stdin, Stdout
 
@@ -28,8 +28,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def exec_(
-    pod: str,
-    command: Annotated[list[str], typer.Argument(help="The program and its arguments, after --.")],
+    pod: Annotated[str, typer.Argument(metavar="POD", help="NAME or pod/NAME.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The program and its arguments, after --.")],
     container: Annotated[str, typer.Option("--container", "-c", help="The container.")] = "",
     namespace: Namespace = "",
     stdin: Annotated[bool, typer.Option("--stdin", "-i", help="Pass input on.")] = False,
@@ -39,7 +39,7 @@ def exec_(
     """Run a command in a container."""
     start = Command(
         namespace=namespace_of(kubeconfig, namespace),
-        pod=pod.removeprefix("pod/"),
+        pod=pod_called(pod),
         container=container,
         command=tuple(command),
         stdin=stdin,
@@ -92,7 +92,7 @@ async def _input(tty: bool) -> AsyncIterator[Input]:
         queue.put_nowait(Stdin(data) if data else EndOfInput())
 
     def resized() -> None:
-        size = shutil.get_terminal_size()
+        size = os.get_terminal_size(fd)  # and not what $COLUMNS and $LINES may still say
         queue.put_nowait(Resize(size.columns, size.lines))
 
     if tty:

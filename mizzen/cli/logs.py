@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.names import pod_called
 from mizzen.client import Client
 
 
@@ -17,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def logs(
-    pod: str,
+    pod: Annotated[str, typer.Argument(metavar="POD", help="NAME or pod/NAME.")],
     container: Annotated[str, typer.Option("--container", "-c", help="The container.")] = "",
     namespace: Namespace = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new output.")] = False,
@@ -32,7 +33,7 @@ def logs(
     async def use(client: Client) -> None:
         async for piece in client.logs(
             where,
-            pod.removeprefix("pod/"),
+            pod_called(pod),
             container,
             follow=follow,
             previous=previous,

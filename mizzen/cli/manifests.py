@@ -26,7 +26,10 @@ class ManifestError(ValueError):
 
 def load(paths: Sequence[Path], namespace: str) -> list[Any]:
     """The objects in the files, in order; those without a namespace get `namespace`. Raises ManifestError."""
-    return [_object(document, where, namespace) for path in paths for document, where in _documents(path)]
+    found = [_object(document, where, namespace) for path in paths for document, where in _documents(path)]
+    if paths and not found:
+        raise ManifestError(f"there are no objects in {', '.join(map(str, paths))}")
+    return found
 
 
 def _documents(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
@@ -41,6 +44,8 @@ def _documents(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
         text = path.read_text()
     except OSError as error:
         raise ManifestError(f"the path {str(path)!r} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"the path {str(path)!r} is not text: {error.reason} at byte {error.start}") from error
     yield from _parse(text, str(path))
 
 
@@ -55,10 +60,18 @@ def _parse(text: str, source: str) -> Iterator[tuple[dict[str, Any], str]]:
             continue
         if not isinstance(document, dict):
             raise ManifestError(f"{where}: expected an object with apiVersion and kind")
-        if document.get("kind") == "List":
-            yield from ((item, where) for item in document.get("items") or [])
+        items = document.get("items")
+        if str(document.get("kind")).endswith("List") and isinstance(items, list):
+            yield from _listed(items, where)
         else:
             yield document, where
+
+
+def _listed(items: list[Any], where: str) -> Iterator[tuple[dict[str, Any], str]]:
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, dict):
+            raise ManifestError(f"{where}, item {number}: expected an object with apiVersion and kind")
+        yield item, f"{where}, item {number}"
 
 
 def _object(document: dict[str, Any], where: str, namespace: str) -> Any:

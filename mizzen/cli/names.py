@@ -20,7 +20,7 @@ def kind_called(word: str) -> Kind[Any]:
         if wanted in (kind.plural, kind.singular, kind.resource, *kind.short_names):
             return kind
     known = ", ".join(sorted({kind.plural for kind in kinds.KINDS}))
-    raise NameProblem(f"the server does not have a resource type {word!r}; there are: {known}")
+    raise NameProblem(f'the server doesn\'t have a resource type "{word}"; there are: {known}')
 
 
 def targets(words: Sequence[str]) -> list[tuple[Kind[Any], str]]:
@@ -47,6 +47,16 @@ def _pair(word: str) -> tuple[Kind[Any], str]:
 def label(kind: Kind[Any], name: str) -> str:
     """What an object is called in messages: `pod/web-1`, `deployment.apps/web`."""
     return f"{kind.singular}{'.' + kind.group if kind.group else ''}/{name}"
+
+
+def pod_called(word: str) -> str:
+    """The pod of `web-1`, `pod/web-1` or `po/web-1`. Raises NameProblem."""
+    if "/" not in word:
+        return word
+    kind, name = _pair(word)
+    if kind is not kinds.POD:
+        raise NameProblem(f"{word!r} is no pod; `mizzen get pods` shows what there is")
+    return name
 
 
 def target(words: Sequence[str]) -> tuple[Kind[Any], str]:

@@ -9,7 +9,7 @@ import typer
 
 from mizzen.cli import manifests
 from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
-from mizzen.cli.names import target
+from mizzen.cli.names import NameProblem, target
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,6 +25,8 @@ def plan(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show what a change, or the loss of a node, would do, without doing it."""
+    if not filename and not lose_node:
+        raise NameProblem("say what to plan: manifests with -f, or a node to lose with --lose-node")
     objects = manifests.load(filename or [], namespace_of(kubeconfig, namespace))
     answer = with_client(kubeconfig, lambda client: client.plan(objects, lose_nodes=lose_node or ()))
     for step in answer.steps:
@@ -35,7 +37,7 @@ def plan(
 
 
 def why(
-    what: Annotated[list[str], typer.Argument(help="TYPE NAME or TYPE/NAME.")],
+    what: Annotated[list[str], typer.Argument(metavar="TYPE/NAME", help="TYPE NAME or TYPE/NAME.")],
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = None,
 ) -> None:

@@ -13,14 +13,14 @@ import typer
 from mizzen.api import errors, kinds, times
 from mizzen.api.types import apps_v1
 from mizzen.base.settings import duration_ms
-from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import CommandError, Kubeconfig, Namespace, namespace_of, with_client
 from mizzen.cli.names import NameProblem, target
 from mizzen.client import Client, wait_for
 
 app = typer.Typer(help="Follow, look back at, undo and repeat rollouts.", no_args_is_help=True)
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
-What = Annotated[list[str], typer.Argument(help="deployment/NAME")]
+What = Annotated[list[str], typer.Argument(metavar="deployment/NAME", help="Which.")]
 
 
 def _deployment(what: list[str]) -> str:
@@ -60,7 +60,7 @@ def status(
             async with asyncio.timeout(seconds):
                 await wait_for(client, kinds.DEPLOYMENT, where, name, done)
         except TimeoutError as error:
-            raise errors.Timeout(f"the rollout of {name!r} is not complete after {timeout}") from error
+            raise CommandError(f"timed out waiting for the condition: {said or 'nothing was heard'}") from error
 
     with_client(kubeconfig, use)
 
@@ -72,7 +72,7 @@ def progress(deployment: apps_v1.Deployment) -> tuple[str, bool]:
         return "Waiting for deployment spec update to be observed...", False
     progressing = next((c for c in status_.conditions if c.type == "Progressing"), None)
     if progressing is not None and progressing.reason == "ProgressDeadlineExceeded":
-        raise errors.Timeout(f'deployment "{name}" exceeded its progress deadline')
+        raise CommandError(f'deployment "{name}" exceeded its progress deadline')
     desired = deployment.spec.replicas if deployment.spec.replicas is not None else 1
     waiting = f'Waiting for deployment "{name}" rollout to finish:'
     if status_.updated_replicas < desired:
@@ -123,8 +123,8 @@ def undo(
         sets = await _sets(client, where, name)
         wanted = sets[-2:-1] if not to_revision else [rs for rs in sets if _revision(rs) == to_revision]
         if not wanted:
-            which = f"revision {to_revision}" if to_revision else "an earlier revision"
-            raise NameProblem(f"deployment {name!r} has no {which}; see `mizzen rollout history`")
+            which = f"revision {to_revision}" if to_revision else "earlier revision"
+            raise CommandError(f"deployment {name!r} has no {which}; see `mizzen rollout history deployment/{name}`")
         patch = [{"op": "replace", "path": "/spec/template", "value": _template(wanted[0])}]
         await client.patch(kinds.DEPLOYMENT, where, name, json.dumps(patch).encode(), type_="json")
 

@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def scale(
-    what: Annotated[list[str], typer.Argument(help="TYPE NAME or TYPE/NAME.")],
+    what: Annotated[list[str], typer.Argument(metavar="TYPE/NAME", help="TYPE NAME or TYPE/NAME.")],
     replicas: Annotated[int, typer.Option(min=0, help="How many.")],
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = None,

@@ -1,9 +1,12 @@
-"""Requests that only the REST API answers: tables, and objects in the form that people read."""
+"""Requests that only the REST API answers: tables, and objects as people read them; once, or as they change."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import tempfile
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,8 +19,12 @@ from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1
 from mizzen.client.config import ClusterConfig, ConfigError
 
-TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+JSON = "application/json"
+TABLE = f"{JSON};as=Table;v=v1;g=meta.k8s.io,{JSON}"
 DEADLINE_S = 30.0
+LINE_MAX_BYTES = 8 << 20
+"""One change of one object."""
+RESUME_S = 0.5
 
 
 class RestClient:
@@ -29,7 +36,7 @@ class RestClient:
 
     async def __aenter__(self) -> RestClient:
         connector = aiohttp.TCPConnector(ssl=_tls(self._config))
-        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=DEADLINE_S))
+        self._session = aiohttp.ClientSession(connector=connector)
         return self
 
     async def __aexit__(
@@ -38,24 +45,67 @@ class RestClient:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str, *, accept: str = "application/json", **query: str) -> dict[str, Any]:
+    async def get(self, path: str, *, accept: str = JSON, **query: str) -> dict[str, Any]:
         """The JSON at a path. Raises the API's errors; ServiceUnavailable or Timeout when nothing answers."""
+        with self._failures():
+            async with self._asked(path, accept, query) as answer:
+                return await _decoded(answer)
+
+    async def watch(
+        self, path: str, version: str, *, accept: str = JSON, **query: str
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """What has changed at a path after a version, without end: a stream that the server ends is asked for anew.
+
+        Raises as `get`, and Expired when the server does not know any more what came after the version.
+        """
+        asked = {**query, "watch": "true", "allowWatchBookmarks": "true"}
+        while True:
+            with self._failures():
+                async with self._asked(path, accept, {**asked, "resourceVersion": version}, endless=True) as answer:
+                    if answer.status >= 400:
+                        await _decoded(answer)
+                    async for line in answer.content:
+                        event = msgspec.json.decode(line, type=_Event)
+                        if event.type == "ERROR":
+                            raise errors.ApiError.from_status(msgspec.convert(event.object, meta_v1.Status))
+                        version = event.object["metadata"]["resourceVersion"]
+                        if event.type != "BOOKMARK":
+                            yield event.object
+            await asyncio.sleep(RESUME_S)
+
+    def _asked(
+        self, path: str, accept: str, query: dict[str, str], *, endless: bool = False
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         assert self._session is not None, "use `async with RestClient(...)`"
         wanted = {key: value for key, value in query.items() if value}
+        timeout = aiohttp.ClientTimeout(sock_connect=DEADLINE_S) if endless else aiohttp.ClientTimeout(DEADLINE_S)
+        url, headers = self._config.server + path, {"Accept": accept}
+        return self._session.get(url, params=wanted, headers=headers, timeout=timeout, read_bufsize=LINE_MAX_BYTES)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """What can go wrong on the way, as the API's errors."""
+        server = self._config.server
         try:
-            async with self._session.get(
-                self._config.server + path, params=wanted, headers={"Accept": accept}
-            ) as answer:
-                body = await answer.read()
-                if answer.status >= 400:
-                    raise errors.ApiError.from_status(msgspec.json.decode(body, type=meta_v1.Status))
-                return msgspec.json.decode(body, type=dict[str, Any])
+            yield
         except TimeoutError as error:
-            raise errors.Timeout(f"{self._config.server} did not answer within {DEADLINE_S:.0f} s") from error
+            raise errors.Timeout(f"{server} did not answer within {DEADLINE_S:.0f} s") from error
         except aiohttp.ClientError as error:
-            raise errors.ServiceUnavailable(f"can't reach the cluster at {self._config.server}: {error}") from error
+            raise errors.ServiceUnavailable(f"can't reach the cluster at {server}: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise errors.InternalError(f"{self._config.server} does not answer as a cluster does: {error}") from error
+            raise errors.InternalError(f"{server} does not answer as a cluster does: {error}") from error
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: str
+    object: dict[str, Any]
+
+
+async def _decoded(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    body = await answer.read()
+    if answer.status >= 400:
+        raise errors.ApiError.from_status(msgspec.json.decode(body, type=meta_v1.Status))
+    return msgspec.json.decode(body, type=dict[str, Any])
 
 
 def path_of(kind: Kind[Any], namespace: str = "", name: str = "") -> str:

@@ -74,10 +74,11 @@ class Hot:
 class _Table:
     """The objects of one kind."""
 
-    __slots__ = ("buckets", "indexes", "namespaces", "order")
+    __slots__ = ("buckets", "changes", "indexes", "namespaces", "order")
 
     def __init__(self, indexes: tuple[Index[Any], ...]) -> None:
         self.namespaces: Ordered[str, Ordered[str, Entry]] = Ordered()
+        self.changes = 0
         self.indexes = indexes
         self.order = {index: place for place, index in enumerate(indexes)}
         self.buckets: tuple[dict[str, Ordered[_Place, Entry]], ...] = tuple({} for _ in indexes)
@@ -91,6 +92,7 @@ class _Table:
         if names is None:
             names = Ordered()
             self.namespaces.put(entry.namespace, names)
+        self.changes += 1
         before = names.get(entry.name)
         entry.indexed = indexed = tuple([tuple(index.keys(decoded)) for index in self.indexes])
         names.put(entry.name, entry)
@@ -112,6 +114,7 @@ class _Table:
             return None
         if not len(names):
             self.namespaces.pop(namespace)
+        self.changes += 1
         self._drop(entry)
         return entry
 
@@ -188,6 +191,11 @@ class Cache:
         """The entries that a declared index holds under a value, by (namespace, name)."""
         bucket = self._table(index.kind).bucket(index, value)
         return [] if bucket is None else list(bucket.values())
+
+    def changes(self, kind: Kind[Any]) -> int:
+        """How often objects of a kind were put or removed: as long as it stays, so does what was made of them."""
+        table = self._tables.get(kind)
+        return 0 if table is None else table.changes
 
     def kinds(self) -> Iterator[Kind[Any]]:
         """The kinds of which there are or were objects."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mizzen.api.kinds import Object
+from mizzen.api.types.certificates_v1 import CertificateSigningRequest
 from mizzen.engine.values import Key
 
 
@@ -70,7 +71,19 @@ class Emit:
     """The reporting controller, e.g. `deployment-controller`."""
 
 
-Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Emit
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Sign a request for a certificate with the cluster's authority and put the certificate into its status.
+
+    Its `metadata.resourceVersion` is the precondition. What can't be signed fails for good, and its status says why.
+    """
+
+    object: CertificateSigningRequest
+    seconds: int
+    """How long the certificate is to be good."""
+
+
+Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign | Emit
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     """Read since the hot ring last passed here."""
     indexed: tuple[tuple[str, ...], ...] = ()
     """The values under which each index of the kind holds this entry; the cache's own note."""
+    message: bytes | None = None
+    """For whoever sends the object on as protobuf: its bytes, made once and smaller than `raw`."""
 
     @property
     def key(self) -> Key:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mizzen.api import kinds
 from mizzen.api.kinds import Kind, Object
-from mizzen.api.types import core_v1, discovery_v1
+from mizzen.api.types import core_v1, discovery_v1, rbac_v1
 from mizzen.engine.view import Index
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -46,16 +46,50 @@ def _regarding_uid(event: core_v1.Event) -> Iterable[str]:
     return [uid] if uid else []
 
 
+def user_subject(name: str) -> str:
+    """The index value of a user as the subject of bindings."""
+    return f"user/{name}"
+
+
+def group_subject(name: str) -> str:
+    """The index value of a group as the subject of bindings."""
+    return f"group/{name}"
+
+
+def _subjects(binding: rbac_v1.RoleBinding | rbac_v1.ClusterRoleBinding) -> Iterable[str]:
+    home = binding.metadata.namespace
+    for subject in binding.subjects:
+        if subject.kind == "ServiceAccount":
+            namespace = subject.namespace or home
+            value = user_subject(f"system:serviceaccount:{namespace}:{subject.name}") if namespace else ""
+        elif subject.kind == "User":
+            value = user_subject(subject.name)
+        else:
+            value = group_subject(subject.name)
+        if value:
+            yield namespaced(home, value) if home else value
+
+
 PODS_BY_NODE = Index("pods-by-node", kinds.POD, _node_name)
 """Pods by the node they are bound to; under the empty string those that are bound to none."""
 PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
 """Pods by the uid of their controlling owner; under the empty string those that nobody controls."""
 REPLICA_SETS_BY_CONTROLLER = Index("replicasets-by-controller", kinds.REPLICA_SET, _controller_uid)
 """ReplicaSets by the uid of their controlling owner; under the empty string those that nobody controls."""
+CONTROLLER_REVISIONS_BY_CONTROLLER = Index(
+    "controllerrevisions-by-controller", kinds.CONTROLLER_REVISION, _controller_uid
+)
+"""Controller revisions by the uid of their controlling owner; under the empty string those that nobody controls."""
+JOBS_BY_CONTROLLER = Index("jobs-by-controller", kinds.JOB, _controller_uid)
+"""Jobs by the uid of their controlling owner; under the empty string those that nobody controls."""
 ENDPOINT_SLICES_BY_SERVICE = Index("endpointslices-by-service", kinds.ENDPOINT_SLICE, _service_name)
 """Endpoint slices by `namespace/name` of their service; see `namespaced`."""
 EVENTS_BY_REGARDING = Index("events-by-regarding", kinds.EVENT, _regarding_uid)
 """Events by the uid of the object they tell about."""
+ROLE_BINDINGS_BY_SUBJECT = Index("rolebindings-by-subject", kinds.ROLE_BINDING, _subjects)
+"""Role bindings by namespace and subject: `namespaced(namespace, user_subject(name))` or the same with a group."""
+CLUSTER_ROLE_BINDINGS_BY_SUBJECT = Index("clusterrolebindings-by-subject", kinds.CLUSTER_ROLE_BINDING, _subjects)
+"""Cluster role bindings by subject: `user_subject(name)` or `group_subject(name)`."""
 
 
 @cache
@@ -68,8 +102,12 @@ ALL: tuple[Index[Any], ...] = (
     PODS_BY_NODE,
     PODS_BY_CONTROLLER,
     REPLICA_SETS_BY_CONTROLLER,
+    CONTROLLER_REVISIONS_BY_CONTROLLER,
+    JOBS_BY_CONTROLLER,
     ENDPOINT_SLICES_BY_SERVICE,
     EVENTS_BY_REGARDING,
+    ROLE_BINDINGS_BY_SUBJECT,
+    CLUSTER_ROLE_BINDINGS_BY_SUBJECT,
     *(by_owner(kind) for kind in kinds.KINDS if kind.stored),
 )
 """Every declared index; kinds that users define have the one by owner beside these."""

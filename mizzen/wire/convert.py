@@ -8,7 +8,7 @@ then an `Unknown` with the object's kind beside its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
@@ -22,6 +22,7 @@ from mizzen.api import codec, kinds, schema
 from mizzen.api.custom import Custom
 from mizzen.api.types import meta_v1
 from mizzen.wire.gen.mizzen.api import scalars_pb2
+from mizzen.wire.gen.mizzen.api.meta.v1 import meta_pb2
 
 T = TypeVar("T")
 MAGIC = b"k8s\0"
@@ -52,7 +53,7 @@ def to_any(obj: Any) -> AnyMessage:
     if isinstance(obj, Custom):
         obj = meta_v1.CustomObject(json=codec.encode_json(obj))
     name = _name_of(type(obj))
-    return AnyMessage(type_url=TYPE_URL + _proto_name(name), value=to_message(obj).SerializeToString())
+    return AnyMessage(type_url=TYPE_URL + _proto_name(name), value=encode(obj))
 
 
 def from_any(packed: AnyMessage) -> Any:
@@ -89,10 +90,31 @@ def decode_envelope(data: bytes, type_: type[T] | None = None) -> Any:
     return obj
 
 
+def encode(obj: Any) -> bytes:
+    """The protobuf bytes of a struct."""
+    return to_message(obj).SerializeToString()
+
+
+def encode_list(metadata: Any, items: Iterable[bytes] = ()) -> bytes:
+    """The protobuf bytes of a list whose items are bytes already; without items, of an object that is all metadata."""
+    return scalars_pb2.UnknownList(metadata=encode(metadata), items=items).SerializeToString()
+
+
+def envelope(api_version: str, kind: str, data: bytes) -> bytes:
+    """Kubernetes' protobuf encoding of an object, around the object's own bytes."""
+    meta = scalars_pb2.TypeMeta(api_version=api_version, kind=kind)
+    return MAGIC + scalars_pb2.Unknown(type_meta=meta, raw=data).SerializeToString()
+
+
+def watch_frame(type_: str, obj: bytes) -> bytes:
+    """One event of a watch: its length in four bytes, then the event around an object in its envelope."""
+    event = meta_pb2.WatchEvent(type=type_, object=scalars_pb2.RawExtension(raw=obj)).SerializeToString()
+    return len(event).to_bytes(4, "big") + event
+
+
 def encode_envelope(obj: Any) -> bytes:
     """The object in Kubernetes' protobuf encoding."""
-    meta = scalars_pb2.TypeMeta(api_version=obj.api_version, kind=obj.kind)
-    return MAGIC + scalars_pb2.Unknown(type_meta=meta, raw=to_message(obj).SerializeToString()).SerializeToString()
+    return envelope(obj.api_version, obj.kind, encode(obj))
 
 
 def _parse(name: str, data: bytes) -> Any:
@@ -204,6 +226,7 @@ _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "JSONSchemaPropsOrBool": _schema_or("allows"),
     "JSONSchemaPropsOrStringArray": _schema_or("property"),
     "Verbs": (lambda value: tuple(value.items), lambda items: {"items": list(items)} if items else None),
+    "ExtraValue": (lambda value: tuple(value.items), lambda items: {"items": list(items)}),
 }
 
 
@@ -216,6 +239,9 @@ def _item_reader(field: schema.Field) -> Callable[[Any], Any] | None:
             return _reader(field.message)(value)
 
         return read
+    if field.type in ("Time", "MicroTime") and (field.pointer or field.always):
+        scalar = _SCALARS[field.type][0]
+        return lambda value: scalar(value) or None
     return _SCALARS[field.type][0] if field.type in _SCALARS else None
 
 
@@ -275,12 +301,14 @@ def _item_writer(field: schema.Field) -> Callable[[Any], Any] | None:
     return _SCALARS[field.type][1] if field.type in _SCALARS else None
 
 
-def _item_class(field: schema.Field) -> Any:
+def _value_class(field: schema.Field) -> type[Message]:
     """The protobuf class of one item of a field."""
     if field.type == "message":
         return _message_class(field.message)
-    stubs = import_module(_STUBS.format(*field.message.partition(".")[0].split("_"))) if field.message else scalars_pb2
-    return getattr(stubs, field.type)
+    own = meta_pb2 if field.type in ("Time", "MicroTime") else scalars_pb2
+    stubs = import_module(_STUBS.format(*field.message.partition(".")[0].split("_"))) if field.message else own
+    found: type[Message] = getattr(stubs, field.type)
+    return found
 
 
 def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
@@ -290,8 +318,8 @@ def _field_writer(field: schema.Field) -> Callable[[Any], Any]:
     if field.cardinality == "map":
         if write is None:
             return dict
-        make = _item_class(field)  # a map of messages takes messages, not dicts
-        return lambda values: {key: make(**(write(value) or {})) for key, value in values.items()}
+        # A map of messages takes messages, not dicts.
+        return lambda values: {key: _value_class(field)(**(write(value) or {})) for key, value in values.items()}
     return (lambda value: value) if write is None else write
 
 

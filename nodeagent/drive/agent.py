@@ -20,10 +20,12 @@ from random import Random
 import structlog
 
 from mizzen.api import kinds
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock, Key
 from nodeagent.drive import machine
 from nodeagent.drive.addresses import Addresses
+from nodeagent.drive.attend import SERVICE, Attendance, Nobody, control_planes
 from nodeagent.drive.checkpoint import Checkpoint, CheckpointFile, ClusterFacts
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.credentials import Credentials, CredentialsStore
@@ -44,6 +46,7 @@ from nodeagent.drive.services import ServiceSync
 from nodeagent.drive.session import Place, Session
 from nodeagent.drive.settings import AgentSettings
 from nodeagent.drive.streams import Streams
+from nodeagent.drive.tokens import Issued, Tokens
 from nodeagent.network.port import Network, NetworkConfig, NetworkError
 from nodeagent.network.resolv import parse as parse_resolv
 from nodeagent.runtime.errors import RuntimeFailure
@@ -88,7 +91,9 @@ class Agent:
         self._addresses = Addresses()
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, parts.volumes)
+        self._tokens = Tokens(self._ask_token, clock)
         self.pods = self._make_pods()
+        self._tokens.changed = self.pods.set_up_again
         self._services = ServiceSync(parts.network, self.node, self._addresses)
         self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
         self._status = NodeStatus(
@@ -103,8 +108,16 @@ class Agent:
         self._streams = Streams(runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock)
         self._keeper = Keeper(CheckpointFile(settings.data_dir / "checkpoint.json"), self._checkpoint, self._is_dirty)
         self.session = self._make_session()
-        store = CredentialsStore(settings.data_dir)
-        self._renewer = Renewer(credentials, store, clock, parts.rng, self.metrics, self.session.reconnect)
+        self._attendance = Attendance(self._others, self._session_with)
+        self._renewer = Renewer(
+            credentials,
+            CredentialsStore(settings.data_dir),
+            clock,
+            parts.rng,
+            self.metrics,
+            endpoint=lambda: self.session.endpoint,
+            renewed=self.session.reconnect,
+        )
         self.page = MetricsPage(self.metrics, lambda: ", ".join(self._problems()), self._measure)
         self._objects_dirty = False
 
@@ -118,6 +131,7 @@ class Agent:
             images=Images(parts.runtime, parts.clock, self.metrics, settings.pulls_at_once),
             addresses=self._addresses,
             hooks=Hooks(parts.runtime, self.metrics),
+            tokens=self._tokens,
             node=self.node,
             clock=parts.clock,
             metrics=self.metrics,
@@ -138,15 +152,51 @@ class Agent:
     def _make_session(self) -> Session:
         return Session(
             credentials=lambda: self._renewer.credentials,
+            endpoints=self._endpoints,
             receiver=self,
             outbox=self.outbox,
             open_stream=self._streams.open,
             clock=self._parts.clock,
             rng=self._parts.rng,
-            metrics=self.metrics,
+            changed=self._session_changed,
             agent_version=_version(),
             boot_id=machine.boot_id(),
         )
+
+    def _session_with(self, endpoint: str) -> Session:
+        return Session(
+            credentials=lambda: self._renewer.credentials,
+            endpoints=lambda: (endpoint,),
+            receiver=Nobody(self.node.name),
+            outbox=Outbox(self.node.name),
+            open_stream=self._streams.open,
+            clock=self._parts.clock,
+            rng=self._parts.rng,
+            changed=lambda: None,
+            agent_version=_version(),
+            boot_id=machine.boot_id(),
+            streams_only=True,
+        )
+
+    def _session_changed(self) -> None:
+        self.metrics.session_connected.set(int(self.session.connected))
+        self._attendance.changed()
+
+    # --------------------------------------------------------------------------------------------- control planes
+
+    def _control_planes(self) -> list[str]:
+        _, _, port = self._renewer.credentials.endpoint.rpartition(":")
+        return control_planes(self.objects.cache, port)
+
+    def _endpoints(self) -> list[str]:
+        """Where the session may be: where the node has joined, and where the cluster says."""
+        first = self._renewer.credentials.endpoint
+        return [first, *(endpoint for endpoint in self._control_planes() if endpoint != first)]
+
+    def _others(self) -> list[str]:
+        """The control planes to attend; a single one is where the session is, by whatever name it was reached."""
+        known = self._control_planes()
+        return [endpoint for endpoint in known if endpoint != self.session.endpoint] if len(known) > 1 else []
 
     # ------------------------------------------------------------------------------------------------ life
 
@@ -157,6 +207,7 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 self.begin(group)
                 group.create_task(self.session.run(), name="session")
+                group.create_task(self._attendance.run(), name="attendance")
                 group.create_task(self._renewer.run(), name="renew")
         finally:
             await self.finish()
@@ -177,6 +228,7 @@ class Agent:
             ("pods", self.pods.run()),
             ("services", self._services.run()),
             ("node-status", self._status.run()),
+            ("tokens", self._tokens.run()),
             ("sweep", self._sweep()),
             ("checkpoint", self._keeper.run()),
         ):
@@ -218,7 +270,15 @@ class Agent:
         """See `session.Receiver`."""
         self.objects.begin_round(epoch, resumed=resumed)
         self._take_facts(facts)
+        self._tokens.connected()
         self._status.tell(always=True)
+
+    def parted(self) -> None:
+        """See `session.Receiver`."""
+        self._tokens.disconnected()
+
+    async def _ask_token(self, pod: core.Pod, wish: TokenWish) -> Issued:
+        return await self.session.token(pod, wish)
 
     def told(self, items: list[Told], version: int, *, synced: bool) -> None:
         """See `session.Receiver`."""
@@ -232,6 +292,8 @@ class Agent:
                 self._pod_changed(key)
             elif key.resource == kinds.NODE.resource and key.name == self.node.name:
                 self._take_facts(self.node.facts)
+            elif (key.namespace, key.name) == SERVICE:
+                self._attendance.changed()
         self._services.changed(changed)
         if synced:
             self._round_done.set()

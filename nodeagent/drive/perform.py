@@ -7,7 +7,7 @@ said about itself is put into the watcher before the result is given, so that th
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import structlog
@@ -21,6 +21,7 @@ from nodeagent.drive.hooks import Hooks
 from nodeagent.drive.images import Images
 from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.observe import Watcher
+from nodeagent.drive.tokens import Tokens
 from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.containers import find, spec_hash
 from nodeagent.lifecycle.credentials import credentials
@@ -64,6 +65,7 @@ class Performer:
         images: Images,
         addresses: Addresses,
         hooks: Hooks,
+        tokens: Tokens,
         node: NodeContext,
         clock: Clock,
         metrics: Metrics,
@@ -76,6 +78,7 @@ class Performer:
         self._images = images
         self._addresses = addresses
         self._hooks = hooks
+        self._tokens = tokens
         self._node = node
         self._clock = clock
         self._metrics = metrics
@@ -124,8 +127,10 @@ class Performer:
     async def _change_volumes(self, pod: core.Pod, operation: act.SetupVolumes | act.TeardownVolumes) -> Result:
         if isinstance(operation, act.TeardownVolumes):
             await self._volumes.teardown(pod.metadata.uid)
+            self._tokens.forget(pod.metadata.uid)
         elif pod.spec.volumes:
-            await self._volumes.setup(pod, self._node.sources(pod, self._ip_of(pod)))
+            tokens = await self._tokens.of(pod)
+            await self._volumes.setup(pod, replace(self._node.sources(pod, self._ip_of(pod)), tokens=tokens))
         return Result(op=operation.op)
 
     async def _pull(self, pod: core.Pod, operation: act.PullImage, group: asyncio.TaskGroup) -> Result:

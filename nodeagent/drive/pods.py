@@ -165,9 +165,15 @@ class Pods:
         changed = frozenset(keys)
         for uid, slot in self._slots.items():
             if not changed.isdisjoint(slot.named):
-                self._changes += 1
-                slot.objects = self._changes
-                self.poke(uid)
+                self.set_up_again(uid)
+
+    def set_up_again(self, uid: str) -> None:
+        """Something that the pod's volumes show has changed."""
+        slot = self._slots.get(uid)
+        if slot is not None:
+            self._changes += 1
+            slot.objects = self._changes
+            self.poke(uid)
 
     def adopt_orphans(self) -> None:
         """End everything that runs here for no pod; only right once the control plane has told everything."""

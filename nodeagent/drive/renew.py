@@ -35,14 +35,16 @@ class Renewer:
         clock: Clock,
         rng: Random,
         metrics: Metrics,
+        endpoint: Callable[[], str],
         renewed: Callable[[], None],
     ) -> None:
-        """`renewed` is called after every change."""
+        """`endpoint` is asked for a control plane that answers; `renewed` is called after every change."""
         self.credentials = credentials
         self._store = store
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
+        self._endpoint = endpoint
         self._renewed = renewed
 
     async def run(self) -> None:
@@ -66,7 +68,7 @@ class Renewer:
         secure = grpc.ssl_channel_credentials(
             root_certificates=old.ca_pem, private_key=old.key_pem, certificate_chain=old.certificate_pem
         )
-        async with grpc.aio.secure_channel(old.endpoint, secure, options=OPTIONS) as channel:
+        async with grpc.aio.secure_channel(self._endpoint(), secure, options=OPTIONS) as channel:
             stub: Stub = node_pb2_grpc.NodeControlStub(channel)  # type: ignore[no-untyped-call]  # generated
             request = node_pb2.RenewRequest(csr_pem=fresh.request_pem)
             answer = await stub.Renew(request, timeout=CALL_DEADLINE_S)

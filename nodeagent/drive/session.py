@@ -1,4 +1,4 @@
-"""The agent's one connection to the control plane: dialled from here, kept alive, begun again whenever it breaks.
+"""The agent's session with a control plane: dialled from here, kept alive, begun again whenever it breaks.
 
     agent --Hello, heartbeats, reports-->  control plane
     agent <--Welcome, deltas, acknowledgements, requests for streams--  control plane
@@ -6,13 +6,16 @@
 Reports go in batches, one on the way at a time: while one is being stored the next fills up, so a quiet node tells
 news at once and a busy one tells much at a time. A connection without a word for three heartbeats is given up,
 whatever TCP believes.
+
+Where several control planes run, the next attempt goes to the next of them. See `attend` for what joins the node to
+those that the session is not with.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol, TypeAlias
 
@@ -21,17 +24,20 @@ import msgspec
 import structlog
 
 from mizzen.api import times
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
-from mizzen.engine.values import Clock, Key
+from mizzen.engine.values import Clock, Instant, Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.credentials import Credentials
-from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.objects import Told
 from nodeagent.drive.outbox import EVENT, GONE, NODE, STATUS, Item, Outbox
+from nodeagent.drive.tokens import Away, Issued, Refused
 
 MESSAGE_MAX_BYTES = 64 << 20
 WELCOME_DEADLINE_S = 20.0
+TOKEN_DEADLINE_S = 10.0
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 GATHER_S = 0.1
 """A report leaves at once after a quiet moment; those that follow closely are gathered for this long.
 
@@ -51,6 +57,8 @@ OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
     ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
     ("grpc.enable_retries", 0),
+    # How long a connection is tried; the next attempt is this agent's own, and may go elsewhere.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 
 _KINDS = {
@@ -74,6 +82,10 @@ class Stub(Protocol):
 
     def Stream(self) -> StreamCall:  # noqa: N802
         """One log, exec, attach or port-forward."""
+        ...
+
+    async def Token(self, request: node_pb2.TokenRequest, timeout: float) -> node_pb2.TokenResponse:  # noqa: N802, ASYNC109
+        """A token for a pod."""
         ...
 
     async def Renew(self, request: node_pb2.RenewRequest, timeout: float) -> node_pb2.RenewResponse:  # noqa: N802, ASYNC109
@@ -112,6 +124,10 @@ class Receiver(Protocol):
         """A batch of deltas."""
         ...
 
+    def parted(self) -> None:
+        """The session is over."""
+        ...
+
 
 OpenStream = Callable[[node_pb2.OpenStream, Stub], None]
 
@@ -123,26 +139,48 @@ class Session:
         self,
         *,
         credentials: Callable[[], Credentials],
+        endpoints: Callable[[], Sequence[str]],
         receiver: Receiver,
         outbox: Outbox,
         open_stream: OpenStream,
         clock: Clock,
         rng: Random,
-        metrics: Metrics,
+        changed: Callable[[], None],
         agent_version: str,
         boot_id: str,
+        streams_only: bool = False,
     ) -> None:
+        """`endpoints` are those of the control planes, at least one; `changed` is called when a session begins or ends.
+
+        With `streams_only` nothing comes over it but requests for streams.
+        """
         self._credentials = credentials
+        self._endpoints = endpoints
+        self._endpoint = ""
         self._receiver = receiver
         self._outbox = outbox
         self._open_stream = open_stream
         self._clock = clock
         self._rng = rng
-        self._metrics = metrics
+        self._changed = changed
         self._version = agent_version
         self._boot_id = boot_id
+        self._streams_only = streams_only
         self._reconnect = asyncio.Event()
+        self._stub: Stub | None = None
         self.connected = False
+
+    @property
+    def endpoint(self) -> str:
+        """Where the session is; without one, where it is tried next."""
+        known = self._endpoints()
+        return self._endpoint if self._endpoint in known or self.connected else known[0]
+
+    def _turn(self) -> None:
+        """Go on to the next control plane."""
+        known = self._endpoints()
+        at = known.index(self._endpoint) if self._endpoint in known else -1
+        self._endpoint = known[(at + 1) % len(known)]
 
     def reconnect(self) -> None:
         """Begin anew with other credentials."""
@@ -168,7 +206,8 @@ class Session:
     async def _connect(self) -> None:
         """One session from its first to its last message. Raises SessionLost."""
         self._reconnect.clear()
-        credentials = self._credentials()
+        self._endpoint = self.endpoint
+        credentials = replace(self._credentials(), endpoint=self._endpoint)
         secure = grpc.ssl_channel_credentials(
             root_certificates=credentials.ca_pem,
             private_key=credentials.key_pem,
@@ -177,15 +216,38 @@ class Session:
         async with grpc.aio.secure_channel(credentials.endpoint, secure, options=OPTIONS) as channel:
             stub: Stub = node_pb2_grpc.NodeControlStub(channel)  # type: ignore[no-untyped-call]  # generated
             call = stub.Session()
+            self._stub = stub
             try:
                 await _Talk(self, call, stub, self._reconnect).hold()
             except grpc.aio.AioRpcError as error:
-                raise _lost(error, credentials) from error
+                raise lost(error, credentials, self._clock.now()) from error
             finally:
-                self.connected = False
-                self._metrics.session_connected.set(0)
+                self.connected, self._stub = False, None
+                self._receiver.parted()
                 self._outbox.lost()
                 call.cancel()
+                self._turn()
+                self._changed()
+
+    async def token(self, pod: core.Pod, wish: TokenWish) -> Issued:
+        """A token of a pod's service account, over the present connection. Raises Away or Refused."""
+        if self._stub is None:
+            raise Away
+        metadata = pod.metadata
+        request = node_pb2.TokenRequest(
+            namespace=metadata.namespace,
+            pod=metadata.name,
+            uid=metadata.uid,
+            audience=wish.audience,
+            expiration_seconds=wish.seconds,
+        )
+        try:
+            answer = await self._stub.Token(request, timeout=TOKEN_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _AWAY:
+                raise Away from error
+            raise Refused(error.details() or error.code().name) from error
+        return Issued(answer.token, answer.lifetime_ms)
 
     # What a talk needs of its session.
 
@@ -199,6 +261,7 @@ class Session:
                 agent_version=self._version,
                 boot_id=self._boot_id,
                 position=node_pb2.Position(epoch=place.epoch, version=place.version),
+                streams_only=self._streams_only,
             )
         )
 
@@ -212,8 +275,9 @@ class Session:
             cluster_domain=welcome.cluster_domain or "cluster.local",
         )
         self.connected = True
-        self._metrics.session_connected.set(1)
-        _LOG.info("session_begun", epoch=welcome.epoch, resumed=welcome.resumed)
+        self._changed()
+        what = {"streams_only": True} if self._streams_only else {"epoch": welcome.epoch, "resumed": welcome.resumed}
+        _LOG.info("session_begun", endpoint=self._endpoint, **what)
         self._receiver.welcomed(facts, welcome.epoch, resumed=welcome.resumed)
 
     def deltas(self, deltas: node_pb2.Deltas) -> None:
@@ -345,15 +409,21 @@ def _report_of(item: Item) -> node_pb2.Report:
     )
 
 
-def _lost(error: grpc.aio.AioRpcError, credentials: Credentials) -> SessionLost:
-    """The failure in words that say what to do."""
+def lost(error: grpc.aio.AioRpcError, credentials: Credentials, now: Instant) -> SessionLost:
+    """The failure of a session in words that say what to do."""
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.ABORTED:
         return SessionReplaced(details)
-    if code is grpc.StatusCode.UNAVAILABLE and "ertificate" in details + str(error.debug_error_string()):
-        return SessionLost(
-            f"{credentials.endpoint}: TLS failed ({details}); the certificate of node {credentials.node} is valid "
-            f"until {times.render(credentials.valid_until_ms)}; if it has run out, or the "
-            "cluster was made anew, start the agent once with a new --token"
-        )
+    if code is grpc.StatusCode.UNAVAILABLE:
+        until = times.render(credentials.valid_until_ms)
+        if now > credentials.valid_until_ms:  # of which TLS says no more than that the connection was closed
+            return SessionLost(
+                f"{credentials.endpoint}: the certificate of node {credentials.node} expired at {until}; "
+                "start the agent once with a new --token"
+            )
+        if "ertificate" in details + str(error.debug_error_string()):
+            return SessionLost(
+                f"{credentials.endpoint}: TLS failed ({details}); the certificate of node {credentials.node} is valid "
+                f"until {until}; if the cluster was made anew, start the agent once with a new --token"
+            )
     return SessionLost(f"{credentials.endpoint}: {code.name} {details}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mizzen.api import quantity
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 
 _SUBSCRIPTED = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
@@ -42,6 +43,9 @@ class Sources:
     host_ips: tuple[str, ...] = ()
     allocatable: Mapping[str, str] = field(default_factory=dict)
     """What the node has for pods: stands in for a limit that a container does not set."""
+
+    tokens: Mapping[TokenWish, str] = field(default_factory=dict)
+    """Tokens of the pod's service account; an empty one could not be had."""
 
     def config_map(self, name: str, *, optional: bool) -> core.ConfigMap | None:
         """The config map; None when it is optional and not there. Raises ConfigError."""

@@ -31,6 +31,8 @@ _NETWORK_TROUBLE = re.compile(
     re.IGNORECASE,
 )
 _ABSENT = re.compile(r"not found|manifest unknown|pull access denied|name unknown|does not exist", re.IGNORECASE)
+_NAMELESS = re.compile(r"(manifest|name) unknown")
+"""What the engine passes on from a registry that answers without details; elsewhere it says what it looked for."""
 
 
 class _Config(msgspec.Struct, frozen=True, rename="pascal"):
@@ -177,7 +179,8 @@ async def _watch(response: ClientResponse, ref: str, progress: Callable[[PullPro
 
 def pull_failure(ref: str, message: str, status: int) -> ImageFailure:
     """What the words of a failed pull mean; the status is 0 for one that failed while it was under way."""
-    text = f'Failed to pull image "{ref}": {message}'
+    cause = f"manifest for {ref} not found: {message}" if _NAMELESS.fullmatch(message) else message
+    text = f'Failed to pull image "{ref}": {cause}'
     if status == 404:
         return ImageNotFound(text)
     if _NETWORK_TROUBLE.search(message):

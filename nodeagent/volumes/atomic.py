@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nodeagent.volumes.plan import File
@@ -45,6 +45,13 @@ def publish(folder: Path, files: Mapping[str, File], group: int | None) -> bool:
         if old.name != version.name:
             shutil.rmtree(old)
     return True
+
+
+def present(folder: Path, paths: Iterable[str]) -> dict[str, File]:
+    """Those of the paths that the folder shows now."""
+    current = folder / _DATA
+    found = _content(current.resolve()) if current.is_symlink() and current.exists() else {}
+    return {path: found[path] for path in paths if path in found}
 
 
 def _for_group(file: File) -> File:

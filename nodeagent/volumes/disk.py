@@ -154,7 +154,7 @@ def _make(wanted: Plan, folder: Path, group: int | None) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             if wanted.in_memory and not _is_mounted(folder):
                 mounts.mount_tmpfs(str(folder), mode=0o755, size_bytes=0, executable=False)
-            atomic.publish(folder, wanted.files, group)
+            atomic.publish(folder, {**atomic.present(folder, wanted.kept), **wanted.files}, group)
     return folder
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mizzen.api import quantity
+from mizzen.api.references import token_wish
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.downward import ConfigError, Sources, field_text, resource_text
 
@@ -50,6 +51,8 @@ class Files:
     files: Mapping[str, File]
     in_memory: bool
     """Keep them off the disk: there are secrets among them."""
+    kept: tuple[str, ...] = ()
+    """Paths of files that stay as they are, if they are there: nothing better is to be had now."""
 
 
 Plan: TypeAlias = Scratch | HostPath | Files
@@ -67,11 +70,16 @@ def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
 
 def _files(pod: core.Pod, volume: core.Volume, sources: Sources) -> Files:
     found: dict[str, File] = {}
+    kept: list[str] = []
     in_memory = False
     for projection, mode in _projections(volume):
-        in_memory = in_memory or projection.secret is not None
+        token = projection.service_account_token
+        in_memory = in_memory or projection.secret is not None or token is not None
+        if token is not None and sources.tokens.get(token_wish(token)) == "":
+            kept.append(token.path)
+            continue
         found.update(_checked(_projected(pod, projection, mode, sources)))
-    return Files(found, in_memory)
+    return Files(found, in_memory, tuple(kept))
 
 
 def _projections(volume: core.Volume) -> Iterator[tuple[core.VolumeProjection, int]]:
@@ -109,6 +117,11 @@ def _projected(pod: core.Pod, source: core.VolumeProjection, mode: int, sources:
     elif (downward := source.downward_api) is not None:
         for item in downward.items:
             yield item.path, File(_downward(pod, item, sources).encode(), mode if item.mode is None else item.mode)
+    elif (token := source.service_account_token) is not None:
+        given = sources.tokens.get(token_wish(token))
+        if given is None:
+            raise ConfigError(f"no token was asked for the file {token.path}")
+        yield token.path, File(given.encode(), mode)
     else:
         raise ConfigError("a projected volume has a source that this node does not support")
 

@@ -36,13 +36,15 @@ def memory_mb(pid: int) -> tuple[float, float]:
     return values["Rss:"], values["Pss:"]
 
 
-def group_of(pid: int) -> Path:
-    """The control group that counts a process's CPU."""
+def machine_group(pid: int) -> Path:
+    """The control group that counts the CPU of the lab's machine on which a service runs."""
     lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
     for _, controllers, path in lines:
         if "cpuacct" in controllers.split(","):
             return _V1 / path.lstrip("/")
-    return _V2 / lines[0][2].lstrip("/")
+    group = _V2 / lines[0][2].lstrip("/")
+    # Version 2 allows no processes in a group that has groups below it, so the lab puts services into one of their own.
+    return group.parent if group.name == "init" else group
 
 
 def group_cpu_s(group: Path) -> float:

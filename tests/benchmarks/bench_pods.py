@@ -1,7 +1,8 @@
 """From `apply` to Running on one real node, beside bare Docker and Docker Swarm; and what the daemons use meanwhile.
 
 Run: python -m tests.benchmarks.bench_pods, as root. It makes a lab of one control plane and one machine in a
-temporary folder and takes it down. All figures are cold: nothing is made before it is asked for.
+temporary folder and takes it down. All figures are cold: nothing is made before it is asked for. The peers run on the
+same Engine, one after the other.
 """
 
 from __future__ import annotations
@@ -9,24 +10,27 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.lab import Lab, LabError, Machine, cluster
 from deploy.lab.lab import require_root_and_tools
+from deploy.lab.machine import DOCKERD
 from deploy.shell import wait_for
 from mizzen.api import kinds
 from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.client import config
-from mizzen.client.client import Client
+from mizzen.client.client import Client, Event
 from tests.benchmarks import accounts, report
 from tests.benchmarks.docker_peers import AT_ONCE, COMMAND, IMAGE, WAIT_S, Docker, swarm
 
 COUNTS = (20, 60)
 DEMO_PODS = 3
-SETTLE_S, IDLE_S = 5, 20
+SETTLE_S, IDLE_S = 4, 15
 SERVER_MB, AGENT_MB, SHARE_PERCENT = 150, 80, 10
+FASTER_THAN_SWARM = 1.2
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Used:
     machine: float
     """Everything on the node: the agent, Docker Engine, the containers' starts."""
 
+    @property
+    def everything(self) -> float:
+        """Of control plane and node."""
+        return self.server + self.etcd + self.machine
+
     def since(self, before: Used) -> Used:
         """The difference."""
         return Used(
@@ -49,13 +58,26 @@ class Used:
         )
 
 
+@dataclass(frozen=True)
+class Took:
+    """What starting some pods took."""
+
+    seconds: float
+    cpu_s: float
+    """Of everybody who had to do with it."""
+
+
+Starts = dict[int, Took]
+"""By how many pods were started."""
+
+
 class Daemons:
     """The processes of a running cluster."""
 
     def __init__(self, lab: Lab) -> None:
         self.server, self.agent = _pid(lab.server, cluster.SERVER), _pid(lab.machine(1), cluster.AGENT)
         self.etcd = accounts.children(self.server)
-        self._machine = accounts.group_of(self.agent)
+        self._machine = accounts.machine_group(self.agent)
 
     def used(self) -> Used:
         """What they have used until now."""
@@ -74,70 +96,89 @@ class Daemons:
 
 def main() -> None:
     """Measure everything that needs a machine with Docker."""
+    report.section("Pods on one machine, cold: seconds until all run")
     try:
         require_root_and_tools()
     except LabError as error:
-        return report.skipped("pods on a machine", str(error))
+        report.skip("pods", str(error))
     with tempfile.TemporaryDirectory(prefix="mizzen-bench-") as folder, Lab(Path(folder)) as lab:
         # Swarm refuses an Engine that keeps its containers through a restart of its own.
         lab.up(nodes=1, dockerd=["--live-restore=false"])
-        docker = Docker(lab.machine(1), lab.folder)
-        report.section("Pod starts on one machine, cold: seconds until all run")
-        bare = _bare(docker)
-        asyncio.run(_mizzen(lab, docker, bare))
-        for network in ("overlay", "bridge"):
-            _swarm(lab.machine(1), network, bare)
-    return None
-
-
-def _bare(docker: Docker) -> dict[int, float]:
-    docker.start_pods(1)
-    took = {}
-    for count in COUNTS:
-        docker.remove_all()
-        took[count] = docker.start_pods(count)
-        _print(f"bare Docker, create and start, {AT_ONCE} at once", count, took[count], took[count])
-    docker.remove_all()
-    return took
-
-
-def _swarm(machine: Machine, network: str, bare: dict[int, float]) -> None:
-    with swarm(machine, network) as service:
+        machine = lab.machine(1)
+        docker = Docker(machine, lab.folder)
+        before = _bare(machine, docker)
+        ours = asyncio.run(_mizzen(lab, docker))
+        after = _bare(machine, docker)
+        bare = {count: min(before[count], after[count], key=lambda took: took.seconds) for count in COUNTS}
         for count in COUNTS:
-            _print(f"Docker Swarm, service scale, {network} network", count, service.scale(count), bare[count])
-            service.scale(0)
-            wait_for("the tasks to go", lambda: not machine.docker("ps", "-aq"), WAIT_S)
+            seconds, cpu = ours[count].seconds / bare[count].seconds, ours[count].cpu_s / bare[count].cpu_s
+            report.row(f"Mizzen beside bare Docker, {count}", f"{seconds:.2f} x the time", f"{cpu:.2f} x the CPU")
+        _swarm(machine, "overlay", COUNTS, ours)
+        _swarm(machine, "bridge", COUNTS[:1], ours)
 
 
-async def _mizzen(lab: Lab, docker: Docker, bare: dict[int, float]) -> None:
-    async with Client(config.load(cluster.start(lab))) as client:
+def _bare(machine: Machine, docker: Docker) -> Starts:
+    docker.start_pods(1)
+    docker.remove_all()
+    starts = {}
+    for count in COUNTS:
+        starts[count] = _metered(machine, docker.start_pods, count)
+        _print(f"bare Docker, create and start, {AT_ONCE} at once", count, starts[count])
+        docker.remove_all()
+    return starts
+
+
+def _swarm(machine: Machine, network: str, counts: Sequence[int], ours: Starts) -> None:
+    with swarm(machine, network) as service:
+        for count in counts:
+            took = _metered(machine, service.scale, count)
+            ratio = took.seconds / ours[count].seconds
+            figures = [f"Mizzen {ratio:.1f} x as fast"]
+            if network == "overlay":  # what pods have: an address that other machines reach
+                figures.append(report.target(ratio >= FASTER_THAN_SWARM, f">= {FASTER_THAN_SWARM} x"))
+            _print(f"Docker Swarm, service scale, {network} network", count, took, *figures)
+            if count != counts[-1]:
+                service.scale(0)
+                wait_for("the tasks to go", lambda: not machine.docker("ps", "-aq"), WAIT_S)
+
+
+def _metered(machine: Machine, start: Callable[[int], float], count: int) -> Took:
+    """Start so many pods on a machine without Mizzen; `start` gives the seconds it took."""
+    group = accounts.machine_group(_pid(machine, DOCKERD))
+    before = accounts.group_cpu_s(group)
+    seconds = start(count)
+    return Took(seconds, accounts.group_cpu_s(group) - before)
+
+
+async def _mizzen(lab: Lab, docker: Docker) -> Starts:
+    kubeconfig = cluster.start(lab)
+    starts = {}
+    async with Client(config.load(kubeconfig)) as client:
         daemons = Daemons(lab)
         await _start(client, "demo", DEMO_PODS)
-        idle = docker.count()
         await asyncio.sleep(SETTLE_S)
         await _idle(daemons)
         for count in COUNTS:
             before = daemons.used()
-            took = await _start(client, "bench", count)
+            seconds = await _start(client, "bench", count)
             used = daemons.used().since(before)
-            _print("Mizzen, apply of a Deployment", count, took, bare[count])
-            _print_share(used, count)
+            starts[count] = Took(seconds, used.everything)
+            _print("Mizzen, apply of a Deployment", count, starts[count])
+            _print_share(used, count, seconds)
             if count == COUNTS[-1]:
                 daemons.print_memory(f"with {count + DEMO_PODS} pods")
-            await client.delete(kinds.DEPLOYMENT, "default", "bench")
-            await asyncio.to_thread(wait_for, "the pods to go", lambda: docker.count() == idle, WAIT_S)
+            await _stop(client, "bench", count)
         daemons.print_memory("afterwards")
     for machine, name in ((lab.machine(1), cluster.AGENT), (lab.server, cluster.SERVER)):
         machine.stop(name)
     docker.remove_all()
+    return starts
 
 
 async def _idle(daemons: Daemons) -> None:
     before = daemons.used()
     await asyncio.sleep(IDLE_S)
-    used = daemons.used().since(before)
-    shares = (f"{name} {100 * cpu / IDLE_S:.1f} %" for name, cpu in vars(used).items() if name != "machine")
-    report.row(f"CPU idle, {DEMO_PODS} pods with readiness probes", *shares)
+    _print_cpu(f"CPU idle, {DEMO_PODS} pods with readiness probes", daemons.used().since(before), IDLE_S)
     daemons.print_memory("idle")
 
 
@@ -146,15 +187,27 @@ async def _start(client: Client, name: str, count: int) -> float:
     since = (await client.list(kinds.POD, "default")).resource_version
     began = time.perf_counter()
     await client.apply(_deployment(name, count))
-    running: set[str] = set()
+    await _until(client, name, count, since, lambda event: event.object.status.phase == "Running")
+    return time.perf_counter() - began
+
+
+async def _stop(client: Client, name: str, count: int) -> None:
+    """Delete a Deployment and return when its pods are gone."""
+    since = (await client.list(kinds.POD, "default")).resource_version
+    await client.delete(kinds.DEPLOYMENT, "default", name)
+    await _until(client, name, count, since, lambda event: event.type == "DELETED")
+
+
+async def _until(client: Client, name: str, count: int, since: str, met: Callable[[Event[core_v1.Pod]], bool]) -> None:
+    """Return when so many pods of a Deployment have had an event that meets the condition."""
+    seen: set[str] = set()
     async with asyncio.timeout(WAIT_S), aclosing(client.watch(kinds.POD, "default", resource_version=since)) as events:
         async for event in events:
-            pod = event.object
-            if pod.metadata.labels.get("app") == name and pod.status.phase == "Running":
-                running.add(pod.metadata.name)
-            if len(running) == count:
-                break
-    return time.perf_counter() - began
+            if event.object.metadata.labels.get("app") == name and met(event):
+                seen.add(event.object.metadata.name)
+            if len(seen) == count:
+                return
+    raise RuntimeError(f"the watch ended with {len(seen)} of {count} pods")
 
 
 def _deployment(name: str, replicas: int) -> apps_v1.Deployment:
@@ -172,22 +225,26 @@ def _deployment(name: str, replicas: int) -> apps_v1.Deployment:
     )
 
 
-def _print(what: str, count: int, took_s: float, bare_s: float) -> None:
-    rate, ratio = f"{count / took_s:.1f} /s", f"{took_s / bare_s:.2f} x bare Docker"
-    report.row(f"{what}, {count}", f"{took_s:.1f} s", rate, ratio if took_s != bare_s else "")
+def _print(what: str, count: int, took: Took, *more: str) -> None:
+    cpu = f"{1000 * took.cpu_s / count:.0f} ms CPU a pod"
+    report.row(f"{what}, {count}", f"{took.seconds:.1f} s", f"{count / took.seconds:.1f} /s", cpu, *more)
 
 
-def _print_share(used: Used, count: int) -> None:
-    ours = used.server + used.etcd + used.agent
-    everything = used.server + used.etcd + used.machine
-    share = 100 * ours / everything
-    parts = [f"{name} {1000 * cpu / count:.1f} ms" for name, cpu in vars(used).items()]
-    report.row(f"  CPU a pod, {count}", *parts)
-    report.row(
-        "  control plane and agent",
-        f"{share:.0f} % of all CPU",
-        report.target(share < SHARE_PERCENT, f"< {SHARE_PERCENT} %"),
-    )
+def _print_cpu(what: str, used: Used, took_s: float) -> None:
+    daemons = (("server", used.server), ("etcd", used.etcd), ("agent", used.agent))
+    report.row(what, *(f"{name} {100 * cpu / took_s:.1f} % of a core" for name, cpu in daemons))
+
+
+def _print_share(used: Used, count: int, took_s: float) -> None:
+    _print_cpu(f"  CPU while {count} pods start", used, took_s)
+    report.row(f"  CPU a pod, {count}", *(f"{name} {1000 * cpu / count:.1f} ms" for name, cpu in vars(used).items()))
+    for who, cpu in (("control plane, server and etcd", used.server + used.etcd), ("agent", used.agent)):
+        share = 100 * cpu / used.everything
+        report.row(
+            f"  {who}, {count}",
+            f"{share:.1f} % of all CPU",
+            report.target(share < SHARE_PERCENT, f"< {SHARE_PERCENT} %"),
+        )
 
 
 def _pid(machine: Machine, service: str) -> int:
@@ -198,4 +255,4 @@ def _pid(machine: Machine, service: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    report.part(main)

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-LABEL_WIDTH = 52
+LABEL_WIDTH = 50
+SKIPPED = 3
+"""Exit code of a part that could not be measured here, with the reason printed."""
+INTERRUPTED = 130
+MET, MISSED = "met", "MISSED"
+
+
+def part(main: Callable[[], None]) -> None:
+    """Run a part; when it is interrupted its figures say how far it came, and a traceback would say no more."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def section(title: str) -> None:
@@ -18,11 +33,17 @@ def row(label: str, *figures: str) -> None:
     print(f"  {label:{LABEL_WIDTH}}" + "".join(f"  {figure:<20}" for figure in figures).rstrip(), flush=True)
 
 
-def skipped(what: str, reason: str) -> None:
-    """Say why a part is not measured here."""
+def skip(what: str, reason: str) -> NoReturn:
+    """Say why something is not measured here, and end the part."""
     row(what, f"skipped: {reason}")
+    sys.exit(SKIPPED)
 
 
 def target(met: bool, text: str) -> str:
     """The target beside a figure, and whether it is met."""
-    return f"target {text}: {'met' if met else 'MISSED'}"
+    return f"target {text}: {MET if met else MISSED}"
+
+
+def spread(rates: Sequence[float]) -> str:
+    """The slowest and the fastest of several rounds: how much the machine was disturbed."""
+    return f"{min(rates):,.0f}-{max(rates):,.0f} in {len(rates)}"

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from deploy.lab import Lab
 from deploy.shell import TimedOut, tail, wait_for
 from tests.e2e import traces
 from tests.e2e.cluster import Cluster, running
@@ -53,9 +54,10 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the daemons said, with a test that failed."""
     report = yield
-    cluster = item.funcargs.get("cluster")
-    if report.failed and isinstance(cluster, Cluster):
-        for machine in cluster.lab.machines:
+    labs = [lab for arg in item.funcargs.values() if isinstance(lab := getattr(arg, "lab", None), Lab)]
+    if report.failed:
+        # A lab that went with its last test leaves its logs, but not where they are.
+        for machine in (machine for lab in labs if lab.exists for machine in lab.machines):
             for service in machine.services:
                 report.sections.append((f"{service} on {machine.name}", tail(machine.log(service), 25)))
     return report

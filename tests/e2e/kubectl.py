@@ -136,3 +136,13 @@ def at_terminal(words: Sequence[str], rows: int = 30, columns: int = 100) -> Ite
         process.kill()
         process.wait()
         os.close(ours)
+
+
+def use_a_shell(kubectl: Kubectl, pod: str) -> None:
+    """A shell in a container, at a terminal: it has the terminal's size, answers, and its exit code comes back."""
+    with at_terminal(kubectl.words(["exec", "-it", pod, "--", "sh"]), rows=33, columns=99) as screen:
+        screen.wait_for("# ")
+        screen.type("stty size; echo $((40 + 2))\n")
+        screen.wait_for("\r\n33 99\r\n42\r\n")
+        screen.type("exit 5\n")
+        assert screen.process.wait(20) == 5

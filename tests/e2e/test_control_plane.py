@@ -25,8 +25,8 @@ from tests.e2e.manifests import deployment, leaving_dead_nodes, service, shell, 
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
-AWAY_S = 20
-"""Longer than a node may be silent and a pod bears a lost node, together."""
+AWAY_S = 60
+"""Much longer than a node may be silent and a pod bears a lost node, together."""
 LOOK = "nslookup -type=a web.$SPACE.svc.cluster.local >/dev/null"
 NAMES = f"trap exit TERM; while sleep 0.2; do {LOOK} && echo found || echo lost; done"
 

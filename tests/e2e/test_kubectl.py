@@ -10,7 +10,7 @@ import pytest
 
 from deploy.shell import wait_for
 from tests.e2e.cluster import Cluster, ready_pods
-from tests.e2e.kubectl import Kubectl, at_terminal, document, programs
+from tests.e2e.kubectl import Kubectl, document, programs, use_a_shell
 from tests.e2e.manifests import deployment, pod, service, shell
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -99,12 +99,7 @@ def test_exec(every: Kubectl) -> None:
     done = kubectl.tries("exec", "box", "--", "no-such-program")
     assert done.returncode in (126, 127)
     assert "executable file not found" in done.stdout + done.stderr
-    with at_terminal(kubectl.words(["exec", "-it", "box", "--", "sh"]), rows=33, columns=99) as screen:
-        screen.wait_for("# ")
-        screen.type("stty size; echo $((40 + 2))\n")
-        screen.wait_for("\r\n33 99\r\n42\r\n")
-        screen.type("exit 5\n")
-        assert screen.process.wait(20) == 5
+    use_a_shell(kubectl, "box")
 
 
 def test_copy(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -67,7 +67,7 @@ def test_up_twice_and_down(machine: Machine) -> None:
 
 @pytest.mark.parametrize("step", ["engine", "control plane", "node"])
 def test_interrupted_up_is_cleaned_up(machine: Machine, tmp_path: Path, step: str) -> None:
-    """ctrl-C right after any step; `down` clears what stands, and a later `up` would start afresh."""
+    """ctrl-C right after any step; `down` clears what stands, also when an `up` has completed it before."""
     before = traces(machine)
     log = tmp_path / "up.log"
     up = machine.popen([*UP, "up"], log)
@@ -76,6 +76,9 @@ def test_interrupted_up_is_cleaned_up(machine: Machine, tmp_path: Path, step: st
     wait_for("up to stop", lambda: not up.alive(), 30)
     assert "cleans up" in tail(log), tail(log)
 
+    if step == "node":
+        again = machine.run(*UP, "up", timeout_s=200)
+        assert "answers 'demo v1 on demo-" in again, again
     machine.run(*UP, "down", timeout_s=100)
     assert_as_before(machine, before)
 

@@ -6,14 +6,18 @@ import re
 
 from deploy.lab import Machine
 
+KEPT = "/run/docker/netns/default"
+"""Docker keeps the host's network namespace at hand from the first container on that needs it."""
 LOOK = r"""
 echo '# containers'; docker ps -a --no-trunc --format '{{.Names}}' | sort
 echo '# links'; ip -o link | cut -d: -f2 | cut -d@ -f1 | sort
+echo '# addresses'; ip -4 -o addr | cut -d' ' -f2-7 | sort
 echo '# routes'; ip -4 route | sort
-echo '# mounts'; cut -d' ' -f5 /proc/self/mountinfo | grep -e /var/lib/ -e /run/ | sort
+echo '# mounts'; cut -d' ' -f5 /proc/self/mountinfo | grep -e /var/lib/ -e /run/ | grep -v "$KEPT" | sort
 echo '# folders'; ls -A /var/lib/mizzen/pods
 echo '# shims'; pgrep -c -x containerd-shim
 echo '# groups'; find /sys/fs/cgroup -type d | grep -E '[0-9a-f]{64}' | sort
+echo '# forwarding'; (iptables -S FORWARD; iptables -S MIZZEN-FORWARD) | sort
 echo '# rules'; nft -s list table ip mizzen
 """
 LISTS = re.compile(r"elements = \{([^}]*)\}")
@@ -21,5 +25,5 @@ LISTS = re.compile(r"elements = \{([^}]*)\}")
 
 def of(machine: Machine) -> str:
     """Everything on a machine that may belong to a pod or a service."""
-    seen = machine.run("sh", "-c", LOOK, check=False)
+    seen = machine.run("env", f"KEPT={KEPT}", "sh", "-c", LOOK, check=False)
     return LISTS.sub(lambda match: " ".join(sorted(match[1].split(","))), seen)

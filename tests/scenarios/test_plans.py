@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from controlplane.plan.model_node import HEARTBEAT_MS
 from controlplane.plan.script import GRACE_MS, Run
 from controlplane.plan.whatif import planner
 from mizzen.api import errors, kinds
@@ -24,12 +25,13 @@ def cluster() -> Run:
     return made
 
 
-def ask(cluster: Run, question: Question) -> Plan:
+def ask(cluster: Run, question: Question, heartbeat_ms: int = HEARTBEAT_MS, grace_ms: int = GRACE_MS) -> Plan:
     def snapshot() -> tuple[list[Any], int]:
         cache = cluster.store.cache
         return [obj for kind in kinds.KINDS if kind.stored for obj in cache.list(kind)], cache.revision
 
-    return planner(snapshot, lambda: cluster.world.now, GRACE_MS)(question)()
+    prepare = planner(snapshot, lambda: cluster.world.now, heartbeat_ms=heartbeat_ms, grace_ms=grace_ms)
+    return prepare(question)()
 
 
 def steps(plan: Plan, action: str, resource: str = "pods") -> list[PlanStep]:
@@ -48,6 +50,12 @@ def test_nothing_changes_nothing(cluster: Run) -> None:
     plan = ask(cluster, Question(apply=(web(cluster),), horizon_s=120))
     assert plan.steps == ()
     assert plan.problems == ()
+
+
+def test_nodes_are_as_impatiently_watched_as_in_the_cluster(cluster: Run) -> None:
+    """A node that speaks every two seconds is no lost one where ten seconds of silence count as death."""
+    plan = ask(cluster, Question(apply=(web(cluster),), horizon_s=120), heartbeat_ms=2_000, grace_ms=10_000)
+    assert (plan.steps, plan.problems) == ((), ())
 
 
 def test_more_replicas_are_created_bound_and_ready(cluster: Run) -> None:

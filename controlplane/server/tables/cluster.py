@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from controlplane.server.tables.model import AGE, NAME, NONE, UNKNOWN, Row, TableOf, age, column, joined, since
-from mizzen.api.types import apiextensions_v1 as apiextensions
+from typing import Any
+
+from controlplane.server.tables.model import AGE, NAME, NONE, UNKNOWN, Column, Row, TableOf, age, column, joined, since
 from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -103,8 +104,8 @@ def lease_row(obj: coordination.Lease, now: Instant) -> Row:
     return Row((obj.metadata.name, obj.spec.holder_identity or "", age(obj.metadata, now)))
 
 
-def definition_row(obj: apiextensions.CustomResourceDefinition, now: Instant) -> Row:
-    """The cells of one definition of a kind; `now` is not needed."""
+def plain_row(obj: Any, now: Instant) -> Row:
+    """The cells of an object of which only the name and the creation are shown."""
     del now
     return Row((obj.metadata.name, obj.metadata.creation_timestamp or ""))
 
@@ -152,7 +153,9 @@ SECRET_TABLE = TableOf(
 CONFIG_MAP_TABLE = TableOf((NAME, column("Data", "How many entries it has."), AGE), config_map_row)
 SERVICE_ACCOUNT_TABLE = TableOf((NAME, AGE), service_account_row)
 LEASE_TABLE = TableOf((NAME, column("Holder", "Who holds the lease."), AGE), lease_row)
-DEFINITION_TABLE = TableOf((NAME, column("Created At", "When the definition was created.")), definition_row)
+PLAIN_TABLE = TableOf(
+    (NAME, Column(name="Created At", type="date", description="When the object was created.")), plain_row
+)
 STATUS_TABLE = TableOf(
     (
         column("Status", "Success or Failure."),

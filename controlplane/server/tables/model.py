@@ -23,6 +23,7 @@ Cell: TypeAlias = str | int | bool
 
 NONE = "<none>"
 UNKNOWN = "<unknown>"
+UNSET = "<unset>"
 
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -69,9 +70,10 @@ NAME = Column(name="Name", format="name", description="Name of the object, uniqu
 AGE = Column(name="Age", description="Time since the object was created.")
 
 
-def column(name: str, description: str, *, wide: bool = False, whole: bool = False) -> Column:
-    """A column of text, or of whole numbers."""
-    return Column(name=name, type="integer" if whole else "string", description=description, priority=1 if wide else 0)
+def column(name: str, description: str, *, wide: bool = False, whole: bool = False, truth: bool = False) -> Column:
+    """A column of text, of whole numbers or of truth values."""
+    type_ = "integer" if whole else "boolean" if truth else "string"
+    return Column(name=name, type=type_, description=description, priority=1 if wide else 0)
 
 
 def duration(ms: int) -> str:

@@ -12,12 +12,27 @@ from typing import Any
 
 import msgspec
 
-from controlplane.server.tables import cluster, custom, pods, registration, services, workloads
+from controlplane.server.tables import (
+    access,
+    autoscaling,
+    batch,
+    classes,
+    cluster,
+    custom,
+    devices,
+    flows,
+    limits,
+    networking,
+    pods,
+    registration,
+    services,
+    storage,
+    workloads,
+)
 from controlplane.server.tables.model import Row, RowCondition, TableOf
 from mizzen.api import kinds
 from mizzen.api.custom import Custom, CustomKind
-from mizzen.api.kinds import Kind
-from mizzen.api.types import autoscaling_v1 as autoscaling
+from mizzen.api.types import autoscaling_v1
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.values import Instant
 
@@ -35,7 +50,7 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.REPLICA_SET.type: workloads.REPLICA_SET_TABLE,
     kinds.LEASE.type: cluster.LEASE_TABLE,
     kinds.ENDPOINT_SLICE.type: services.ENDPOINT_SLICE_TABLE,
-    kinds.CUSTOM_RESOURCE_DEFINITION.type: cluster.DEFINITION_TABLE,
+    kinds.CUSTOM_RESOURCE_DEFINITION.type: cluster.PLAIN_TABLE,
     kinds.VALIDATING_WEBHOOKS.type: registration.WEBHOOKS_TABLE,
     kinds.MUTATING_WEBHOOKS.type: registration.WEBHOOKS_TABLE,
     kinds.VALIDATING_POLICY.type: registration.VALIDATING_POLICY_TABLE,
@@ -43,7 +58,45 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.VALIDATING_POLICY_BINDING.type: registration.BINDING_TABLE,
     kinds.MUTATING_POLICY_BINDING.type: registration.BINDING_TABLE,
     kinds.API_SERVICE.type: registration.SERVED_GROUP_TABLE,
-    autoscaling.Scale: workloads.SCALE_TABLE,
+    kinds.STATEFUL_SET.type: workloads.STATEFUL_SET_TABLE,
+    kinds.DAEMON_SET.type: workloads.DAEMON_SET_TABLE,
+    kinds.CONTROLLER_REVISION.type: workloads.REVISION_TABLE,
+    kinds.REPLICATION_CONTROLLER.type: workloads.REPLICATION_CONTROLLER_TABLE,
+    kinds.POD_TEMPLATE.type: workloads.POD_TEMPLATE_TABLE,
+    kinds.PERSISTENT_VOLUME.type: storage.VOLUME_TABLE,
+    kinds.PERSISTENT_VOLUME_CLAIM.type: storage.CLAIM_TABLE,
+    kinds.RESOURCE_QUOTA.type: limits.QUOTA_TABLE,
+    kinds.LIMIT_RANGE.type: cluster.PLAIN_TABLE,
+    kinds.JOB.type: batch.JOB_TABLE,
+    kinds.CRON_JOB.type: batch.CRON_JOB_TABLE,
+    kinds.INGRESS.type: networking.INGRESS_TABLE,
+    kinds.INGRESS_CLASS.type: networking.INGRESS_CLASS_TABLE,
+    kinds.NETWORK_POLICY.type: networking.POLICY_TABLE,
+    kinds.IP_ADDRESS.type: networking.ADDRESS_TABLE,
+    kinds.SERVICE_CIDR.type: networking.RANGE_TABLE,
+    kinds.POD_DISRUPTION_BUDGET.type: limits.BUDGET_TABLE,
+    kinds.HORIZONTAL_POD_AUTOSCALER.type: autoscaling.AUTOSCALER_TABLE,
+    kinds.HORIZONTAL_POD_AUTOSCALER_V1.type: autoscaling.OLD_AUTOSCALER_TABLE,
+    kinds.STORAGE_CLASS.type: classes.STORAGE_CLASS_TABLE,
+    kinds.VOLUME_ATTACHMENT.type: classes.ATTACHMENT_TABLE,
+    kinds.CSI_DRIVER.type: classes.DRIVER_TABLE,
+    kinds.CSI_NODE.type: classes.NODE_DRIVERS_TABLE,
+    kinds.CSI_STORAGE_CAPACITY.type: classes.CAPACITY_TABLE,
+    kinds.VOLUME_ATTRIBUTES_CLASS.type: classes.ATTRIBUTES_CLASS_TABLE,
+    kinds.PRIORITY_CLASS.type: classes.PRIORITY_TABLE,
+    kinds.RUNTIME_CLASS.type: classes.RUNTIME_TABLE,
+    kinds.FLOW_SCHEMA.type: flows.SCHEMA_TABLE,
+    kinds.PRIORITY_LEVEL.type: flows.LEVEL_TABLE,
+    kinds.DEVICE_CLASS.type: devices.NAMED_TABLE,
+    kinds.RESOURCE_CLAIM.type: devices.CLAIM_TABLE,
+    kinds.RESOURCE_CLAIM_TEMPLATE.type: devices.NAMED_TABLE,
+    kinds.RESOURCE_SLICE.type: devices.SLICE_TABLE,
+    autoscaling_v1.Scale: workloads.SCALE_TABLE,
+    kinds.ROLE.type: access.ROLE_TABLE,
+    kinds.CLUSTER_ROLE.type: access.ROLE_TABLE,
+    kinds.ROLE_BINDING.type: access.BINDING_TABLE,
+    kinds.CLUSTER_ROLE_BINDING.type: access.BINDING_TABLE,
+    kinds.CERTIFICATE_SIGNING_REQUEST.type: access.REQUEST_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }
 
@@ -82,13 +135,6 @@ def _carried(raw: bytes, include: str, version: str) -> msgspec.Raw | None:
 
 What = type[Any] | CustomKind
 """What decides on the columns: an object's type, or the kind that users defined."""
-
-
-def what(kind: Kind[Any]) -> What:
-    """What decides on the columns for a kind; events have one table however they are shown."""
-    if isinstance(kind, CustomKind):
-        return kind
-    return kinds.EVENT.type if kind is kinds.EVENTS_EVENT else kind.type
 
 
 def what_of(obj: Any) -> What:

@@ -21,6 +21,7 @@ from controlplane.store.etcd_client import EtcdClient
 from controlplane.store.keys import leader_key
 from controlplane.store.memory import MemoryBackend, MemoryStore
 from controlplane.store.port import Store
+from tests.conformance.store.watching import collecting
 
 
 class EtcdMember:
@@ -93,9 +94,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pass = asyncio.Event()
         self._pass.set()
-        self._swallow = asyncio.Event()
-        self._then_hold = False
-        self.swallowed = asyncio.Event()
+        self._mute = False
 
     async def start(self) -> None:
         """Listen."""
@@ -112,7 +111,8 @@ class Proxy:
         await self._server.wait_closed()
 
     def cut(self) -> None:
-        """End all connections; new ones are accepted."""
+        """End all connections; new ones are accepted, and answered."""
+        self._mute = False
         for writer in list(self._writers):
             writer.transport.abort()
 
@@ -124,10 +124,9 @@ class Proxy:
         """Forward again what was kept back."""
         self._pass.set()
 
-    def lose_answer(self, *, then_hold: bool = False) -> None:
-        """Swallow the next thing the server says and end all connections; keep back what comes on new ones."""
-        self._swallow.set()
-        self._then_hold = then_hold
+    def mute(self) -> None:
+        """Lose whatever the server says, until the connections are cut."""
+        self._mute = True
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -154,13 +153,8 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
                 await self._pass.wait()
-                if answers and self._swallow.is_set():
-                    self._swallow.clear()
-                    if self._then_hold:
-                        self.hold()
-                    self.swallowed.set()
-                    self.cut()
-                    return
+                if answers and self._mute:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()
@@ -235,6 +229,7 @@ class RealEtcd:
         self.proxy = Proxy(folder / "proxy", member.socket)
         self._direct = member.endpoint
         self._stores: list[EtcdStore] = []
+        self._losing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to forward."""
@@ -261,7 +256,15 @@ class RealEtcd:
         self.proxy.release()
 
     async def lose_answer(self) -> None:
-        self.proxy.lose_answer()
+        witness = await self.open_direct()
+        self.proxy.mute()
+        self._losing = asyncio.create_task(self._cut_after_commit(witness, await witness.current()))
+
+    async def _cut_after_commit(self, witness: EtcdStore, since: int) -> None:
+        """What the server says first may be about the connection itself: only etcd tells when the commit is made."""
+        async with collecting(witness, "/mizzen/", since) as collector:
+            await collector.received(1)
+        self.proxy.cut()
 
     async def expire(self, name: str) -> None:
         client = EtcdClient([self._direct])
@@ -271,6 +274,8 @@ class RealEtcd:
 
     async def close(self) -> None:
         self.proxy.release()
+        if self._losing is not None:
+            await self._losing
         for store in self._stores:
             await store.close()
         await self.proxy.close()

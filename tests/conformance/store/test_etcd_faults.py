@@ -52,7 +52,7 @@ async def test_a_lost_answer_is_resolved(real_etcd: RealEtcd, space: str, case: 
         "mixed": (Remove(space + "a", version), Put(space + "b", b"x", 0), Put(space + "c", b"x", 0)),
     }
     ops = cases[case]
-    real_etcd.proxy.lose_answer()
+    await real_etcd.lose_answer()
     with structlog.testing.capture_logs() as logs:
         outcome = await store.commit(ops)
     assert [log["event"] for log in logs] == ["store.no_answer", "store.answers_again"]
@@ -68,14 +68,15 @@ async def test_a_lost_answer_is_resolved_after_others_went_on(real_etcd: RealEtc
     store, other = await real_etcd.open(), await real_etcd.open_direct()
     versions = await create(store, space + "gone", space + "kept")
     start = await other.current()
-    real_etcd.proxy.lose_answer(then_hold=True)
+    real_etcd.proxy.mute()
     removing = asyncio.create_task(store.commit((Remove(space + "gone", versions[0]),)))
     changing = asyncio.create_task(store.commit((Put(space + "kept", b"x", versions[1]),)))
     creating = asyncio.create_task(store.commit((Put(space + "new", b"x", 0),)))
-    await real_etcd.proxy.swallowed.wait()
-
-    seen = {event.key: event.version for event in await events_since(other, space, start)}
-    assert len(seen) == 3
+    async with collecting(other, space, start) as collector:
+        await collector.received(3)
+    seen = {event.key: event.version for event in collector.events}
+    real_etcd.proxy.hold()
+    real_etcd.proxy.cut()
     await other.commit((Put(space + "gone", b"other", 0),))
     await other.commit((Put(space + "kept", b"other", seen[space + "kept"]),))
     await other.commit((Remove(space + "new", seen[space + "new"]),))

@@ -122,11 +122,13 @@ async def stored() -> AsyncIterator[Registry]:
 
 
 @asynccontextmanager
-async def plane(folder: Path, registry: Registry, *, grpc_port: int = 0, https_port: int = 0) -> AsyncIterator[Plane]:
+async def plane(
+    folder: Path, registry: Registry, *, host: str = "127.0.0.1", grpc_port: int = 0, https_port: int = 0
+) -> AsyncIterator[Plane]:
     """Serve nodes while the context is open; given ports are taken again after an earlier control plane."""
     clock, ids = SystemClock(), RandomIds()
     authority = pki.Pki.open(folder / "server-pki", clock.now())
-    names = pki.Subject("kube-apiserver", (), ("127.0.0.1", "localhost"), server=True)
+    names = pki.Subject("kube-apiserver", (), ("127.0.0.1", "127.0.0.2", "localhost"), server=True)
     pair = authority.pair("server", names, clock.now())
     gateway = NodeGateway(registry, authority, Reports(registry, clock, ids), FACTS, clock, ids)
     server = grpc.aio.server(options=OPTIONS)
@@ -134,7 +136,7 @@ async def plane(folder: Path, registry: Registry, *, grpc_port: int = 0, https_p
     secure = grpc.ssl_server_credentials(
         [(pair.key_pem, pair.certificate_pem)], root_certificates=authority.ca_pem, require_client_auth=True
     )
-    bound = server.add_secure_port(f"127.0.0.1:{grpc_port}", secure)
+    bound = server.add_secure_port(f"{host}:{grpc_port}", secure)
     await server.start()
     made = Plane(folder, registry, authority, gateway, bound)
     app = web.Application()
@@ -146,7 +148,7 @@ async def plane(folder: Path, registry: Registry, *, grpc_port: int = 0, https_p
     certificate.write_bytes(pair.certificate_pem)
     key.write_bytes(pair.key_pem)
     context.load_cert_chain(certificate, key)
-    site = web.TCPSite(runner, "127.0.0.1", https_port, ssl_context=context, reuse_address=True)
+    site = web.TCPSite(runner, host, https_port, ssl_context=context, reuse_address=True)
     await site.start()
     made.https_port = runner.addresses[0][1]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -12,6 +13,7 @@ import pytest
 from controlplane.server.streams import Channel, Piece
 from mizzen.api import kinds
 from mizzen.api.types import core_v1 as core
+from mizzen.api.types import discovery_v1
 from mizzen.api.types import meta_v1 as meta
 from nodeagent.drive.credentials import CredentialsStore
 from nodeagent.drive.join import JoinRefused, JoinUnreachable, join
@@ -142,6 +144,65 @@ async def test_two_agents_with_one_name_do_not_both_stay(tmp_path: Path) -> None
             async with Machine(tmp_path / "other").agent(joined) as second:
                 await until(lambda: second.session.connected)
                 await until(lambda: not first.session.connected)
+
+
+async def test_an_agent_is_at_every_control_plane_and_stays_with_the_one_that_lives(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry, host="127.0.0.2") as other:
+        async with plane(tmp_path, registry, grpc_port=other.grpc_port) as control:
+            joined = await join(control.server, await control.token(), "n1")
+            machine = Machine(tmp_path)
+            agent_context = machine.agent(joined)
+            agent = await agent_context.__aenter__()
+            await control.give_addresses()
+            await control.create(endpoints("127.0.0.1", "127.0.0.2"))
+            await control.create(pod(command=("sh", "-c", "echo hello; sleep 100000")))
+            await until(lambda: ready(control))
+            await until(lambda: other.gateway.connected() == ["n1"])
+            assert agent.session.endpoint.startswith("127.0.0.1:")
+            for asked in (control, other):
+                assert await log_of(asked) == b"hello\n"
+            heard = lease_of(control)
+            await until(lambda: lease_of(control) != heard)
+        try:
+            await until(lambda: agent.session.endpoint.startswith("127.0.0.2:") and agent.session.connected)
+            await other.create(pod("second"))
+            await until(lambda: ready(other, "second"))
+            assert await log_of(other) == b"hello\n"
+            async with plane(tmp_path, registry, grpc_port=other.grpc_port) as control:
+                await until(lambda: control.gateway.connected() == ["n1"])
+                assert await log_of(control) == b"hello\n"
+                await control.change(kinds.ENDPOINT_SLICE, "default", "kubernetes", _only("127.0.0.2"))
+                await until(lambda: control.gateway.connected() == [])
+                assert agent.session.endpoint.startswith("127.0.0.2:")
+        finally:
+            await agent_context.__aexit__(None, None, None)
+
+
+def endpoints(*addresses: str) -> discovery_v1.EndpointSlice:
+    """The control planes that there are."""
+    metadata = meta.ObjectMeta(
+        name="kubernetes", namespace="default", labels={"kubernetes.io/service-name": "kubernetes"}
+    )
+    return _only(*addresses)(discovery_v1.EndpointSlice(metadata=metadata, address_type="IPv4"))
+
+
+def _only(*addresses: str) -> Callable[[discovery_v1.EndpointSlice], discovery_v1.EndpointSlice]:
+    found = tuple(discovery_v1.Endpoint(addresses=(address,)) for address in addresses)
+    return lambda have: msgspec.structs.replace(have, endpoints=found)
+
+
+def lease_of(control: Plane) -> str:
+    """When the node was heard of last."""
+    lease = control.registry.view.get(kinds.LEASE, "kube-node-lease", "n1")
+    return lease.spec.renew_time if lease is not None else ""
+
+
+async def log_of(control: Plane) -> bytes:
+    """The output of the pod, asked of one control plane."""
+    found = control.pod()
+    assert found is not None
+    out, _, _ = await everything(await control.gateway.streams.open_log(found, core.PodLogOptions()))
+    return out
 
 
 # --------------------------------------------------------------------------------------------------------- streams

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from controlplane.server import verbs_watch
-from controlplane.store import history
+from controlplane.server import rest_watch, verbs_watch
+from controlplane.store import history, registry
 from tests.fixtures.api_server import api_server
 from tests.integration.rest.conftest import Client, tls_of
 from tests.integration.rest.test_http import CONFIG_MAPS, PODS, TABLE, config_map, pod
@@ -176,8 +176,87 @@ async def test_a_version_that_is_forgotten_says_so(client: Client, monkeypatch: 
     for value in range(8):
         await _relabel(client, "a", str(value))
     version = made["metadata"]["resourceVersion"]
-    code, answer = await client.ask("GET", f"{CONFIG_MAPS}?watch=true&resourceVersion={version}")
-    assert (code, answer["reason"]) == (410, "Expired")
+    async with watching(client, f"{CONFIG_MAPS}?watch=true&resourceVersion={version}") as lines:
+        event = await lines.next()
+        status = event["object"]
+        assert (event["type"], status["kind"], status["code"], status["reason"]) == ("ERROR", "Status", 410, "Expired")
+        assert status["message"].startswith(f"too old resource version: {version} (")
+        assert await lines.end()
+
+
+async def test_questions_that_no_watch_answers(client: Client) -> None:
+    for query in (
+        "sendInitialEvents=true", "resourceVersionMatch=NotOlderThan", "resourceVersion=x",
+        "sendInitialEvents=true&resourceVersionMatch=Exact&resourceVersion=1",
+    ):  # fmt: skip
+        code, answer = await client.ask("GET", f"{CONFIG_MAPS}?watch=true&{query}")
+        assert (code, answer["reason"], answer["details"]["kind"]) == (422, "Invalid", "ListOptions"), query
+    for query in ("timeoutSeconds=soon", "allowWatchBookmarks=perhaps", "fieldSelector=a", "labelSelector=a in"):
+        code, answer = await client.ask("GET", f"{CONFIG_MAPS}?watch=true&{query}")
+        assert (code, answer["reason"]) == (400, "BadRequest"), query
+
+
+async def test_initial_events_of_a_version_that_is_not_there_yet(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.Registry.reach, "__defaults__", (0.05,))
+    query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=999999999999"
+    async with watching(client, f"{CONFIG_MAPS}?{query}") as lines:
+        event = await lines.next()
+        cause = event["object"]["details"]["causes"][0]["reason"]
+        assert (event["type"], event["object"]["code"], cause) == ("ERROR", 504, "ResourceVersionTooLarge")
+
+
+async def test_no_initial_events_where_none_are_wanted(client: Client) -> None:
+    await client.made(CONFIG_MAPS, config_map("a"))
+    query = "watch=true&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
+    async with watching(client, f"{CONFIG_MAPS}?{query}") as lines:
+        await client.made(CONFIG_MAPS, config_map("b"))
+        assert await lines.seen(1) == [("ADDED", "b")]
+
+
+async def test_the_last_bookmark_comes_when_the_time_is_up(client: Client) -> None:
+    query = "watch=true&allowWatchBookmarks=true&timeoutSeconds=1"
+    async with watching(client, f"{CONFIG_MAPS}?{query}") as lines:
+        made = await client.made("/api/v1/namespaces/kube-system/configmaps", config_map("elsewhere"))
+        mark = await lines.next()
+        assert mark["type"] == "BOOKMARK"
+        assert int(mark["object"]["metadata"]["resourceVersion"]) >= int(made["metadata"]["resourceVersion"])
+        assert await lines.end()
+
+
+async def test_fields_decide_what_a_watch_shows(client: Client) -> None:
+    node = f"{PODS}?watch=true&fieldSelector=spec.nodeName%3Dn1"
+    async with watching(client, node) as mine, watching(client, f"{PODS}?watch=1&fieldSelector=spec.nodeName=") as rest:
+        await client.made(PODS, pod("a"))
+        await client.ask("POST", f"{PODS}/a/binding", {"metadata": {"name": "a"}, "target": {"name": "n1"}})
+        assert await rest.seen(2) == [("ADDED", "a"), ("DELETED", "a")]
+        assert await mine.seen(1) == [("ADDED", "a")]
+
+
+async def open_watches(client: Client) -> float:
+    """How many watches the server says that it serves."""
+    _, text = await client.ask("GET", "/metrics")
+    watches = [line for line in text.splitlines() if line.startswith("apiserver_longrunning_requests{")]
+    return sum(float(line.rpartition(" ")[2]) for line in watches)
+
+
+async def test_who_does_not_read_is_cut_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest_watch, "WRITE_S", 0.2)
+    monkeypatch.setattr(rest_watch, "PORTION_BYTES", 1024)
+    for name in ("a", "b", "c"):
+        await client.made(CONFIG_MAPS, config_map(name))
+    async with client.session.get(f"{client.server.url}{CONFIG_MAPS}?watch=true") as answer:
+        assert answer.status == 200
+        for number in range(24):
+            body = {"data": {"k": str(number) * 400_000}}
+            code, _ = await client.ask(
+                "PATCH", f"{CONFIG_MAPS}/a", body, headers={"Content-Type": "application/merge-patch+json"}
+            )
+            assert code == 200
+        async with asyncio.timeout(WAIT_S):
+            while await open_watches(client):  # noqa: ASYNC110  # a test waits on what it sees
+                await asyncio.sleep(0.05)
 
 
 async def test_a_server_that_stops_ends_its_watches(tmp_path: Path) -> None:

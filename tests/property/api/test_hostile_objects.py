@@ -45,6 +45,7 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "JSONSchemaPropsOrArray": st.sampled_from([SCHEMA_VALUE, [SCHEMA_VALUE], {}, []]),
     "JSONSchemaPropsOrBool": st.sampled_from([SCHEMA_VALUE, True, False, {}]),
     "JSONSchemaPropsOrStringArray": st.sampled_from([SCHEMA_VALUE, ["a"], {}]),
+    "ExtraValue": st.lists(TEXTS, max_size=2),
 }
 RECURSIVE = "apiextensions_v1.JSONSchemaProps"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import grpc
 import msgspec
 import pytest
+from grpc.aio import AioRpcError, Metadata
 
 from mizzen.api import kinds
 from mizzen.api.types import core_v1 as core
@@ -19,12 +21,13 @@ from nodeagent.drive.context import NodeContext
 from nodeagent.drive.objects import Objects, Told
 from nodeagent.drive.outbox import EVENTS_MAX, Outbox
 from nodeagent.drive.services import ServiceSync
+from nodeagent.drive.session import lost
 from nodeagent.drive.settings import parse
 from nodeagent.lifecycle.actions import Record
 from nodeagent.network.fake import FakeNetwork
 from nodeagent.network.port import AttachedPod
 from nodeagent.network.services import ServiceTable
-from tests.unit.agent.world import container, pod, until
+from tests.unit.agent.world import CREDENTIALS, EPOCH_MS, container, pod, until
 
 STARTED = Record("Normal", "Started", "Container started", "spec.containers{app}")
 
@@ -313,3 +316,19 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         parse(["--token", "t", "--node-name", "Not_A_Name", "--labels", "x", "--taints", "y", "--node-ip", "z"])
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["--node-name", "--node-ip", "--labels", "--taints", "--server"]
+
+
+# ------------------------------------------------------------------------------------------------------ session
+
+
+@pytest.mark.parametrize(
+    ("details", "after_days", "said"),
+    [
+        ("Socket closed", 1, "192.0.2.9:6440: UNAVAILABLE Socket closed"),
+        ("certificate verify failed", 1, "if the cluster was made anew, start the agent once with a new --token"),
+        ("Socket closed", 366, "expired at 2024-11-13T22:13:20Z; start the agent once with a new --token"),
+    ],
+)
+def test_a_lost_session_says_what_to_do(details: str, after_days: int, said: str) -> None:
+    error = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata(), details, None)
+    assert str(lost(error, CREDENTIALS, EPOCH_MS + after_days * 86_400_000)).endswith(said)

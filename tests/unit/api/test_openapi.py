@@ -26,16 +26,10 @@ def references(value: Any) -> Iterator[str]:
 
 
 def test_index() -> None:
-    assert [openapi.path_of(*gv) for gv in openapi.group_versions()] == [
-        "api/v1",
-        "apis/apps/v1",
-        "apis/coordination.k8s.io/v1",
-        "apis/discovery.k8s.io/v1",
-        "apis/events.k8s.io/v1",
-        "apis/apiextensions.k8s.io/v1",
-        "apis/admissionregistration.k8s.io/v1",
-        "apis/apiregistration.k8s.io/v1",
-    ]
+    paths = [openapi.path_of(*gv) for gv in openapi.group_versions()]
+    assert paths[:2] == ["api/v1", "apis/apps/v1"]
+    assert {"apis/autoscaling/v1", "apis/autoscaling/v2", "apis/events.k8s.io/v1"} <= {*paths}
+    assert len(paths) == len(set(paths))
 
 
 @pytest.mark.parametrize("gv", DOCUMENTS, ids=str)
@@ -47,7 +41,9 @@ def test_references_lead_somewhere(gv: tuple[str, str]) -> None:
         assert reference.removeprefix(prefix) in document["components"]["schemas"]
 
 
-@pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.resource)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in kinds.KINDS if "patch" in kind.verbs], ids=lambda kind: kind.resource
+)
 def test_patch_says_that_the_server_checks_fields(kind: kinds.Kind[Any]) -> None:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     middle = "/namespaces/{namespace}" if kind.namespaced else ""

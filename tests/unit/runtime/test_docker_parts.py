@@ -172,6 +172,13 @@ def test_failed_pulls(message: str, status: int, kind: type[ImageFailure]) -> No
     assert found.message == f'Failed to pull image "a:1": {message}'
 
 
+def test_a_registry_that_says_too_little() -> None:
+    """GitHub's, for one, answers without details, and the engine then leaves out what it looked for."""
+    found = pull_failure("a:1", "manifest unknown", 500)
+    assert type(found) is ImageNotFound
+    assert found.message == 'Failed to pull image "a:1": manifest for a:1 not found: manifest unknown'
+
+
 def test_credentials_of_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert node_credentials("quay.example") is None

@@ -51,7 +51,7 @@ def test_other_paths_name_nothing(path: str) -> None:
         ("GET", "", False, "list"),
         ("GET", "", True, "watch"),
         ("GET", "a", False, "get"),
-        ("HEAD", "a", False, "get"),
+        ("HEAD", "a", False, ""),
         ("GET", "a", True, "watch"),
         ("POST", "", False, "create"),
         ("PUT", "a", False, "update"),
@@ -77,8 +77,8 @@ KUBECTL_GET = (
         ("*/*", Output()),
         ("application/json", Output()),
         ("application/json;stream=watch", Output()),
-        ("application/vnd.kubernetes.protobuf,application/json", Output()),
-        ("application/vnd.kubernetes.protobuf;stream=watch, application/json", Output()),
+        ("application/vnd.kubernetes.protobuf,application/json", Output(media_type=negotiate.PROTOBUF)),
+        ("application/vnd.kubernetes.protobuf;stream=watch, application/json", Output(media_type=negotiate.PROTOBUF)),
         (KUBECTL_GET, Output("table", "v1")),
         ("application/json;as=Table;v=v1beta1;g=meta.k8s.io", Output("table", "v1beta1")),
         ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", Output("metadata", "v1")),
@@ -91,7 +91,8 @@ def test_the_form_of_an_answer(accept: str, output: Output) -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/html", "application/vnd.kubernetes.protobuf", "application/json;as=Table;v=v9"]
+    "accept",
+    ["text/html", "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", "application/json;as=Table;v=v9"],
 )
 def test_what_cannot_be_made_is_refused(accept: str) -> None:
     with pytest.raises(NotAcceptable):

@@ -13,8 +13,17 @@ from controlplane.server.tables.model import duration, selector_text
 from mizzen.api import times
 from mizzen.api.types import admissionregistration_v1 as admission
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import autoscaling_v2 as autoscaling
+from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
+from mizzen.api.types import flowcontrol_v1 as flowcontrol
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.types import networking_v1 as networking
+from mizzen.api.types import node_v1 as node
+from mizzen.api.types import policy_v1 as policy
+from mizzen.api.types import resource_v1 as resource
+from mizzen.api.types import scheduling_v1 as scheduling
+from mizzen.api.types import storage_v1 as storage
 
 NOW = times.parse("2026-05-01T12:00:00Z")
 SECOND = 1000
@@ -282,7 +291,24 @@ _FACTS_NAMES = {
     "validatingAdmissionPolicyBinding": admission.ValidatingAdmissionPolicyBinding,
     "mutatingAdmissionPolicy": admission.MutatingAdmissionPolicy,
     "mutatingAdmissionPolicyBinding": admission.MutatingAdmissionPolicyBinding,
+    "podTemplate": core.PodTemplate, "replicationController": core.ReplicationController,
+    "daemonSet": apps.DaemonSet, "statefulSet": apps.StatefulSet, "job": batch.Job, "cronJob": batch.CronJob,
+    "controllerRevisionColumnDefinition": apps.ControllerRevision, "persistentVolume": core.PersistentVolume,
+    "persistentVolumeClaim": core.PersistentVolumeClaim, "resourceQuota": core.ResourceQuota,
+    "ingress": networking.Ingress, "ingressClass": networking.IngressClass,
+    "networkPolicyColumnDefinitioins": networking.NetworkPolicy, "ipAddress": networking.IPAddress,
+    "serviceCIDR": networking.ServiceCIDR, "podDisruptionBudget": policy.PodDisruptionBudget,
+    "horizontalPodAutoscaler": autoscaling.HorizontalPodAutoscaler, "storageClass": storage.StorageClass,
+    "volumeAttributesClass": storage.VolumeAttributesClass, "volumeAttachment": storage.VolumeAttachment,
+    "csiNode": storage.CSINode, "csiStorageCapacity": storage.CSIStorageCapacity,
+    "priorityClass": scheduling.PriorityClass, "runtimeClass": node.RuntimeClass,
+    "flowSchema": flowcontrol.FlowSchema, "priorityLevel": flowcontrol.PriorityLevelConfiguration,
+    "deviceClass": resource.DeviceClass, "resourceClaim": resource.ResourceClaim,
+    "resourceClaimTemplate": resource.ResourceClaimTemplate, "nodeResourceSlice": resource.ResourceSlice,
 }  # fmt: skip
+
+
+_FACTS_TYPES = {"integer": ":integer", "boolean": ":boolean"}
 
 
 def test_the_columns_are_those_of_the_facts(upstream: Path) -> None:
@@ -293,7 +319,7 @@ def test_the_columns_are_those_of_the_facts(upstream: Path) -> None:
     for name, type_ in _FACTS_NAMES.items():
         made = json.loads(render.table(type_, [], NOW))["columnDefinitions"]
         texts = [
-            column["name"] + (":integer" if column["type"] == "integer" else "") + ("*" if column["priority"] else "")
+            column["name"] + _FACTS_TYPES.get(column["type"], "") + ("*" if column["priority"] else "")
             for column in made
         ]
         assert ", ".join(texts) == facts[name], name

@@ -18,7 +18,7 @@ from controlplane.server.verbs_read import ListOptions
 from controlplane.server.verbs_write import WriteOptions
 from controlplane.store.memory import MemoryBackend, MemoryStore
 from controlplane.store.registry import Registry
-from controlplane.store.values import Closed, Refused, Unavailable, UnknownOutcome
+from controlplane.store.values import Closed, Refused, TooLarge, Unavailable, UnknownOutcome
 from mizzen.api import errors, kinds
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -199,6 +199,7 @@ async def test_a_dry_run_changes_nothing() -> None:
     [
         (UnknownOutcome("?"), 504),
         (Refused("full"), 500),
+        (TooLarge("2 MiB"), 413),
         (Closed("closed"), 503),
         (Unavailable("late"), 503),
     ],

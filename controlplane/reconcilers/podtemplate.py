@@ -1,0 +1,30 @@
+"""From a pod template to a pod."""
+
+from __future__ import annotations
+
+from controlplane.reconcilers import ownership
+from mizzen.api.kinds import Object
+from mizzen.api.types import core_v1, meta_v1
+from mizzen.engine.values import Ids
+
+
+def pod_of(owner: Object, template: core_v1.PodTemplateSpec, ids: Ids) -> core_v1.Pod:
+    """A new pod of a template, controlled by `owner`, with a random name."""
+    prefix = f"{owner.metadata.name}-"
+    return named_pod(owner, template, prefix + ids.suffix(f"pod/{owner.metadata.uid}"), generate_name=prefix)
+
+
+def named_pod(owner: Object, template: core_v1.PodTemplateSpec, name: str, *, generate_name: str = "") -> core_v1.Pod:
+    """The same under a given name."""
+    return core_v1.Pod(
+        metadata=meta_v1.ObjectMeta(
+            generate_name=generate_name,
+            name=name,
+            namespace=owner.metadata.namespace,
+            labels=template.metadata.labels,
+            annotations=template.metadata.annotations,
+            finalizers=template.metadata.finalizers,
+            owner_references=(ownership.controller_reference(owner),),
+        ),
+        spec=template.spec,
+    )

@@ -1,0 +1,182 @@
+"""The same life for an object of every kind: made, found, changed in every way, watched and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mizzen.api import codec, kinds
+from mizzen.wire import convert
+from tests.fixtures.api_server import ApiServer
+from tests.fixtures.examples import EXAMPLES, KEPT, Example, example
+from tests.integration.rest.conftest import Client, Kubectl
+from tests.integration.rest.test_http import TABLE
+from tests.integration.rest.test_watch import watching
+
+PATCHES = {"merge": "application/merge-patch+json", "strategic": "application/strategic-merge-patch+json"}
+WITHOUT_AGE = (
+    kinds.CUSTOM_RESOURCE_DEFINITION,
+    kinds.EVENT, kinds.EVENTS_EVENT, kinds.POD_TEMPLATE, kinds.LIMIT_RANGE, kinds.IP_ADDRESS,
+    kinds.CSI_STORAGE_CAPACITY, kinds.ROLE, kinds.CLUSTER_ROLE,
+)  # fmt: skip
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+each_kind = pytest.mark.parametrize("kind", KEPT, ids=lambda kind: f"{kind.resource}-{kind.version}")
+
+
+def collection(kind: kinds.Kind[Any]) -> str:
+    """The path of a kind's objects in the namespace `default`."""
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    return f"{root}/namespaces/default/{kind.plural}" if kind.namespaced else f"{root}/{kind.plural}"
+
+
+def holds(found: Any, wanted: Any) -> bool:
+    """Whether everything that is wanted is there; objects may have more fields."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(holds(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(holds, found, wanted))
+    return bool(found == wanted)
+
+
+@each_kind
+async def test_life(kind: kinds.Kind[Any], client: Client) -> None:
+    wanted, path = EXAMPLES[kind], collection(kind)
+    one = f"{path}/{wanted.name}"
+    start = (await client.ask("GET", path))[1]["metadata"]["resourceVersion"]
+    async with watching(client, f"{path}?watch=1&resourceVersion={start}") as lines:
+        made = await client.made(path, example(kind))
+        assert made["metadata"]["uid"]
+        assert made["metadata"]["creationTimestamp"]
+        assert await client.ask("GET", one) == (200, made)
+        _, listed = await client.ask("GET", path)
+        assert made["metadata"]["name"] in [item["metadata"]["name"] for item in listed["items"]]
+        assert (await client.ask("POST", path, example(kind)))[0] == 409
+        await changes(client, one, wanted, made)
+        await in_protobuf(client, one, kind)
+        if "status" in kind.subresources:
+            await status(client, one, wanted)
+        if "scale" in kind.subresources:
+            await scale(client, one)
+        code, _ = await client.ask("DELETE", f"{one}?gracePeriodSeconds=0")
+        assert code == 200
+        if kind is kinds.NAMESPACE:
+            _, ending = await client.ask("GET", one)
+            code, _ = await client.ask("PUT", f"{one}/finalize", {**ending, "spec": {"finalizers": []}})
+            assert code == 200
+        if kind is kinds.CUSTOM_RESOURCE_DEFINITION:  # waits for its objects, and there is no controller
+            let_go = {"metadata": {"finalizers": None}}
+            assert (await client.ask("PATCH", one, let_go, headers={"Content-Type": PATCHES["merge"]}))[0] == 200
+        assert (await client.ask("GET", one))[0] == 404
+        await seen(lines, made["metadata"]["uid"])
+
+
+async def changes(client: Client, one: str, wanted: Example, made: dict[str, Any]) -> None:
+    """Change it by patches and as a whole; the generation goes up for what is wanted and not for labels."""
+    generation = made["metadata"].get("generation")
+    if wanted.change:
+        code, changed = await client.ask("PATCH", one, wanted.change, headers={"Content-Type": PATCHES["merge"]})
+        assert code == 200, changed
+        assert holds(changed, wanted.change)
+        assert changed["metadata"].get("generation") in ((generation or 0) + 1, generation)
+        if generation:
+            assert changed["metadata"]["generation"] == generation + 1
+    for name, media_type in PATCHES.items():
+        body = {"metadata": {"labels": {name: "yes"}}}
+        code, patched = await client.ask("PATCH", one, body, headers={"Content-Type": media_type})
+        assert code == 200, patched
+        assert patched["metadata"]["labels"][name] == "yes"
+    patched["metadata"]["annotations"] = {"example.com/whole": "yes"}
+    code, updated = await client.ask("PUT", one, patched)
+    assert code == 200, updated
+    assert updated["metadata"]["annotations"]["example.com/whole"] == "yes"
+    assert updated["metadata"].get("generation") == patched["metadata"].get("generation")
+    code, refused = await client.ask("PUT", one, made | {"metadata": patched["metadata"]})
+    assert (code, refused["reason"]) == (409, "Conflict")
+
+
+async def in_protobuf(client: Client, one: str, kind: kinds.Kind[Any]) -> None:
+    """Written as clients in Go write it, and shown as a table."""
+    _, found = await client.ask("GET", one)
+    obj, _ = codec.decode_dict(found, kind)
+    code, same = await client.ask(
+        "PUT", f"{one}?dryRun=All", convert.encode_envelope(obj), headers={"Content-Type": PROTOBUF}
+    )
+    assert code == 200, same
+    assert same == found
+    for path in (one, one.rpartition("/")[0]):
+        _, table = await client.ask("GET", path, headers=TABLE)
+        assert table["kind"] == "Table"
+        for row in table["rows"]:
+            assert len(row["cells"]) == len(table["columnDefinitions"])
+
+
+async def status(client: Client, one: str, wanted: Example) -> None:
+    """A status is written by itself; an update of the whole leaves it alone."""
+    body = {"status": wanted.status, "metadata": {"annotations": {"example.com/seen": "yes"}}}
+    code, written = await client.ask("PATCH", f"{one}/status", body, headers={"Content-Type": PATCHES["merge"]})
+    assert code == 200, written
+    assert wanted.status
+    assert holds(written["status"], wanted.status)
+    _, found = await client.ask("GET", one)
+    assert found["status"] == written["status"]
+    code, updated = await client.ask("PUT", one, {key: value for key, value in found.items() if key != "status"})
+    assert code == 200, updated
+    assert updated["status"] == written["status"]
+    code, again = await client.ask("PUT", f"{one}/status", {**updated, "spec": {}})
+    assert code == 200, again
+    assert again.get("spec") == updated.get("spec")
+
+
+async def scale(client: Client, one: str) -> None:
+    """The number of replicas is seen and set through the subresource."""
+    _, before = await client.ask("GET", f"{one}/scale")
+    assert before["status"]["selector"] == "app=web"
+    body = {"spec": {"replicas": 7}}
+    code, after = await client.ask("PATCH", f"{one}/scale", body, headers={"Content-Type": PATCHES["merge"]})
+    assert (code, after["spec"]) == (200, {"replicas": 7})
+    assert (await client.ask("GET", one))[1]["spec"]["replicas"] == 7
+
+
+async def seen(lines: Any, uid: str) -> None:
+    """The watch tells of the object's whole life, in order."""
+    types = []
+    while types[-1:] != ["DELETED"]:
+        event = await lines.next()
+        assert event["object"]["metadata"]["uid"] == uid
+        types.append(event["type"])
+    assert types[0] == "ADDED"
+    assert types[1:-1] == ["MODIFIED"] * (len(types) - 2)
+    assert len(types) > 3
+
+
+async def test_kubectl_knows_every_kind(server: ApiServer, kubectl: Kubectl, tmp_path: Path) -> None:
+    """Created from a file, shown, described, explained and deleted by its short name."""
+    limit = asyncio.Semaphore(2)
+
+    async def one(kind: kinds.Kind[Any]) -> None:
+        name = EXAMPLES[kind].name
+        manifest = tmp_path / f"{kind.resource}-{kind.version}.json"
+        manifest.write_bytes(codec.encode_json(codec.decode_dict(example(kind), kind)[0]))
+        full = f"{kind.plural}.{kind.version}.{kind.group}"
+        short = kind.short_names[0] if kind.short_names and kind.stored else full
+        async with limit:
+            assert "created" in await kubectl("create", "-f", str(manifest))
+            assert name in await kubectl("get", short, name, "-o", "name")
+            assert "AGE" in (await kubectl("get", short, name)) or kind in WITHOUT_AGE
+            if kind is not kinds.VOLUME_ATTRIBUTES_CLASS:  # this kubectl describes only its beta version
+                assert "Name:" in await kubectl("describe", full, name)
+            told = await kubectl("explain", kind.plural, f"--api-version={kind.api_version}")
+            assert f"KIND:       {kind.kind}" in told
+            assert "DESCRIPTION" in told
+            applied = await kubectl("apply", "-f", str(manifest))
+            assert applied.split()[-1] in ("configured", "unchanged")
+            if kind is not kinds.NAMESPACE:
+                await kubectl("delete", full, name, "--now", "--wait=false")
+
+    results = await asyncio.gather(*map(one, KEPT), return_exceptions=True)
+    problems = [f"{kind.resource}: {found!r}" for kind, found in zip(KEPT, results, strict=True) if found]
+    assert problems == [], "\n".join(problems)
