@@ -187,7 +187,7 @@ class Writes:
         taken: frozenset[str] = frozenset()
         expects: dict[str, int] = {}
         for _ in range(TRIES):
-            request = Request(operation, own, namespace, name, None, options.internal, taken, _version(kind))
+            request = Request(operation, own, namespace, name, None, options.internal, taken, served=_version(kind))
 
             def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)

@@ -57,7 +57,7 @@ def definition(*versions: dict[str, Any], **spec: Any) -> dict[str, Any]:
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": DEFINITION},
-        "spec": {"group": "example.com", "scope": "Namespaced", "names": NAMES, "versions": versions or (VERSION,)}
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": NAMES, "versions": [*(versions or (VERSION,))]}
         | spec,
     }
 
