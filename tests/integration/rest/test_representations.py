@@ -17,6 +17,7 @@ from mizzen.wire import convert
 from mizzen.wire.gen.mizzen.api import scalars_pb2
 from mizzen.wire.gen.mizzen.api.core.v1 import core_pb2
 from mizzen.wire.gen.mizzen.api.meta.v1 import meta_pb2
+from tests.fixtures.examples import KEPT
 from tests.integration.rest.conftest import Client
 from tests.integration.rest.test_http import CONFIG_MAPS, DEPLOYMENT, METADATA, PODS, TABLE, config_map, pod
 
