@@ -81,7 +81,7 @@ check: dev ## Formatting, lints, types, import contracts, house rules
 unit: dev ## Fast tests of single parts, and their properties
 	@$(PYTEST) -n $(WORKERS) tests/unit tests/property
 
-SEEDS ?= 40
+SEEDS ?= 30
 scenarios: dev ## The simulated cluster, under faults; SEEDS=N for more of them
 	@MIZZEN_SEEDS=$(SEEDS) $(PYTEST) -n $(WORKERS) tests/scenarios
 

@@ -56,6 +56,7 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settin
 def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
     obj = defaults.apply(metadata.for_create(request, now, ids))
     managed = ownership.of_new(request, obj, now)
+    lifecycle.check_create(request, view, obj.metadata.name)
     if request.kind is kinds.POD:
         obj = pods.complete(request, obj, view)
         if settings.service_accounts:
@@ -67,7 +68,6 @@ def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Sett
     elif request.kind in _WITH_CLASS:
         obj = _WITH_CLASS[request.kind](obj, view)
     obj = strategy.prepare_create(request, obj)
-    lifecycle.check_create(request, view, obj.metadata.name)
     _refuse(request, obj, validate.validate_create(obj))
     if request.kind is kinds.PRIORITY_CLASS:
         classes.check_priority(request, obj, view)

@@ -8,16 +8,26 @@ from typing import Any
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
+from mizzen.api.types import networking_v1 as networking
 
 _WITH_TEMPLATE = (
-    apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, core.ReplicationController, batch.Job,
+    apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, batch.Job,
 )  # fmt: skip
-_NOT_ACTED_ON = ("admissionregistration.k8s.io/", "apiregistration.k8s.io/")
-"""Groups whose objects have no effect yet; whoever relies on them must know."""
+_GROUPS_NOT_ACTED_ON = (
+    "admissionregistration.k8s.io/", "apiregistration.k8s.io/", "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
+    "autoscaling/", "policy/", "storage.k8s.io/",
+)  # fmt: skip
+_NOT_ACTED_ON = (
+    networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, core.ReplicationController,
+    core.PersistentVolume, core.PersistentVolumeClaim, core.ResourceQuota, core.LimitRange,
+)  # fmt: skip
+"""Kinds, and groups, whose objects have no effect yet; whoever relies on them must know."""
 
 
 def warnings_for(obj: Any) -> tuple[str, ...]:
     """The warnings for an object that is about to be stored."""
+    if isinstance(obj, _NOT_ACTED_ON) or obj.api_version.startswith(_GROUPS_NOT_ACTED_ON):
+        return (f"{obj.kind} is stored, but this server does not act on it",)
     if isinstance(obj, core.Pod):
         return tuple(_pod_spec(obj.spec, "spec"))
     if isinstance(obj, core.PodTemplate):
@@ -27,8 +37,6 @@ def warnings_for(obj: Any) -> tuple[str, ...]:
         return tuple(_pod_spec(template.spec, "spec.jobTemplate.spec.template.spec"))
     if isinstance(obj, _WITH_TEMPLATE) and obj.spec.template is not None:
         return tuple(_pod_spec(obj.spec.template.spec, "spec.template.spec"))
-    if obj.api_version.startswith(_NOT_ACTED_ON):
-        return (f"{obj.kind} is stored, but this server does not act on it",)
     return ()
 
 

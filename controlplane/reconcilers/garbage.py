@@ -88,7 +88,6 @@ def _owner(reference: meta_v1.OwnerReference, obj: Object, view: View) -> Any:
     kind = view.catalog.by_kind.get((reference.api_version, reference.kind))
     if kind is None:
         return None
-    kind = kinds.BY_RESOURCE[kind.resource]  # what is seen in several versions is stored in one
     found = view.get(kind, obj.metadata.namespace if kind.namespaced else "", reference.name)
     return found if found is not None and found.metadata.uid == reference.uid else None
 

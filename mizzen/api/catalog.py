@@ -106,7 +106,7 @@ class Catalog:
     def by_kind(self) -> dict[tuple[str, str], Kind[Any]]:
         """The kinds that objects are stored as, by the version and kind that references to them may name."""
         custom = {(kind.api_version, kind.kind): one.hub for one in self.defined.values() for kind in one.versions}
-        return custom | kinds.BY_KIND
+        return custom | {place: kinds.BY_RESOURCE[kind.resource] for place, kind in kinds.BY_KIND.items()}
 
     @cached_property
     def group_versions(self) -> dict[str, list[str]]:

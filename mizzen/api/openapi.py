@@ -11,12 +11,12 @@ from collections.abc import Iterable
 
 from mizzen.api import openapi_custom
 from mizzen.api.catalog import BUILT_IN, Catalog
-from mizzen.api.openapi_paths import JSON_TYPES, Operation, Parameter, PathItem, paths
+from mizzen.api.openapi_paths import YAML, Operation, Parameter, PathItem, paths
 from mizzen.api.openapi_schema import META, V3, Json, reference, schemas
 
 PATCH_TYPE = f"{META}.Patch"
 
-_STREAMED = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
+_STREAMED = ";stream=watch"
 _TITLE = "Kubernetes"
 
 
@@ -70,7 +70,9 @@ def _path(item: PathItem) -> Json:
 
 def _operation(operation: Operation) -> Json:
     answer = reference(operation.answer, V3)
-    types = (*JSON_TYPES, *_STREAMED) if operation.action == "list" else JSON_TYPES
+    types = operation.produces
+    if operation.action == "list":
+        types = (*types, *(f"{type_}{_STREAMED}" for type_ in types if type_ != YAML))
     content = {type_: {"schema": answer} for type_ in types}
     codes = ["200", "201"] if operation.created else ["200"]
     responses: Json = {

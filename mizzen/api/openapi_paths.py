@@ -15,7 +15,8 @@ from mizzen.api.openapi_schema import PUBLIC
 from mizzen.api.patch import MEDIA_TYPES, STRATEGIC_MERGE_PATCH
 
 APPLY = "application/apply-patch+yaml"
-JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+YAML = "application/yaml"
+JSON_TYPES = ("application/json", YAML, "application/vnd.kubernetes.protobuf")
 PATCH_TYPES = (*MEDIA_TYPES, APPLY)
 
 Parameter = tuple[str, str, str]
@@ -71,10 +72,15 @@ class Operation:
     def consumes(self) -> tuple[str, ...]:
         """The media types of the body."""
         if self.method != "patch":
-            return JSON_TYPES
+            return self.produces
         # Clients take the best of these, and lists of users' kinds have nothing to be merged by.
         custom = isinstance(self.kind, CustomKind)
         return tuple(type_ for type_ in PATCH_TYPES if not custom or type_ != STRATEGIC_MERGE_PATCH)
+
+    @property
+    def produces(self) -> tuple[str, ...]:
+        """The media types of the answer; there are no messages for users' kinds."""
+        return JSON_TYPES[:-1] if isinstance(self.kind, CustomKind) else JSON_TYPES
 
     @property
     def tag(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from mizzen.api import openapi_custom
 from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.openapi import PATCH_TYPE, gvk_of, messages_of
-from mizzen.api.openapi_paths import JSON_TYPES, Operation, Parameter, PathItem, paths
+from mizzen.api.openapi_paths import Operation, Parameter, PathItem, paths
 from mizzen.api.openapi_schema import V2, Json, reference, schemas
 
 
@@ -49,7 +49,7 @@ def _operation(operation: Operation) -> Json:
         "tags": [operation.tag],
         "operationId": operation.id,
         "consumes": list(operation.consumes),
-        "produces": list(JSON_TYPES),
+        "produces": list(operation.produces),
         "parameters": parameters,
         "responses": responses,
         "x-kubernetes-action": operation.action,

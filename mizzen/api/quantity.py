@@ -73,7 +73,8 @@ def render(quantity: Quantity) -> str:
     if nano == 0:
         return "0"
     sign, nano = ("-", -nano) if nano < 0 else ("", nano)
-    if family is Format.BINARY and nano >= 1024 * NANO and nano % NANO == 0:
+    # A larger sum would be read back as the largest amount that binary suffixes have.
+    if family is Format.BINARY and 1024 * NANO <= nano <= _MAX_BINARY and nano % NANO == 0:
         number, power = nano // NANO, 0
         while power < 6 and number % 1024 == 0:
             number, power = number // 1024, power + 1

@@ -47,6 +47,16 @@ class Cluster:
         """SIGKILL to the first process of a pod's container (its only one, if not named)."""
         self.node_of(pod).run("kill", "-9", str(self.container(pod, name)["State"]["Pid"]))
 
+    def routed(self) -> bool:
+        """Whether every node has a route to the pods of every other."""
+        ranges = {node["metadata"]["name"]: node["spec"].get("podCIDR", "?") for node in self.kubectl.items("nodes")}
+        return all(
+            f"{range_} via" in node.run("ip", "-4", "route")
+            for node in self.nodes
+            for name, range_ in ranges.items()
+            if name != node.name
+        )
+
     def mend(self) -> None:
         """Switches on what a test that failed half-way has left switched off."""
         for machine in (self.lab.server, *self.nodes):
@@ -103,4 +113,6 @@ def running(folder: Path) -> Iterator[Cluster]:
         for node in nodes:
             cluster.join_agent(lab, node.name)
         commands.wait_for_nodes(kubeconfig, NODES, lambda: all(node.pid(cluster.AGENT) for node in nodes))
-        yield Cluster(lab, Kubectl(programs()[-1], kubeconfig, "default"))
+        made = Cluster(lab, Kubectl(programs()[-1], kubeconfig, "default"))
+        wait_for("the nodes to know the way to each other", made.routed, 30)
+        yield made

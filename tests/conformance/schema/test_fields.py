@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from mizzen.wire.gen.mizzen import options_pb2
+from mizzen.wire.gen.mizzen.api import scalars_pb2
 from tests.conformance.schema.test_roundtrip import MODULES
 
 ANY = "?"
@@ -29,10 +30,10 @@ def rows(upstream: Path, module: str) -> list[dict[str, str]]:
 
 
 def messages(module: str) -> dict[str, Descriptor]:
-    """Our messages of one package."""
+    """Our messages of one package, and those that are values to us."""
     group, version = module.split("_")
     stubs = import_module(f"mizzen.wire.gen.mizzen.api.{group}.{version}.{group}_pb2")
-    return dict(stubs.DESCRIPTOR.message_types_by_name)
+    return {**scalars_pb2.DESCRIPTOR.message_types_by_name, **stubs.DESCRIPTOR.message_types_by_name}
 
 
 def said(field: FieldDescriptor) -> dict[str, str]:

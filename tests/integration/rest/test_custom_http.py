@@ -14,14 +14,19 @@ import aiohttp
 import pytest
 
 from controlplane.store.memory import MemoryBackend, MemoryStore
+from mizzen.api import kinds
+from mizzen.wire import convert
+from mizzen.wire.gen.mizzen.api import scalars_pb2
 from tests.fixtures.api_server import api_server
 from tests.fixtures.deciders import deciding
 from tests.integration.rest.conftest import Client, tls_of
+from tests.integration.rest.test_access import as_user
 from tests.integration.rest.widgets import DEFINITION, SCHEMA, VERSION, definition, widget
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
 MERGE = {"Content-Type": "application/merge-patch+json"}
+PROTOBUF = convert.CONTENT_TYPE
 WAIT_S = 10.0
 
 
@@ -258,3 +263,56 @@ async def test_rules_compare_with_what_was_there(client: Client) -> None:
     assert (await client.ask("PATCH", f"{WIDGETS}/a", {"spec": {"size": "large", "replicas": 9}}, headers=MERGE))[
         0
     ] == 200
+
+
+async def test_widgets_in_yaml_and_their_scales_in_protobuf_but_no_widgets(client: Client) -> None:
+    await define(client)
+    await client.made(WIDGETS, widget("a"))
+
+    async def asked(method: str, path: str, accept: str, **request: Any) -> tuple[int, str, bytes]:
+        headers = {"Accept": accept, **request.pop("headers", {})}
+        async with client.session.request(method, client.server.url + path, headers=headers, **request) as answer:
+            return answer.status, answer.content_type, await answer.read()
+
+    for path in (WIDGETS, f"{WIDGETS}/a", f"{WIDGETS}?watch=1&timeoutSeconds=1"):
+        code, media_type, body = await asked("GET", path, PROTOBUF)
+        assert (code, media_type, json.loads(body)["reason"]) == (406, "application/json", "NotAcceptable")
+        assert (await asked("GET", path, f"{PROTOBUF},application/json"))[:2] == (200, "application/json")
+    code, media_type, body = await asked("GET", WIDGETS, "application/yaml")
+    assert (code, media_type) == (200, "application/yaml")
+    assert b"kind: WidgetList" in body
+    new = widget("b")
+    sent = {"data": json.dumps(new), "headers": {"Content-Type": "application/yaml"}}
+    assert (await asked("POST", WIDGETS, "application/yaml", **sent))[0] == 201
+    sent["headers"] = {"Content-Type": PROTOBUF}
+    code, _, body = await asked("POST", WIDGETS, "application/json", **sent)
+    assert (code, json.loads(body)["reason"]) == (415, "UnsupportedMediaType")
+    code, media_type, body = await asked("GET", f"{WIDGETS}/a/scale", PROTOBUF)
+    assert (code, media_type) == (200, PROTOBUF)
+    assert scalars_pb2.Unknown.FromString(body.removeprefix(convert.MAGIC)).type_meta.kind == "Scale"
+    code, media_type, body = await asked("DELETE", f"{WIDGETS}/a", "application/json;as=Table;v=v1;g=meta.k8s.io")
+    assert (code, json.loads(body)["columnDefinitions"][0]["name"]) == (200, "Status")
+
+
+async def test_widgets_are_for_those_whose_roles_name_them(client: Client) -> None:
+    await define(client)
+    await client.made(WIDGETS, widget("a"))
+    access = f"/apis/{kinds.ROLE.group}/v1/namespaces/default"
+    rules = [
+        {"apiGroups": ["example.com"], "resources": ["widgets"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["example.com"], "resources": ["widgets/scale"], "verbs": ["patch"]},
+    ]
+    await client.made(f"{access}/roles", {"metadata": {"name": "see"}, "rules": rules})
+    ref = {"apiGroup": kinds.ROLE.group, "kind": "Role", "name": "see"}
+    bound = {"roleRef": ref, "subjects": [{"kind": "User", "name": "ann"}]}
+    await client.made(f"{access}/rolebindings", {"metadata": {"name": "see"}, **bound})
+    size = {"spec": {"size": "large"}}
+    async with as_user(client.server, "ann") as ann:
+        assert (await ann.ask("GET", WIDGETS))[0] == 200
+        assert (await ann.ask("GET", "/apis/example.com/v1/widgets"))[0] == 403
+        code, refused = await ann.ask("PATCH", f"{WIDGETS}/a", size, headers=MERGE)
+        assert code == 403
+        assert 'User "ann" cannot patch resource "widgets" in API group "example.com"' in refused["message"]
+        assert (await ann.ask("PATCH", f"{WIDGETS}/a/scale", {"spec": {"replicas": 3}}, headers=MERGE))[0] == 200
+    async with as_user(client.server, "bob") as bob:
+        assert (await bob.ask("GET", f"{WIDGETS}/a"))[0] == 403

@@ -97,7 +97,8 @@ async def test_kubectl_runs_commands(client: Client, streams: FakeStreams, kubec
     assert "two\n" in kubectl.said
     assert "command terminated with exit code 7" in kubectl.said
     assert streams.sessions[-1].options.command == ("ls", "-l")
-    assert streams.sessions[-1].closed.is_set()
+    async with asyncio.timeout(WAIT_S):
+        await streams.sessions[-1].closed.wait()
     refused = errors.BadRequest("container c is not running").status
     streams.script = says(Piece(Channel.STATUS, codec.encode_json(refused)))
     assert "container c is not running" in await kubectl.fails("exec", "p", "--", "ls")
@@ -386,7 +387,8 @@ async def test_who_breaks_the_protocol_is_sent_away(client: Client, streams: Fak
         raw.writer.write(bytes.fromhex("80020006 00000004 00000001"))
         await raw.until_left()
     assert raw.peer.gone_away == GoAway(0, 1)
-    assert streams.sessions[-1].closed.is_set()
+    async with asyncio.timeout(WAIT_S):
+        await streams.sessions[-1].closed.wait()
 
 
 @asynccontextmanager

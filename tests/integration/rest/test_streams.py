@@ -54,7 +54,8 @@ async def test_a_log(client: Client, streams: FakeStreams) -> None:
     assert (code, text) == (200, "one\ntwo\n")
     options = streams.sessions[0].options
     assert (options.container, options.tail_lines, options.timestamps, options.follow) == ("c", 2, True, False)
-    assert streams.sessions[0].closed.is_set()
+    async with asyncio.timeout(WAIT_S):
+        await streams.sessions[0].closed.wait()
 
 
 async def test_a_followed_log_comes_piece_by_piece_and_ends_when_nobody_reads(

@@ -14,7 +14,7 @@ from mizzen.api.errors import BadRequest
 from mizzen.api.schema import Field
 
 HOSTILE = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 TEXTS = st.sampled_from(

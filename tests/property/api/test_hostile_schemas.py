@@ -13,7 +13,7 @@ from mizzen.api.errors import BadRequest
 from tests.fixtures.definitions import definition, established
 
 HOSTILE = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 NAMES = st.sampled_from(["a", "b", "spec", "status", "metadata", "odd-name"])
 VALUES: st.SearchStrategy[Any] = st.recursive(

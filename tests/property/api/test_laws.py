@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mizzen.api import patch, quantity, schema, selectors, strategic, times
@@ -45,6 +45,7 @@ def test_canonical_quantities_keep_their_value(text: str) -> None:
 
 @LAW
 @given(QUANTITIES, QUANTITIES)
+@example("1Ki", "10000000000G")
 def test_sums_of_quantities(left: str, right: str) -> None:
     total = quantity.add(left, right)
     assert quantity.parse(total).nano == quantity.parse(left).nano + quantity.parse(right).nano

@@ -23,3 +23,11 @@ def test_examples_have_no_unknown_fields_and_settle(kind: kinds.Kind[Any]) -> No
     assert defaults.apply(complete) is complete
     if kind is not kinds.JOB:  # its selector is made by admission
         assert [str(error) for error in validate.validate_create(complete)] == []
+
+
+def test_an_amount_that_is_always_shown_can_be_read_again() -> None:
+    body = example(kinds.RESOURCE_SLICE)
+    body["spec"]["sharedCounters"] = [{"name": "c", "counters": {"memory": {}}}]
+    obj, _ = codec.decode_dict(body, kinds.RESOURCE_SLICE)
+    assert codec.to_dict(obj)["spec"]["sharedCounters"][0]["counters"] == {"memory": {"value": "0"}}
+    assert codec.decode_dict(codec.to_dict(obj), kinds.RESOURCE_SLICE)[0] == obj

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -169,3 +171,12 @@ def test_rules_that_are_none_are_refused_with_the_definition(rule: str, why: str
     (error,) = validate.validate_create(definition(schema))
     assert error.field == "spec.validation.openAPIV3Schema.x-kubernetes-validations[0].rule"
     assert why in error.detail
+
+
+def test_nobody_pays_for_the_libraries_before_there_are_rules() -> None:
+    program = (
+        "import sys, controlplane.app\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('cel_expr_python', 're2', '_re2')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

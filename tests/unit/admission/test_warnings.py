@@ -1,0 +1,28 @@
+"""What is stored without effect says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controlplane.admission.warnings import warnings_for
+from mizzen.api import codec, kinds
+from tests.fixtures.examples import example
+
+WITHOUT_EFFECT = (
+    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.POD_DISRUPTION_BUDGET, kinds.HORIZONTAL_POD_AUTOSCALER,
+    kinds.RESOURCE_QUOTA, kinds.PERSISTENT_VOLUME_CLAIM, kinds.REPLICATION_CONTROLLER,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WITHOUT_EFFECT, ids=lambda kind: str(kind.kind))
+def test_whoever_relies_on_what_nobody_acts_on_is_told(kind: kinds.Kind[Any]) -> None:
+    obj, _ = codec.decode_dict(example(kind), kind)
+    assert warnings_for(obj) == (f"{kind.kind} is stored, but this server does not act on it",)
+
+
+@pytest.mark.parametrize("kind", [kinds.DEPLOYMENT, kinds.JOB, kinds.ROLE, kinds.SERVICE], ids=lambda kind: kind.kind)
+def test_what_has_an_effect_is_stored_in_silence(kind: kinds.Kind[Any]) -> None:
+    obj, _ = codec.decode_dict(example(kind), kind)
+    assert warnings_for(obj) == ()
