@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from controlplane.store.memory import MemoryBackend, MemoryStore
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2 as pb
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2_grpc
-from tests.fixtures.api_server import api_server
 from tests.fixtures.control_plane import channel, control_plane
 from tests.fixtures.deciders import deciding
 from tests.integration.rest import test_custom_grpc, test_custom_http, test_custom_kubectl
@@ -24,7 +22,9 @@ from tests.integration.rest.widgets import VERSION, widget
 
 client = test_custom_http.client
 WIDGET = f"{WIDGETS}/a"
-BINARIES = kubectls()
+working_kubectl = test_custom_kubectl.working_kubectl
+BINARIES = sorted({*kubectls()[:1], *kubectls()[-1:]})
+"""The oldest and the newest kubectl of this machine."""
 
 
 def who(obj: Any) -> dict[tuple[str, str, str], Any]:
@@ -239,19 +239,11 @@ async def test_programs_apply_over_grpc(tmp_path: Path) -> None:
             assert forced["spec"] == {"replicas": 1, "size": "large", "tags": ["x"]}
 
 
-@pytest.fixture(
-    params=sorted({*BINARIES[:1], *BINARIES[-1:]}) or [None], ids=lambda path: path.name if path else "none"
+@pytest.mark.parametrize(
+    "working_kubectl", BINARIES or [None], indirect=True, ids=lambda path: path.name if path else "none"
 )
-async def kubectl(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kubectl]:
-    """The oldest and the newest kubectl of this machine, for a server whose controllers run."""
-    if request.param is None:
-        pytest.skip("no kubectl on this machine")
-    store = MemoryStore(MemoryBackend())
-    async with api_server(tmp_path, store=store) as server, deciding(store, server.registry):
-        yield Kubectl(request.param, server, tmp_path)
-
-
-async def test_kubectl_applies_on_the_server(kubectl: Kubectl) -> None:
+async def test_kubectl_applies_on_the_server(working_kubectl: Kubectl) -> None:
+    kubectl = working_kubectl
     await test_custom_kubectl.define(kubectl)
     manifest = json.dumps(widget("a", replicas=2))
     command = ("apply", "--server-side", "-f", "-")
