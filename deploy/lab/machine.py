@@ -92,6 +92,8 @@ class Machine:
             raise LabError(f"{self.name} did not come up; its log ends with:\n{tail(self.folder / 'init.log')}")
         self._state.init = identify(int(said))
         self._save()
+        # Until then PID 1 is the script, which a picture of the machine's processes should not show.
+        wait_for(f"{self.name} to have come up", lambda: _is_up(int(said)), BOOT_S)
 
     def power_off(self) -> None:
         """Pull the plug: every process of the machine is killed at once, nothing is flushed or said good-bye to."""
@@ -293,3 +295,15 @@ def _grow(file: int, step: int) -> bool:
             return False
         raise
     return True
+
+
+def _is_up(pid: int) -> bool:
+    """Whether a machine's PID 1 is tini, with its one child in place."""
+    comm = Path(f"/proc/{pid}/comm")
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        return comm.read_text() == "tini\n" and [
+            Path(f"/proc/{child}/comm").read_text() for child in children.read_text().split()
+        ] == ["sleep\n"]
+    except FileNotFoundError:
+        return False
