@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
-from itertools import islice
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -123,7 +122,7 @@ class _Turn:
 
     def _warn_of_many(self, schedule: cron.Schedule | cron.Every, since: Instant, zone: tzinfo) -> None:
         moment: Instant | None = since
-        for _ in islice(iter(int, 1), MANY + 1):
+        for _ in range(MANY + 1):
             moment = crontimes.next_after(schedule, moment, zone) if moment is not None else None
             if moment is None or moment > self._now:
                 return
