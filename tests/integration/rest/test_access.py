@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from mizzen.api import kinds
 from tests.fixtures.api_server import ApiServer
+from tests.fixtures.examples import example
 from tests.integration.rest.conftest import Client, Kubectl, tls_of
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -84,6 +85,38 @@ async def test_nobody_gives_what_they_do_not_have(kubectl: Kubectl, server: ApiS
     await kubectl("create", "clusterrolebinding", "givers", "--clusterrole=giver", "--user=ann")
     await kubectl("create", "role", "nodes", "--verb=get", "--resource=nodes", "--as=ann")
     await kubectl("create", "rolebinding", "d", "--clusterrole=cluster-admin", "--user=bob", "--as=ann")
+
+
+async def test_who_applies_what_is_not_there_must_be_allowed_to_create_it(client: Client, server: ApiServer) -> None:
+    group, applied = kinds.ROLE.group, {"Content-Type": "application/apply-patch+yaml"}
+    path, maps = f"/apis/{group}/v1/namespaces/default", "/api/v1/namespaces/default/configmaps/one?fieldManager=ann"
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}]
+    await client.made(f"{path}/roles", {"metadata": {"name": "one"}, "rules": rules})
+    ref = {"apiGroup": group, "kind": "Role", "name": "one"}
+    subjects = [{"kind": "User", "name": "ann"}]
+    await client.made(f"{path}/rolebindings", {"metadata": {"name": "one"}, "roleRef": ref, "subjects": subjects})
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"a": "b"}}
+    async with as_user(server, "ann") as ann:
+        code, said = await ann.ask("PATCH", maps, body, headers=applied)
+        assert (code, said["reason"]) == (403, "Forbidden")
+        assert 'cannot create resource "configmaps"' in said["message"]
+        await client.made("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "one"}})
+        assert (await ann.ask("PATCH", maps, body, headers=applied))[0] == 200
+
+
+async def test_who_applies_a_request_for_a_certificate_is_its_sender(client: Client) -> None:
+    body = example(kinds.CERTIFICATE_SIGNING_REQUEST)
+    forged = {"username": "somebody", "groups": ["system:masters"], "uid": "7"}
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests/example?fieldManager=me&force=true"
+    code, made = await client.ask(
+        "PATCH",
+        path,
+        {**body, "spec": {**body["spec"], **forged}},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+    )
+    assert code == 201, made
+    assert made["spec"]["username"] != "somebody"
+    assert made["spec"].get("uid") != "7"
 
 
 async def test_a_manifest_of_roles_is_brought_in_line(every_kubectl: Kubectl, server: ApiServer) -> None:
