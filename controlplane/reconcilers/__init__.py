@@ -41,6 +41,7 @@ def every_controller(
     return (
         deployment.CONTROLLER,
         replicaset.CONTROLLER,
+        replicaset.REPLICATION_CONTROLLERS,
         statefulset.CONTROLLER,
         daemonset.CONTROLLER,
         job.CONTROLLER,
