@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from controlplane.reconcilers import podstate
+from controlplane.reconcilers import podstate, zones
 from mizzen.api import kinds, times
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1
@@ -33,6 +33,7 @@ PRESSURE = {
     "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
 }
 HEALTH = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+EMPTYING = frozenset((NOT_READY, UNREACHABLE))
 MANAGED = {NOT_READY, UNREACHABLE, UNSCHEDULABLE, *PRESSURE.values()}
 
 
@@ -63,7 +64,8 @@ def decide(key: Key, view: View, now: Instant, grace_ms: int, since: Instant) ->
         if lost is not None:
             event = Emit(node, "Normal", "NodeNotReady", f"Node {key.name} status is now: NodeNotReady", COMPONENT)
             return Decision((UpdateStatus(lost), event))
-    taints = wanted_taints(node, now)
+    taints, brake_ms = wanted_taints(node, view, now)
+    wake = min((ms for ms in (wake, brake_ms) if ms is not None), default=None)
     if taints != node.spec.taints:
         spec = msgspec.structs.replace(node.spec, taints=taints)
         return Decision((Update(msgspec.structs.replace(node, spec=spec)),), wake_after_ms=wake)
@@ -107,13 +109,23 @@ def _lost(node: core_v1.Node, now: Instant) -> core_v1.Node | None:
     return msgspec.structs.replace(node, status=status)
 
 
-def wanted_taints(node: core_v1.Node, now: Instant) -> tuple[core_v1.Taint, ...]:
-    """The node's taints: what users set, and what its conditions and its schedulability say."""
+def wanted_taints(node: core_v1.Node, view: View, now: Instant) -> tuple[tuple[core_v1.Taint, ...], int | None]:
+    """The node's taints: what users set, and what its conditions and its schedulability say; and when to look again.
+
+    A taint that empties a lost node waits for the brake; one that is there stays, unless nobody may be emptied.
+    """
     wanted: list[tuple[str, str]] = []
     ready = condition(node, "Ready")
+    wake_ms = None
     if ready is None or ready.status != "True":
         key = UNREACHABLE if ready is not None and ready.status == "Unknown" else NOT_READY
-        wanted += [(key, "NoSchedule"), (key, "NoExecute")]
+        wanted.append((key, "NoSchedule"))
+        brake = zones.brake(node, view.list(kinds.NODE), EMPTYING, now)
+        begun = any(taint.key in EMPTYING and taint.effect == "NoExecute" for taint in node.spec.taints)
+        if brake.allowed or (begun and not brake.released):
+            wanted.append((key, "NoExecute"))
+        # One that is being emptied looks again too: it may have to be called off.
+        wake_ms = brake.wake_ms if not begun or brake.released else zones.LOOK_MS
     for type_, key in PRESSURE.items():
         found = condition(node, type_)
         if found is not None and found.status == "True":
@@ -124,7 +136,7 @@ def wanted_taints(node: core_v1.Node, now: Instant) -> tuple[core_v1.Taint, ...]
     have = {(t.key, t.effect) for t in kept}
     stamp = times.render(now)
     made = [core_v1.Taint(key=k, effect=e, time_added=stamp) for k, e in wanted if (k, e) not in have]
-    return (*kept, *made)
+    return (*kept, *made), wake_ms
 
 
 def _unready_pods(node: core_v1.Node, view: View, now: Instant) -> Iterable[Effect]:

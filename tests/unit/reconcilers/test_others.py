@@ -52,7 +52,7 @@ class TestNodes:
         assert of(self.decide(node("n1"), lease("n1", -500), since=NOW - 51_000), UpdateStatus)
 
     def test_an_unknown_node_is_tainted_with_the_time(self) -> None:
-        changed = of(self.decide(node("n1", ready="Unknown"), lease("n1", -10)), Update)[0].object
+        changed = of(self.decide(node("n1", ready="Unknown"), node("n2"), lease("n1", -10)), Update)[0].object
         assert {(t.key, t.effect, t.time_added) for t in changed.spec.taints} == {
             ("node.kubernetes.io/unreachable", "NoSchedule", at()),
             ("node.kubernetes.io/unreachable", "NoExecute", at()),
@@ -69,7 +69,7 @@ class TestNodes:
         assert [t.key for t in changed.spec.taints] == [nodelifecycle.UNSCHEDULABLE]
 
     def test_pods_of_a_lost_node_stop_being_ready(self) -> None:
-        taints = nodelifecycle.wanted_taints(node("n1", ready="Unknown"), NOW)
+        taints, _ = nodelifecycle.wanted_taints(node("n1", ready="Unknown"), view(), NOW)
         decision = self.decide(
             node("n1", ready="Unknown", spec={"taints": taints}),
             lease("n1", -99),
