@@ -167,7 +167,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         """Deletes an object; the answer is its last state, or the one in which it waits."""
         kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("delete", kind, namespace, name, dry_run=request.dry_run)
-        how = options.deleting(request, uid=request.uid, resource_version=request.resource_version)
+        how = options.deleting(request, call, uid=request.uid, resource_version=request.resource_version)
         deleted = await self._verbs.deletes.delete(kind, namespace, name, how)
         return cluster_pb2.ObjectResponse(object=objects.packed(kind, deleted.object))
 
@@ -182,7 +182,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         selection = ListOptions(
             label_selector=request.label_selector, field_selector=request.field_selector, limit=request.limit
         )
-        deleted = await self._verbs.deletes.delete_collection(kind, namespace, selection, options.deleting(request))
+        how = options.deleting(request, call)
+        deleted = await self._verbs.deletes.delete_collection(kind, namespace, selection, how)
         return cluster_pb2.ListResponse(items=[objects.packed(kind, one.object) for one in deleted])
 
     @unary

@@ -15,11 +15,13 @@ from controlplane.server.verbs_delete import DeleteOptions
 from controlplane.server.verbs_read import ListOptions
 from controlplane.server.verbs_watch import TIMEOUT_S, WatchOptions
 from controlplane.server.verbs_write import WriteOptions
-from mizzen.api import errors
+from mizzen.api import codec, errors
 from mizzen.api.codec import FieldValidation
+from mizzen.api.types import meta_v1 as meta
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 
 _PROPAGATIONS = ("", "Background", "Foreground", "Orphan")
+_META = "meta.k8s.io/v1"
 _VALIDATIONS = ("Ignore", "Warn", "Strict")
 
 
@@ -67,7 +69,21 @@ def writing(
         sign=partial(signed_by_sender, call.user),
         manager=call.manager(request.field_manager),
         force=force,
+        user=call.user,
+        verb_options=_told(request, f"{type(request).__name__.removesuffix('Request')}Options", force),
     )
+
+
+def _told(request: _Write, kind: str, force: bool) -> dict[str, Any]:
+    """The options as an object, for those who have a say in what is admitted."""
+    told: dict[str, Any] = {"kind": "PatchOptions" if kind == "ApplyOptions" else kind, "apiVersion": _META}
+    if request.dry_run:
+        told["dryRun"] = ["All"]
+    if request.field_manager:
+        told["fieldManager"] = request.field_manager
+    if force:
+        told["force"] = True
+    return told
 
 
 def check_applier(request: cluster_pb2.ApplyRequest) -> None:
@@ -76,12 +92,20 @@ def check_applier(request: cluster_pb2.ApplyRequest) -> None:
         raise errors.BadRequest("field_manager: say who applies, for example the name of your program")
 
 
-def deleting(request: _Deletion, *, uid: str = "", resource_version: str = "") -> DeleteOptions:
+def deleting(request: _Deletion, call: GrpcCall, *, uid: str = "", resource_version: str = "") -> DeleteOptions:
     """How to delete. Raises BadRequest."""
     if request.propagation_policy not in _PROPAGATIONS:
         raise errors.BadRequest("propagation_policy: must be Background, Foreground or Orphan")
     grace = request.grace_period_seconds if request.HasField("grace_period_seconds") else None
-    return DeleteOptions(Deletion(grace, request.propagation_policy), uid, resource_version, request.dry_run)
+    given = meta.DeleteOptions(
+        dry_run=("All",) if request.dry_run else (),
+        grace_period_seconds=grace,
+        preconditions=meta.Preconditions(uid=uid or None, resource_version=resource_version or None),
+        propagation_policy=request.propagation_policy or None,
+    )
+    told = {**codec.to_dict(given), "kind": "DeleteOptions", "apiVersion": _META}
+    how = Deletion(grace, request.propagation_policy)
+    return DeleteOptions(how, uid, resource_version, request.dry_run, call.user, told)
 
 
 def listing(request: cluster_pb2.ListRequest) -> ListOptions:

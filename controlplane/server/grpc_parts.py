@@ -11,6 +11,7 @@ from controlplane.admission.deletion import Deletion
 from controlplane.server import grpc_options as options
 from controlplane.server.grpc_call import GrpcCall
 from controlplane.server.grpc_objects import place_of
+from controlplane.server.paths import Place
 from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import DeleteOptions
@@ -27,7 +28,7 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 
 SCALE = "scale"
 Answer = cluster_pb2.ObjectResponse
-_Create = Callable[[cluster_pb2.CreateRequest, Kind[Any], str, str], Awaitable[Any]]
+_Create = Callable[[cluster_pb2.CreateRequest, Place, GrpcCall], Awaitable[Any]]
 
 
 class PartCalls:
@@ -47,18 +48,19 @@ class PartCalls:
             quoted = errors.quoted(request.subresource)
             raise errors.BadRequest(f"subresource: nothing is created at {quoted} below {kind.resource}")
         call.allow("create", kind, namespace, name, request.subresource, dry_run=request.dry_run)
-        return Answer(object=convert.to_any(await make(request, kind, namespace, name)))
+        return Answer(
+            object=convert.to_any(await make(request, Place(kind, namespace, name, request.subresource), call))
+        )
 
-    async def _bind(self, request: cluster_pb2.CreateRequest, kind: Kind[Any], namespace: str, name: str) -> Any:
-        del kind
+    async def _bind(self, request: cluster_pb2.CreateRequest, place: Place, call: GrpcCall) -> Any:
+        del call
         binding = _of(request.object, core.Binding)
-        await self._verbs.bind(namespace, name, binding, dry_run=request.dry_run)
+        await self._verbs.bind(place.namespace, place.name, binding, dry_run=request.dry_run)
         return meta.Status(status="Success", code=201)
 
-    async def _evict(self, request: cluster_pb2.CreateRequest, kind: Kind[Any], namespace: str, name: str) -> Any:
-        del kind
+    async def _evict(self, request: cluster_pb2.CreateRequest, place: Place, call: GrpcCall) -> Any:
         eviction = _of(request.object, policy.Eviction)
-        if eviction.metadata.name not in ("", name):
+        if eviction.metadata.name not in ("", place.name):
             raise errors.BadRequest("metadata.name: must be ref.name, or empty")
         given = eviction.delete_options or meta.DeleteOptions()
         conditions = given.preconditions or meta.Preconditions()
@@ -67,17 +69,18 @@ class PartCalls:
             conditions.uid or "",
             conditions.resource_version or "",
             request.dry_run or bool(given.dry_run),
+            call.user,
         )
-        await self._verbs.evictions.evict(namespace, name, how)
+        await self._verbs.evictions.evict(place.namespace, place.name, how)
         return meta.Status(status="Success", code=201)
 
-    async def _token(self, request: cluster_pb2.CreateRequest, kind: Kind[Any], namespace: str, name: str) -> Any:
-        del kind
+    async def _token(self, request: cluster_pb2.CreateRequest, place: Place, call: GrpcCall) -> Any:
+        del call
         if self._tokens is None:
             raise errors.ServiceUnavailable("this server makes no tokens")
         wanted = _of(request.object, authentication.TokenRequest)
         await self._verbs.registry.fresh()
-        return self._tokens.issue(namespace, name, wanted)
+        return self._tokens.issue(place.namespace, place.name, wanted)
 
     async def get_scale(self, kind: Kind[Any], namespace: str, name: str) -> Answer:
         """The scale of an object. Raises NotFound."""
