@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from mizzen.api.errors import quoted
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 
@@ -56,7 +55,7 @@ def counted(one: str, many: str, count: int) -> str:
 
 def listed(values: Iterable[str]) -> str:
     """The values in quotes."""
-    return ", ".join(quoted(value) for value in values)
+    return ", ".join(f'"{value}"' for value in values)
 
 
 def setters(*, pod: bool, names: Sequence[str]) -> str:
