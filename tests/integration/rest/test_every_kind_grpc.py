@@ -23,6 +23,7 @@ from mizzen.client.values import Attachment, EndOfInput, Exit, Input, Stdin, Std
 from tests.fixtures.control_plane import Plane, control_plane
 from tests.fixtures.examples import EXAMPLES, KEPT, Example, example
 from tests.fixtures.scripted_streams import ScriptedStreams
+from tests.integration.rest.test_every_kind import HELD
 
 SEEN_S = 10.0
 each_kind = pytest.mark.parametrize("kind", KEPT, ids=lambda kind: f"{kind.resource}-{kind.version}")
@@ -176,7 +177,7 @@ async def _deleted(life: Life) -> None:
     if life.kind is kinds.NAMESPACE:
         ending = await life.get()
         await life.client.update(replace(ending, spec=replace(ending.spec, finalizers=())), subresource="finalize")
-    if life.kind is kinds.CUSTOM_RESOURCE_DEFINITION:  # waits for its objects, and there is no controller
+    if life.kind in HELD:
         await life.patch({"metadata": {"finalizers": None}})
     with pytest.raises(errors.NotFound):
         await life.get()
