@@ -161,7 +161,8 @@ class Registry:
         try:
             async with asyncio.timeout(deadline_s):
                 version = await self._latest.version()
-                await self._follower.reach(version)
+                if version > self.revision:
+                    await self._follower.reach(version)
         except TimeoutError as error:
             raise errors.Timeout("the cache is behind the store; try again", retry_after_s=1) from error
         return version
