@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.benchmarks import report
 from tests.benchmarks.servers import free_ports, running
 
-CLIENT_S = 120
+CLIENT_S = 180
 
 
 def main() -> None:
