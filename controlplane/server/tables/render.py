@@ -124,13 +124,26 @@ class _RowJson(msgspec.Struct, omit_defaults=True):
 _MARK = re.compile(rb"\\u0000(-?[0-9]+)\\u0000")
 """A span until now in the JSON of a row that is kept."""
 _NUL = b"\\u0000"
-Kept = tuple[bytes | int, ...]
-"""The JSON of a row without its object and without its end: in turns a piece of it, and a time since when it is."""
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A row without its object, to be shown again and again with the ages of the moment."""
+
+    pieces: tuple[bytes | int, ...]
+    """The row's JSON without its end: in turns a piece of it, and a time since when something is."""
+    start: int
+    """Where in the object's JSON its metadata stand."""
+    end: int
+
+
 
 
 def partial(raw: bytes, version: str = "v1") -> bytes:
     """An object's metadata alone, as a PartialObjectMetadata of `meta.k8s.io/<version>`."""
-    metadata = bytes(_METADATA.decode(raw).metadata)
+    return _partial(bytes(_METADATA.decode(raw).metadata), version)
+
+
+def _partial(metadata: bytes, version: str) -> bytes:
     return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}' % (
         version.encode(), metadata,
     )  # fmt: skip
@@ -182,10 +195,13 @@ def lasts(raw: bytes) -> bool:
 def row(what: What, obj: Any, raw: bytes, now: Instant) -> Kept:
     """The row of an object for `table`: good for any time, or only for `now` where a text could be taken for a mark."""
     printed = _printed(what)
+    metadata = bytes(_METADATA.decode(raw).metadata)
+    start = raw.index(metadata)
+    end = start + len(metadata)
     if not lasts(raw):
-        return (_json(printed.row(obj, now)),)
+        return Kept((_json(printed.row(obj, now)),), start, end)
     pieces = _MARK.split(_json(printed.row(obj, LATER)))
-    return tuple(int(piece) if at % 2 else piece for at, piece in enumerate(pieces))
+    return Kept(tuple(int(piece) if at % 2 else piece for at, piece in enumerate(pieces)), start, end)
 
 
 def _printed(what: What) -> TableOf:
@@ -197,10 +213,11 @@ def _json(row: Row) -> bytes:
 
 
 def _filled(kept: Kept, raw: bytes, now: Instant, include: str, version: str) -> bytes:
-    made = b"".join([piece if isinstance(piece, bytes) else duration(now - piece).encode() for piece in kept])
+    made = b"".join([piece if isinstance(piece, bytes) else duration(now - piece).encode() for piece in kept.pieces])
     if include == "None":
         return made + b"}"
-    return b'%b,"object":%b}' % (made, raw if include == "Object" else partial(raw, version))
+    shown = raw if include == "Object" else _partial(raw[kept.start : kept.end], version)
+    return b'%b,"object":%b}' % (made, shown)
 
 
 def has_table(what: What) -> bool:
