@@ -136,8 +136,6 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     end: int
 
 
-
-
 def partial(raw: bytes, version: str = "v1") -> bytes:
     """An object's metadata alone, as a PartialObjectMetadata of `meta.k8s.io/<version>`."""
     return _partial(bytes(_METADATA.decode(raw).metadata), version)
