@@ -20,7 +20,7 @@ from controlplane.admission import (
 )
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
-from mizzen.api import defaults, kinds, validate
+from mizzen.api import defaults, kinds, validate, validate_pod_parts
 from mizzen.api.custom import CustomKind
 from mizzen.api.errors import FieldError, Invalid
 from mizzen.api.kinds import Kind
@@ -31,6 +31,11 @@ from mizzen.engine.view import View
 _WITH_CLASS: dict[Kind[Any], Callable[[Any, View], Any]] = {
     kinds.PERSISTENT_VOLUME_CLAIM: classes.claim,
     kinds.INGRESS: classes.ingress,
+}
+
+_PARTS_OF_PODS = {
+    Operation.ADD_EPHEMERAL: (pods.with_ephemeral, validate_pod_parts.add_ephemeral),
+    Operation.RESIZE: (pods.with_resources, validate_pod_parts.resize),
 }
 
 
@@ -47,6 +52,8 @@ def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settin
         case Operation.DELETE:
             lifecycle.check_delete(request)
             return Admitted(old)
+        case Operation.ADD_EPHEMERAL | Operation.RESIZE:
+            return Admitted(_part_of_pod(request, old, now))
         case Operation.UPDATE_STATUS | Operation.FINALIZE | Operation.APPROVE:
             return Admitted(_status(request, old, now))
         case Operation.UPDATE:
@@ -109,6 +116,17 @@ def _status(request: Request, old: Any, now: Instant) -> Any:
     if obj != old:
         _refuse(request, obj, validate.validate_status_update(obj, old))
     return obj
+
+
+def _part_of_pod(request: Request, old: Any, now: Instant) -> Any:
+    """The pod with the one part of its spec changed that the operation is about."""
+    keep, check = _PARTS_OF_PODS[request.operation]
+    pod = keep(defaults.apply(metadata.for_update(request, old)), old)
+    pod = strategy.prepare_update(request, pod, old)
+    pod = ownership.carried_on(request, pod, old, now)
+    if pod != old:
+        _refuse(request, pod, tuple(check(pod, old)))
+    return pod
 
 
 def _refuse(request: Request, obj: Any, errors: tuple[FieldError, ...]) -> None:

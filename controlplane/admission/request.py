@@ -24,6 +24,10 @@ class Operation(Enum):
     """A request for a certificate is approved or denied; what became of it otherwise stays."""
     FINALIZE = "FINALIZE"
     """Only the finalizers in a namespace's spec change."""
+    ADD_EPHEMERAL = "ADD_EPHEMERAL"
+    """Only the ephemeral containers of a pod change: some are added."""
+    RESIZE = "RESIZE"
+    """Only the CPU and memory of a pod's containers change, and what changing them needs."""
     DELETE = "DELETE"
 
 

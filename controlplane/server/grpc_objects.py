@@ -12,6 +12,7 @@ import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.admission.request import Operation
+from controlplane.server import subresources
 from controlplane.server.representations import empty, shown, storage, stored
 from controlplane.server.verbs_watch import Batch
 from controlplane.server.verbs_write import Written
@@ -30,12 +31,6 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 EVENTS_MAX = 256
 EVENTS_MAX_BYTES = 1 << 20
 """Changes in one message of a watch: at most this many, and about this many bytes; clients refuse above 4 MiB."""
-_OPERATIONS = {
-    "": Operation.UPDATE,
-    "status": Operation.UPDATE_STATUS,
-    "finalize": Operation.FINALIZE,
-    "approval": Operation.APPROVE,
-}
 _PROPAGATIONS = ("", "Background", "Foreground", "Orphan")
 
 
@@ -103,7 +98,7 @@ def _custom_in(data: bytes, catalog: Catalog) -> Custom:
 
 def operation_of(kind: Kind[Any], subresource: str) -> Operation:
     """What writing a part of an object is. Raises BadRequest for a part that can't be written."""
-    operation = _OPERATIONS.get(subresource)
+    operation = subresources.OPERATIONS.get(subresource)
     if operation is None or (subresource and subresource not in kind.subresources):
         raise errors.BadRequest(f"{kind.resource} have no subresource {errors.quoted(subresource)} to write")
     return operation

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.admission import Operation
 from mizzen.api.kinds import Kind
 
 _STATUS_VERBS = ("get", "patch", "update")
@@ -36,6 +37,8 @@ _SERVED = {
         Subresource("binding", ("create",), "Binding"),
         Subresource("eviction", ("create",), "Eviction", "policy", "v1"),
         Subresource("approval", _STATUS_VERBS),
+        Subresource("ephemeralcontainers", _STATUS_VERBS),
+        Subresource("resize", _STATUS_VERBS),
         Subresource("token", ("create",), "TokenRequest", "authentication.k8s.io", "v1"),
         Subresource("log", ("get",)),
         Subresource("exec", ("create", "get"), "PodExecOptions"),
@@ -43,6 +46,18 @@ _SERVED = {
         Subresource("portforward", ("create", "get"), "PodPortForwardOptions"),
     )
 }
+
+OPERATIONS = {
+    "": Operation.UPDATE,
+    "status": Operation.UPDATE_STATUS,
+    "finalize": Operation.FINALIZE,
+    "approval": Operation.APPROVE,
+    "ephemeralcontainers": Operation.ADD_EPHEMERAL,
+    "resize": Operation.RESIZE,
+}
+"""What writing an object through one of these paths is; they take and give the object itself."""
+NAMES = {operation: name for name, operation in OPERATIONS.items()}
+"""The path below an object that an operation goes through."""
 
 
 def of(kind: Kind[Any]) -> tuple[Subresource, ...]:

@@ -21,6 +21,7 @@ import msgspec
 from controlplane import admission
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
 from controlplane.admission.accounts import NoAccount
+from controlplane.server import subresources
 from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
@@ -49,9 +50,6 @@ _NEVER_BLINDLY = (kinds.LEASE,)
 
 Decide = Callable[[Any], Admitted]
 Guard = Callable[[Any, Any], None]
-_SUBRESOURCES = {
-    Operation.UPDATE_STATUS: "status", Operation.FINALIZE: "finalize", Operation.APPROVE: "approval"
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class WriteOptions:
 
     def writer(self, kind: Kind[Any], operation: Operation) -> Writer:
         """Who writes an object of this kind."""
-        subresource = self.subresource or _SUBRESOURCES.get(operation, "")
+        subresource = self.subresource or subresources.NAMES.get(operation, "")
         return Writer(self.manager, kind.api_version, subresource=subresource)
 
 

@@ -130,6 +130,19 @@ def _ms(text: str) -> int:
     return max(0, times.parse(text))
 
 
+class _MemoryStats(msgspec.Struct, frozen=True):
+    usage: int = 0
+
+
+class _Stats(msgspec.Struct, frozen=True):
+    memory_stats: _MemoryStats = _MemoryStats()
+
+
+def memory_used(answer: bytes) -> int:
+    """The bytes of memory that a container uses, out of the answer about its figures; 0 where it runs no longer."""
+    return msgspec.json.decode(answer, type=_Stats).memory_stats.usage
+
+
 class _Version(msgspec.Struct, frozen=True, rename="pascal"):
     version: str
     api_version: str

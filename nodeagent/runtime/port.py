@@ -18,6 +18,7 @@ from nodeagent.runtime.values import (
     Event,
     ExecResult,
     ImageInfo,
+    Limits,
     LogQuery,
     PullProgress,
     RegistryAuth,
@@ -92,6 +93,14 @@ class Runtime(Protocol):
 
     async def start_container(self, container_id: str) -> None:
         """Start a created container; running already is success. Raises `StartFailed`, `ContainerNotFound`."""
+        ...
+
+    async def update_container(self, container_id: str, limits: Limits) -> None:
+        """Change the bounds of a running container; bounds that there were cannot be taken away.
+
+        Raises `LimitRefused` where the container has more memory in use than it may have then, and
+        `ContainerNotFound`.
+        """
         ...
 
     async def stop_container(self, container_id: str, grace_s: int, signal: str = "") -> None:

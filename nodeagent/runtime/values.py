@@ -138,6 +138,8 @@ class ContainerSpec:
     share_pid: bool = False
     """Join the sandbox's process namespace (`shareProcessNamespace`)."""
     host_pid: bool = False
+    pid_of: str = ""
+    """The id of a running container whose process namespace to join, where neither of the above is asked for."""
     host_ipc: bool = False
     user: str = ""
     """`uid`, `uid:gid` or names known in the image; empty takes the image's."""
