@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.admission import Operation
+from controlplane.admission.request import SUBRESOURCES, Operation
 from mizzen.api.kinds import Kind
 
 _STATUS_VERBS = ("get", "patch", "update")
@@ -47,17 +47,8 @@ _SERVED = {
     )
 }
 
-OPERATIONS = {
-    "": Operation.UPDATE,
-    "status": Operation.UPDATE_STATUS,
-    "finalize": Operation.FINALIZE,
-    "approval": Operation.APPROVE,
-    "ephemeralcontainers": Operation.ADD_EPHEMERAL,
-    "resize": Operation.RESIZE,
-}
-"""What writing an object through one of these paths is; they take and give the object itself."""
-NAMES = {operation: name for name, operation in OPERATIONS.items()}
-"""The path below an object that an operation goes through."""
+OPERATIONS = {"": Operation.UPDATE} | {name: operation for operation, name in SUBRESOURCES.items()}
+"""What writing an object at its path, or below it, is."""
 
 
 def of(kind: Kind[Any]) -> tuple[Subresource, ...]:

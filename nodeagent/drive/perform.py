@@ -223,6 +223,7 @@ class Performer:
             created_at_ms=now,
             started_at_ms=now,
             tty=spec.tty,
+            stdin_once=spec.stdin_once,
         )
         self._watcher.put(state)
         return Result(op=operation.op, container_id=container_id)

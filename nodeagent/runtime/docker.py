@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +50,7 @@ from nodeagent.runtime.values import (
 _STOP_SIGNAL_API = (1, 42)  # older engines cannot be told the signal of a stop
 _CAP_SYS_RESOURCE = 24
 _STOP_MARGIN_S = 15.0
+_IN_USE = re.compile(r"current usage: (\d+)")
 _LISTED = {"all": "1", "filters": json.dumps({"label": [naming.TYPE]})}
 
 State = SandboxState | ContainerState
@@ -164,6 +166,9 @@ class DockerRuntime:
         except EngineError as error:
             if error.status == 404:
                 raise _not_found(container_id) from error
+            # Where the engine does not tell what is in use, the kernel may refuse and say it (cgroup version 1).
+            if told := _IN_USE.search(error.message):
+                refuse_below_use((await self._look(container_id)).name, limits, int(told[1]))
             raise LimitRefused(f"failed to update container {container_id}: {error.message}") from error
 
     async def stop_container(self, container_id: str, grace_s: int, signal: str = "") -> None:

@@ -35,6 +35,7 @@ class _Config(msgspec.Struct, frozen=True, rename="pascal"):
     image: str
     labels: dict[str, str] | None = None
     tty: bool = False
+    stdin_once: bool = False
 
 
 class _HostConfig(msgspec.Struct, frozen=True, rename="pascal"):
@@ -111,6 +112,7 @@ def _container(seen: Inspected, labels: dict[str, str]) -> ContainerState:
         oom_killed=seen.state.oom_killed,
         error=seen.state.error,
         tty=seen.config.tty,
+        stdin_once=seen.config.stdin_once,
         labels={key.removeprefix(naming.CUSTOM): v for key, v in labels.items() if key.startswith(naming.CUSTOM)},
     )
 

@@ -42,7 +42,10 @@ class Session(Protocol):
         ...
 
     async def close_stdin(self) -> None:
-        """Tell the command that its input has ended; its output goes on."""
+        """Tell the command that its input has ended; its output goes on.
+
+        A container's own input goes on for whoever attaches next, unless it is `stdin_once`.
+        """
         ...
 
     async def resize(self, rows: int, columns: int) -> None:

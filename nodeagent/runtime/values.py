@@ -217,6 +217,8 @@ class ContainerState:
     error: str = ""
     """Why it could not be started, in the engine's words."""
     tty: bool = False
+    stdin_once: bool = False
+    """Its input ends with that of the first who attaches to it."""
     labels: Mapping[str, str] = field(default_factory=_nothing)
     """Those of the spec, without the runtime's own."""
 

@@ -50,6 +50,7 @@ def test_looking_into_a_pod(kubectl: Kubectl) -> None:
         assert "httpd -f" in said
         assert "httpd" not in kubectl("exec", "web", "-c", "look", "--", "ls", "/tmp")
         screen.type("exit 3\n")
+        screen.process.wait(20)
     wait_for("its end", lambda: "terminated" in ephemeral(kubectl, "web")[0]["state"], 20)
     assert ephemeral(kubectl, "web")[0]["state"]["terminated"]["exitCode"] == 3
     assert "demo v1 on web" in kubectl("logs", "web", "-c", "look")
@@ -186,10 +187,7 @@ def test_attaching(kubectl: Kubectl) -> None:
     kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=30s")
     with kubectl.going("attach", "talker") as one, kubectl.going("attach", "talker") as other:
         wait_for("both to hear it", lambda: min(f.read_text().count("more") for f in (one, other)) >= 2, 15)
-    with kubectl.going("attach", "echo") as listening:
-        wait_for("the listener", lambda: "If you don't see" in listening.read_text() or True, 1)
-        done = kubectl.tries("attach", "-i", "echo", stdin="hello\nend\n")
-        assert "got hello\ngot end" in done.stdout, done
+    assert kubectl("attach", "-i", "echo", stdin="hello\nend\n") == "got hello\ngot end\n"
     kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/echo", "--timeout=20s")
     with at_terminal(kubectl.words(["attach", "-it", "screen"]), rows=31, columns=91) as screen:
         screen.type("stty size; echo $((40 + 2))\n")
@@ -223,7 +221,6 @@ def test_copying_both_ways(kubectl: Kubectl, tmp_path: Path) -> None:
     assert kubectl("exec", "box", "--", "cat", "/tmp/copied/text") == "hello\n"
     kubectl("cp", "box:/tmp/copied", str(tmp_path / "back"))
     assert (tmp_path / "back" / "deep" / "bytes").read_bytes() == (tmp_path / "there" / "deep" / "bytes").read_bytes()
-    assert "no such file" in kubectl.fails("cp", "box:/tmp/nothing", str(tmp_path / "nothing")).lower()
 
 
 def test_forwarding_ports(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
