@@ -102,7 +102,8 @@ def _mount(mount: Mount) -> Body:
         "Source": mount.host_path,
         "Target": mount.container_path,
         "ReadOnly": mount.read_only,
-        "BindOptions": {"Propagation": "rprivate" if mount.propagation == "private" else mount.propagation},
+        # Private is Docker's default; told so in words, it refuses every folder that holds its own.
+        "BindOptions": {} if mount.propagation == "private" else {"Propagation": mount.propagation},
     }
 
 

@@ -58,7 +58,8 @@ def test_looking_into_a_pod(kubectl: Kubectl) -> None:
     assert [s["restartCount"] for s in now["status"]["containerStatuses"]] == [0]
     described = kubectl("describe", "pod", "web")
     assert "Ephemeral Containers:" in described
-    assert "spec.ephemeralContainers{look}" in kubectl("get", "events", "-o", "wide")
+    path = "spec.ephemeralContainers{look}"
+    wait_for("its events", lambda: path in kubectl("get", "events", "-o", "yaml"), 10)
 
     kubectl("debug", "web", "--copy-to=copy", "--image=demo:v2", "--share-processes", "-c", "look", "--", "sleep", "99")
     kubectl("wait", "--for=condition=Ready", "pod/copy", "--timeout=30s")
