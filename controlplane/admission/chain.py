@@ -20,9 +20,12 @@ from controlplane.admission import (
     jobs,
     lifecycle,
     metadata,
+    nodes,
     ownership,
     pods,
+    policies,
     services,
+    storage,
     strategy,
 )
 from controlplane.admission.request import Admitted, Operation, Request, Settings
@@ -45,16 +48,18 @@ class _Part:
     errors: Callable[[Any, Any], Iterable[FieldError]]
 
 
-_WITH_CLASS: dict[Kind[Any], Callable[[Any, View], Any]] = {
-    kinds.PERSISTENT_VOLUME_CLAIM: classes.claim,
+_COMPLETED: dict[Kind[Any], Callable[[Any, View], Any]] = {
+    kinds.PERSISTENT_VOLUME_CLAIM: storage.claim,
+    kinds.PERSISTENT_VOLUME: storage.volume,
     kinds.INGRESS: classes.ingress,
+    kinds.NODE: nodes.tainted,
 }
 _PARTS_OF_PODS = {
     Operation.ADD_EPHEMERAL: _Part(pods.with_ephemeral, validate_pod_parts.add_ephemeral),
     Operation.RESIZE: _Part(pods.with_resources, validate_pod_parts.resize),
 }
 _NOT_CHANGED = (Operation.DELETE, Operation.CONNECT)
-_WHOLE = (Operation.CREATE, Operation.UPDATE)
+_WITH_SPEC = (Operation.CREATE, Operation.UPDATE, *_PARTS_OF_PODS)
 
 
 def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
@@ -111,14 +116,13 @@ def finish(request: Request, obj: Any, old: Any, view: View, settings: Settings)
     if isinstance(request.kind, CustomKind):
         return customs.judged(request, obj, old)
     _refuse(request, obj, _errors(request, obj, old))
-    if request.operation not in _WHOLE:
+    if request.operation not in _WITH_SPEC:
         return Admitted(obj)
-    if request.kind is kinds.PRIORITY_CLASS:
-        classes.check_priority(request, obj, view)
+    warnings = (*warnings_for(obj), *policies.check(request, obj, old, view))
     claims: tuple[str, ...] = ()
     if request.kind is kinds.SERVICE:
         obj, claims = services.allocate(request, obj, old, view, settings)
-    return Admitted(obj, warnings_for(obj), claims)
+    return Admitted(obj, warnings, claims)
 
 
 def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Any:
@@ -129,8 +133,8 @@ def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Setting
         obj = pods.complete(request, obj, view)
         if settings.service_accounts:
             obj = accounts.complete(request, obj, view, ids)
-    elif request.kind in _WITH_CLASS:
-        obj = _WITH_CLASS[request.kind](obj, view)
+    elif request.kind in _COMPLETED:
+        obj = _COMPLETED[request.kind](obj, view)
     return objects.with_entries(obj, managed)
 
 

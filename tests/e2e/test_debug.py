@@ -94,11 +94,7 @@ def test_looking_into_a_node(cluster: Cluster, kubectl: Kubectl) -> None:
     mark = f"/etc/mark-{kubectl.namespace}"
     for profile in ("general", "sysadmin", "netadmin"):
         kubectl("debug", f"node/{node.name}", "--image=demo:v1", f"--profile={profile}", "--", "sleep", "99")
-    try:
-        kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=20s")
-    finally:
-        print(kubectl("get", "pods", "-o", "yaml"))
-        print(kubectl("get", "events"))
+    kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=40s")
     pods = kubectl.items("pods")
     assert {p["spec"]["nodeName"] for p in pods} == {node.name}
     general = next(p for p in pods if p["spec"].get("volumes", [{}])[0].get("hostPath") and p["spec"].get("hostPID"))

@@ -129,3 +129,21 @@ async def test_both_are_told_of(client: Client) -> None:
         item = document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/" + name]
         assert item["get"]["operationId"] == f"readCoreV1NamespacedPod{word}"
         assert sorted(method for method in item if method != "parameters") == ["get", "patch", "put"]
+
+
+async def test_who_judges_pods_judges_what_is_added_to_them(client: Client) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    await client.made("/api/v1/namespaces", {"metadata": {"name": "strict", "labels": labels}})
+    path = "/api/v1/namespaces/strict/pods"
+    await client.made(path, pod("p"))
+    added = {"spec": {"ephemeralContainers": [DEBUGGER | {"securityContext": {"privileged": True}}]}}
+    code, refused = await client.ask("PATCH", f"{path}/p/ephemeralcontainers", added, headers=MERGE)
+    assert (code, refused["reason"]) == (403, "Forbidden"), refused
+    assert 'privileged (container "d" must not set securityContext.privileged=true)' in refused["message"]
+    ranges = {"spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}, "metadata": {"name": "r"}}
+    await client.made("/api/v1/namespaces/default/limitranges", ranges)
+    made = await client.made(PODS, sized())
+    made["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "100m"}, "limits": {"cpu": "2"}}
+    code, refused = await client.ask("PUT", RESIZE, made)
+    assert (code, refused["reason"]) == (403, "Forbidden"), refused
+    assert "maximum cpu usage per Container is 1, but limit is 2" in refused["message"]
