@@ -6,9 +6,10 @@ What it is not: it commits nothing, and it records no events (`Emit` goes to who
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from controlplane.admission import binding, deletion
+from controlplane.admission import binding, deletion, quotas
 from controlplane.admission.chain import admit
 from controlplane.admission.request import Operation, Request, Settings
 from mizzen.api import kinds
@@ -37,7 +38,7 @@ def write_of(
     match effect:
         case Create():
             request = _request(Operation.CREATE, effect.object, manager)
-            return written(request, admit(request, None, view, now, ids, settings).object, None)
+            return written(request, admit(request, None, view, now, ids, settings).object, None, view, now)
         case Update():
             return _update(_request(Operation.UPDATE, effect.object, manager), view, now, ids, settings)
         case UpdateStatus():
@@ -67,14 +68,16 @@ def asked(effect: Create | Update | UpdateStatus | Delete, view: View, manager: 
     return request, _stored(request, view)
 
 
-def written(request: Request, new: Any, old: Any) -> Write | None:
+def written(request: Request, new: Any, old: Any, view: View, now: Instant) -> Write | None:
     """The write of what was admitted for an effect that is no deletion; None when nothing is left to do."""
     if old is None:
-        return creation(new)
+        return replace(creation(new), beside=quotas.charges(request, new, None, view, now))
     if deletion.is_done(new):
         return removal(request.kind, request.namespace, request.name, _version(old))
     # A write of what is there already would only wake everybody.
-    return None if new == old else replacement(new, _version(old))
+    if new == old:
+        return None
+    return replace(replacement(new, _version(old)), beside=quotas.charges(request, new, old, view, now))
 
 
 def _request(operation: Operation, obj: Object, manager: str) -> Request:
@@ -87,7 +90,7 @@ def _request(operation: Operation, obj: Object, manager: str) -> Request:
 
 def _update(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Write | None:
     old = _stored(request, view)
-    return written(request, admit(request, old, view, now, ids, settings).object, old)
+    return written(request, admit(request, old, view, now, ids, settings).object, old, view, now)
 
 
 def _stored(request: Request, view: View) -> Any:

@@ -77,7 +77,7 @@ class Admission:
     async def _written(self, effect: Any, request: Request, old: Any) -> Write | None:
         admitted = await self.admit(request, old)
         if not isinstance(effect, Delete):
-            return effects.written(request, admitted.object, old)
+            return effects.written(request, admitted.object, old, self._registry.view, self._clock.now())
         return effects.write_of(effect, self._registry.view, self._clock.now(), self._ids, self._settings)
 
 
