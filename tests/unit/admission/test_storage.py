@@ -1,4 +1,4 @@
-"""Claims and volumes that are protected, claims that grow, and nodes that have to be seen ready."""
+"""Claims and volumes that are protected, claims that grow, nodes that have to be seen ready, and where pods are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from controlplane.admission import Settings
+from controlplane.admission.effects import write_of
 from mizzen.api import kinds
 from mizzen.api.errors import Forbidden
 from mizzen.api.types import core_v1 as core
-from tests.fixtures.admission import Cluster
+from mizzen.base.ids import SeededIds
+from mizzen.engine.effects import Bind
+from tests.fixtures.admission import NOW_MS, Cluster
 from tests.unit.admission.test_classes import made
 
 EMPTY = Cluster.with_namespaces("default")
@@ -31,6 +35,27 @@ def test_a_new_node_is_not_ready() -> None:
     node = EMPTY.create(made(kinds.NODE), "").object
     assert taint in node.spec.taints
     assert EMPTY.create(node.__class__(metadata=made(kinds.NODE).metadata, spec=node.spec), "").object.spec == node.spec
+
+
+def test_pods_are_told_where_their_node_is() -> None:
+    here = {"topology.kubernetes.io/zone": "a", "topology.kubernetes.io/region": "r", "rack": "7"}
+    node = made(kinds.NODE, "n1", {"labels": here})
+    cluster = EMPTY.having(node)
+    labels = {"app": "web", "topology.kubernetes.io/zone": "elsewhere"}
+    told = {"app": "web", "topology.kubernetes.io/zone": "a", "topology.kubernetes.io/region": "r"}
+    assert (
+        cluster.create(
+            made(kinds.POD, "p", {"labels": labels}, spec={"nodeName": "n1"}), "default"
+        ).object.metadata.labels
+        == told
+    )
+    waiting = cluster.create(made(kinds.POD, "p", {"labels": labels}), "default").object
+    assert waiting.metadata.labels == labels
+    write = write_of(
+        Bind("default", "p", waiting.metadata.uid, "n1"), cluster.having(waiting).view, NOW_MS, SeededIds(1), Settings()
+    )
+    assert write is not None
+    assert write.object.metadata.labels == told
 
 
 def grown(phase: str, **spec: Any) -> tuple[Any, Any]:
