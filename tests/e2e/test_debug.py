@@ -89,6 +89,22 @@ def test_profiles_of_debugging(kubectl: Kubectl) -> None:
     assert held["sysadmin"] & 1 << 21
 
 
+def test_looking_into_a_node(cluster: Cluster, kubectl: Kubectl) -> None:
+    node = cluster.nodes[0]
+    mark = f"/etc/mark-{kubectl.namespace}"
+    for profile in ("general", "netadmin"):
+        kubectl("debug", f"node/{node.name}", "--image=demo:v1", f"--profile={profile}", "--", "sleep", "99")
+    kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=40s")
+    pods = kubectl.items("pods")
+    assert {p["spec"]["nodeName"] for p in pods} == {node.name}
+    general = next(p for p in pods if p["spec"].get("volumes", [{}])[0].get("hostPath") and p["spec"].get("hostPID"))
+    name = general["metadata"]["name"]
+    kubectl("exec", name, "--", "touch", f"/host{mark}")
+    assert node.run("ls", mark).strip() == mark
+    kubectl("exec", name, "--", "rm", f"/host{mark}")
+    assert "mizzen" in kubectl("exec", name, "--", "ps", "-o", "args")
+
+
 def test_resizing(kubectl: Kubectl) -> None:
     """In place, with a restart, too much for the node, and less than what is in use."""
     small = {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
