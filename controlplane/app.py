@@ -28,7 +28,7 @@ from controlplane.drive.metrics import WorkqueueCollector
 from controlplane.drive.perform import Performer
 from controlplane.drive.scheduler import SchedulerDriver
 from controlplane.drive.sign import issued, signed
-from controlplane.plan.whatif import PLANNED, planner
+from controlplane.plan.whatif import Snapshot, planned, planner
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
 from controlplane.server.grpc_api import ClusterService, Planner
@@ -180,9 +180,10 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
 
 
 def _planner(settings: ServerSettings, core: _Core) -> Planner:
-    def snapshot() -> tuple[list[Any], int]:
-        entries = (entry for kind in PLANNED for entry in core.registry.entries(kind))
-        return [entry.object() for entry in entries], core.registry.revision
+    def snapshot() -> Snapshot:
+        registry = core.registry
+        entries = (entry for kind in planned(registry.catalog) for entry in registry.entries(kind))
+        return Snapshot([entry.object() for entry in entries], registry.revision, registry.catalog)
 
     prepare = planner(snapshot, core.clock.now, heartbeat_ms=settings.heartbeat_ms, grace_ms=settings.node_grace_ms)
 
