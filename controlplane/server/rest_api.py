@@ -216,6 +216,8 @@ def _only(verb: str, query: MultiMapping[str]) -> str:
 
 def _verbs_at(place: Place) -> list[str]:
     """The verbs for as much as the path names: one object, or many."""
+    if place.watched:
+        return [verb for verb in ("watch",) if verb in place.kind.verbs]
     if place.name:
         wanted: tuple[str, ...] = ("get", "watch", "update", "patch", "delete")
     elif place.kind.namespaced and not place.namespace:
