@@ -75,7 +75,7 @@ class RestApi:
         self._registry = deps.verbs.registry
         self._verify_token = deps.verify_token
         self._access = deps.verbs.access
-        self._identity = IdentityHandlers(deps.verbs, deps.tokens)
+        self._identity = IdentityHandlers(deps.verbs, deps.tokens, deps.verify_token)
         self._objects = ObjectHandlers(deps.verbs)
         self._streams = StreamHandlers(deps.verbs, deps.streams)
         self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry)
