@@ -64,7 +64,7 @@ class Deletes:
             if entry is None:
                 raise errors.NotFound(kind, name)
             old = entry.object()
-            _check(own, old, options)
+            check_preconditions(own, old, options)
             self._admit(own, namespace, name, old)
             left = deletion.delete(old, options.how, self._clock.now())
             try:
@@ -105,7 +105,8 @@ class Deletes:
         return Deleted((await self._registry.commit((replacement(left, entry.version),)))[0], gone=False)
 
 
-def _check(kind: Kind[Any], obj: Any, options: DeleteOptions) -> None:
+def check_preconditions(kind: Kind[Any], obj: Any, options: DeleteOptions) -> None:
+    """Raises Conflict where the object is another one, or another version, than the client means."""
     metadata = obj.metadata
     if options.uid and options.uid != metadata.uid:
         why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata.uid}"
