@@ -89,6 +89,13 @@ async def _plain(target: Target) -> socket.socket:
     raise last
 
 
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, whatever state it is in."""
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
 class _Carrier:
     """Carries bytes between one of a pair of sockets and a session."""
 
@@ -123,8 +130,8 @@ class _Carrier:
             for task in tasks:
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
-            self._writer.close()
             await self._session.close()
+            await hang_up(self._writer)
         for error in ended:
             if isinstance(error, Exception) and not isinstance(error, OSError):
                 _LOG.error("connection_through_node_failed", exc_info=error)
