@@ -130,7 +130,7 @@ def _joined(wanted: Named) -> str:
 
 
 def _ready(view: View, service: core.Service, port_name: str) -> Iterator[Target]:
-    """The endpoints that are ready on the port of a name, by slices and then by Endpoints that nobody mirrors."""
+    """The endpoints that are ready on the port of a name, as slices say; Endpoints that users write are mirrored there."""
     namespace, name = service.metadata.namespace, service.metadata.name
     for piece in view.list(kinds.ENDPOINT_SLICE, namespace):
         if piece.metadata.labels.get(_OF_SERVICE) != name:
@@ -139,11 +139,6 @@ def _ready(view: View, service: core.Service, port_name: str) -> Iterator[Target
         for endpoint in piece.endpoints if port else ():
             if endpoint.addresses and endpoint.conditions.ready is not False:
                 yield Target(endpoint.addresses[0], port or 0, _node(view, namespace, endpoint))
-    given = view.get(kinds.ENDPOINTS, namespace, name) if not service.spec.selector else None
-    for subset in given.subsets if given else ():
-        for numbered in subset.ports:
-            if (numbered.name or "") == port_name:
-                yield from (Target(address.ip, numbered.port) for address in subset.addresses)
 
 
 def _node(view: View, namespace: str, endpoint: discovery.Endpoint) -> str:

@@ -159,13 +159,10 @@ def _shop() -> View:
         core.Pod(metadata=_meta("down"), spec=core.PodSpec(node_name="n2")),
         core.Service(metadata=_meta("out"), spec=core.ServiceSpec(type="ExternalName", external_name="api.else.where")),
         core.Service(metadata=_meta("given"), spec=core.ServiceSpec(ports=(core.ServicePort(port=443),))),
-        core.Endpoints(
-            metadata=_meta("given"),
-            subsets=(
-                core.EndpointSubset(
-                    addresses=(core.EndpointAddress(ip="192.0.2.1"),), ports=(core.EndpointPort(port=6443),)
-                ),
-            ),
+        discovery.EndpointSlice(
+            metadata=_meta("given-1", service_name="given"),
+            endpoints=(discovery.Endpoint(addresses=("192.0.2.1",)),),
+            ports=(discovery.EndpointPort(port=6443),),
         ),
     )
 
