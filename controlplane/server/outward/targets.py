@@ -130,7 +130,7 @@ def _joined(wanted: Named) -> str:
 
 
 def _ready(view: View, service: core.Service, port_name: str) -> Iterator[Target]:
-    """The endpoints that are ready on the port of a name, as slices say; Endpoints that users write are mirrored there."""
+    """The endpoints that are ready on the port of a name; Endpoints that users write are mirrored into slices."""
     namespace, name = service.metadata.namespace, service.metadata.name
     for piece in view.list(kinds.ENDPOINT_SLICE, namespace):
         if piece.metadata.labels.get(_OF_SERVICE) != name:
