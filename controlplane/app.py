@@ -39,6 +39,7 @@ from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
 from controlplane.server.oidc import OidcLogin
+from controlplane.server.outward.dial import Dialer
 from controlplane.server.presence import Presence, check_authority
 from controlplane.server.rest_api import Deps, build_app
 from controlplane.server.rest_listen import listen, tls_context
@@ -238,9 +239,11 @@ async def _rest_server(
 ) -> AsyncIterator[None]:
     joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
     address = f"{settings.advertise_address}:{settings.https_port}"
+    dialer = Dialer(gateway.streams)
     deps = Deps(
         verbs=core.verbs,
         streams=gateway.streams,
+        dialer=dialer,
         site=SiteInfo(address=address, documents=core.tokens.documents(address)),
         metrics=metrics,
         verify_token=core.verify_token,
@@ -249,8 +252,11 @@ async def _rest_server(
     )
     folder = core.authority.folder
     tls = tls_context(folder / "server.crt", folder / "server.key", folder / "ca.crt")
-    async with listen(build_app(deps), settings.bind_address, settings.https_port, tls):
-        yield
+    try:
+        async with listen(build_app(deps), settings.bind_address, settings.https_port, tls):
+            yield
+    finally:
+        await dialer.close()
 
 
 def _write_kubeconfig(settings: ServerSettings, core: _Core) -> None:

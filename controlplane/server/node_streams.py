@@ -1,4 +1,4 @@
-"""Logs, exec, attach and port-forward of pods, carried by streams that the pods' node agents open.
+"""Logs, exec, attach and port-forward of pods, and connections from nodes, carried by streams that node agents open.
 
 Nodes only dial out. Whoever wants a stream registers it here, the agent is asked on its session to open it, and its
 call of `Stream` is matched by the stream's name. Both directions are bounded, so a slow reader slows the container
@@ -99,18 +99,25 @@ class NodeStreams:
         """A connection to a port of the pod."""
         return await self._open(pod, Asked.PORT_FORWARD, options)
 
+    async def open_connection(self, node: str, host: str, port: int) -> NodeStream:
+        """A connection that a node makes."""
+        address = msgspec.json.encode({"host": host, "port": port})
+        return await self._ask_for(node, Asked(kind=Asked.DIAL, options_json=address))
+
     async def _open(self, pod: core_v1.Pod, kind: Asked.Kind, options: object) -> NodeStream:
-        """Raises ServiceUnavailable or Timeout when the node does not answer."""
-        node = pod.spec.node_name
-        stream = NodeStream(self._ids.uid("stream"), node)
         request = Asked(
-            id=stream.name,
             kind=kind,
             namespace=pod.metadata.namespace,
             name=pod.metadata.name,
             uid=pod.metadata.uid,
             options_json=msgspec.json.encode(options),
         )
+        return await self._ask_for(pod.spec.node_name, request)
+
+    async def _ask_for(self, node: str, request: Asked) -> NodeStream:
+        """Raises ServiceUnavailable or Timeout when the node does not answer."""
+        stream = NodeStream(self._ids.uid("stream"), node)
+        request.id = stream.name
         self._waiting[stream.name] = stream
         try:
             if not node or not self._ask(node, request):

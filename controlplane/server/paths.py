@@ -3,6 +3,7 @@
     /api/v1/namespaces/shop/pods/web-1/log      pods "web-1" in shop, subresource log
     /apis/apps/v1/deployments                   all deployments
     /api/v1/watch/namespaces/shop/pods          the changes of the pods in shop, asked for in the old way
+    /api/v1/namespaces/shop/services/web:80/proxy/a//b    services "web:80" in shop, subresource proxy
     /version                                    no object at all
 
 Paths that are well-formed but name nothing that is served give None; the server answers them with its 404.
@@ -19,7 +20,10 @@ from mizzen.api.custom import CustomKind
 from mizzen.api.errors import BadRequest, quoted
 from mizzen.api.kinds import Kind
 
+PROXY = "proxy"
+"""The subresource below which all paths belong to somebody else."""
 _OF_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_OF_PROXY = _OF_METHOD | {"GET": "get", "HEAD": "get", "DELETE": "delete"}
 _METHODS = {
     "get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH",
     "delete": "DELETE", "deletecollection": "DELETE",
@@ -69,16 +73,20 @@ def parse(path: str, catalog: Catalog = BUILT_IN) -> Place | None:
 
 
 def _place(group: str, version: str, parts: list[str], catalog: Catalog) -> Place | None:
-    if not all(parts):
-        return None
     if parts[0] == "watch" and len(parts) > 1:
         found = _place(group, version, parts[1:], catalog)
         return None if found is None or found.subresource or found.watched else replace(found, watched=True)
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 2 and not (len(parts) == 3 and parts[2] in _OWN_SUBRESOURCES):
         namespace, parts = parts[1], parts[2:]
+        if not namespace:
+            return None
     kind = catalog.by_path.get((group, version, parts[0]))
-    if kind is None or len(parts) > 3:
+    if kind is None:
+        return None
+    if parts[2:3] == [PROXY] and PROXY in kind.subresources:
+        parts = parts[:3]
+    if len(parts) > 3 or not all(parts):
         return None
     name, subresource = (*parts[1:], "", "")[:2]
     if kind.namespaced is not bool(namespace) and (name or namespace):
@@ -90,6 +98,8 @@ def verb(method: str, place: Place, watching: bool) -> str:
     """The API's verb for a method on a path; empty for methods that the API does not have."""
     if place.watched and method != "GET":
         return ""
+    if place.subresource == PROXY:
+        return _OF_PROXY.get(method, method.lower())
     if method == "GET":
         if watching or place.watched:
             return "watch"

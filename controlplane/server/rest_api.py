@@ -24,11 +24,13 @@ from controlplane.server.guards import guard_of
 from controlplane.server.impersonate import acting
 from controlplane.server.lanes import Held, Lanes
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
+from controlplane.server.outward.dial import Dialer
 from controlplane.server.paths import Place
 from controlplane.server.rest_answers import error_answer, warning_header
 from controlplane.server.rest_call import BODY_MAX_BYTES, Call, error_output, truth
 from controlplane.server.rest_identity import IdentityHandlers
 from controlplane.server.rest_objects import Handler, ObjectHandlers
+from controlplane.server.rest_proxy import ProxyHandlers
 from controlplane.server.rest_site import Site, SiteInfo
 from controlplane.server.rest_streams import StreamHandlers
 from controlplane.server.rest_watch import Watches
@@ -45,7 +47,7 @@ _LOG = structlog.get_logger(__name__)
 
 REQUEST_S = 60.0
 """How long a short request may take, in seconds."""
-_LONG = ("exec", "attach", "portforward", "log")
+_LONG = ("exec", "attach", "portforward", "log", "proxy")
 _ENTERED = ("exec", "attach", "portforward")
 _NO_QUERY: MultiMapping[str] = MultiDict()
 
@@ -56,6 +58,8 @@ class Deps:
 
     verbs: Verbs
     streams: Streams
+    dialer: Dialer
+    """How pods, nodes and services are reached."""
     site: SiteInfo
     metrics: Metrics
     """Where requests are counted; `/metrics` shows all of its registry."""
@@ -78,6 +82,7 @@ class RestApi:
         self._identity = IdentityHandlers(deps.verbs, deps.tokens, deps.verify_token)
         self._objects = ObjectHandlers(deps.verbs)
         self._streams = StreamHandlers(deps.verbs, deps.streams)
+        self._proxies = ProxyHandlers(deps.verbs.registry, deps.dialer)
         self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry)
         self.watches = Watches(deps.verbs)
         self._lanes = Lanes()
@@ -174,7 +179,7 @@ class RestApi:
         if place.subresource and found is None:
             raise errors.PathNotFound
         allowed = found.verbs if found is not None else _verbs_at(place)
-        if verb not in allowed:
+        if verb not in allowed and place.subresource != paths.PROXY:
             raise errors.MethodNotAllowed(paths.methods(allowed))
         self._access.check_place(user, verb, place if place.name else replace(place, name=_only(verb, query)))
         if verb == "get" and place.subresource in _ENTERED:
@@ -197,6 +202,7 @@ class RestApi:
             self._identity.find(place)
             or self._objects.find(call.verb, place.subresource)
             or self._streams.find(place.subresource)
+            or self._proxies.find(place)
         )
         if handler is None:
             raise errors.MethodNotAllowed(())

@@ -4,22 +4,17 @@ kubectl up to 1.29 asks for a command with `POST` and `Upgrade: SPDY/3.1`; so do
 kubectl up to 1.30 forwards ports that way, newer ones with the same bytes in WebSocket messages (the *tunnel*).
 
 What it is not: the protocol (`spdy`, `spdy_frames`), or who reads and writes the streams (`spdy_sessions`).
-
-After `101 Switching Protocols` the connection is no HTTP any more, so the transport gets another protocol: asyncio's
-own one for streams. That is asyncio's way, the same for plain and for TLS transports and for every event loop. aiohttp
-is told of the connection's end when the handler is done; until then it would cancel the handler for it, and a client
-that leaves is the usual end here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import suppress
 
 import structlog
 from aiohttp import WSMsgType, web
 
+from controlplane.server.rest_takeover import READ_BYTES, keep_alive, take_over
 from controlplane.server.rest_websocket import Open, OpenPort
 from controlplane.server.spdy_link import Wire, serve
 from controlplane.server.spdy_sessions import Command, Forward
@@ -31,10 +26,7 @@ SPDY = "SPDY/3.1"
 COMMAND_PROTOCOL = "v4.channel.k8s.io"
 PORTS_PROTOCOL = "portforward.k8s.io"
 TUNNEL_PROTOCOL = f"{SPDY}+{PORTS_PROTOCOL}"
-READ_BYTES = 64 * 1024
 _VERSION = "X-Stream-Protocol-Version"
-_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-"""After how many seconds of silence a machine is asked for signs of life, how often, and how many times."""
 
 
 def asks_for_spdy(request: web.Request) -> bool:
@@ -67,7 +59,7 @@ async def serve_ports(request: web.Request, open_: OpenPort) -> web.StreamRespon
         messages = web.WebSocketResponse(protocols=(TUNNEL_PROTOCOL,), compress=False)
         await messages.prepare(request)
         if request.transport is not None:
-            _keep_alive(request.transport)
+            keep_alive(request.transport)
         await _run(_Tunnel(messages), Forward(open_))
         return messages
     _check(request, PORTS_PROTOCOL)
@@ -94,52 +86,9 @@ async def _run(wire: Wire, user: Command | Forward) -> None:
 
 
 async def _take_over(request: web.Request, protocol: str) -> tuple[web.StreamResponse, Wire]:
-    """Answer that the protocols are switched, and take the connection. Raises ConnectionResetError."""
-    transport, task = request.transport, asyncio.current_task()
-    if transport is None or task is None:
-        raise ConnectionResetError("the client has left before the upgrade")
-    answer = web.StreamResponse(status=101, headers={"Connection": "Upgrade", "Upgrade": SPDY, _VERSION: protocol})
-    answer.force_close()
-    _keep_alive(transport)
-    reader = asyncio.StreamReader(READ_BYTES)
-    taken = _Taken(reader, request.protocol)
-    task.add_done_callback(taken.give_back)
-    transport.set_protocol(taken)
-    taken.connection_made(transport)
-    await answer.prepare(request)
-    return answer, _Connection(reader, asyncio.StreamWriter(transport, taken, reader, asyncio.get_running_loop()))
-
-
-def _keep_alive(transport: asyncio.Transport) -> None:
-    """Let the kernel find out that a machine has gone without a word."""
-    connection = transport.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-class _Taken(asyncio.StreamReaderProtocol):
-    """The protocol of a connection that HTTP has given away."""
-
-    def __init__(self, reader: asyncio.StreamReader, http: asyncio.BaseProtocol) -> None:
-        super().__init__(reader)
-        self._http = http
-        self._kept = True
-        self._lost: tuple[Exception | None] | None = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._lost = (exc,)
-        self._tell()
-
-    def give_back(self, _: asyncio.Future[object]) -> None:
-        """The handler is done; from now on aiohttp hears of the end of the connection."""
-        self._kept = False
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._lost is not None and not self._kept:
-            self._http.connection_lost(*self._lost)
+    headers = {"Connection": "Upgrade", "Upgrade": SPDY, _VERSION: protocol}
+    answer, reader, writer = await take_over(request, headers)
+    return answer, _Connection(reader, writer)
 
 
 class _Connection:

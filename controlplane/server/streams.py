@@ -68,3 +68,10 @@ class Streams(Protocol):
     async def open_port(self, pod: core.Pod, options: core.PodPortForwardOptions) -> Session:
         """A connection to the one port in the options: STDIN towards it, STDOUT from it."""
         ...
+
+    async def open_connection(self, node: str, host: str, port: int) -> Session:
+        """A connection that a node makes to an address, or without a host to its agent's own page.
+
+        STDIN towards it, STDOUT from it. The first piece is empty output when it is made, else a STATUS.
+        """
+        ...

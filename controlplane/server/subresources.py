@@ -6,7 +6,7 @@ elsewhere (`verbs`, `rest_streams`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from controlplane.admission.request import SUBRESOURCES, Operation
@@ -22,7 +22,7 @@ class Subresource:
     name: str
     verbs: tuple[str, ...]
     kind: str = ""
-    """The kind that goes over the wire; empty for the object's own."""
+    """The kind that goes over the wire, with the object's own in it as `{kind}`; empty for the object's own."""
     group: str = ""
     version: str = ""
     """Group and version of that kind; empty for the object's own."""
@@ -44,6 +44,7 @@ _SERVED = {
         Subresource("exec", ("create", "get"), "PodExecOptions"),
         Subresource("attach", ("create", "get"), "PodAttachOptions"),
         Subresource("portforward", ("create", "get"), "PodPortForwardOptions"),
+        Subresource("proxy", ("create", "delete", "get", "patch", "update"), "{kind}ProxyOptions"),
     )
 }
 
@@ -53,7 +54,11 @@ OPERATIONS = {"": Operation.UPDATE} | {name: operation for operation, name in SU
 
 def of(kind: Kind[Any]) -> tuple[Subresource, ...]:
     """The subresources of a kind that this server serves, by name."""
-    return tuple(_SERVED[name] for name in sorted(kind.subresources) if name in _SERVED)
+    return tuple(_named(_SERVED[name], kind) for name in sorted(kind.subresources) if name in _SERVED)
+
+
+def _named(sub: Subresource, kind: Kind[Any]) -> Subresource:
+    return replace(sub, kind=sub.kind.format(kind=kind.kind)) if "{" in sub.kind else sub
 
 
 def find(kind: Kind[Any], name: str) -> Subresource | None:

@@ -105,7 +105,10 @@ class Agent:
             clock=clock,
             problems=self._problems,
         )
-        self._streams = Streams(runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock)
+        self._streams = Streams(
+            runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock,
+            page=lambda: self.page.address,
+        )  # fmt: skip
         self._keeper = Keeper(CheckpointFile(settings.data_dir / "checkpoint.json"), self._checkpoint, self._is_dirty)
         self.session = self._make_session()
         self._attendance = Attendance(self._others, self._session_with)

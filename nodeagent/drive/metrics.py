@@ -130,6 +130,7 @@ class MetricsPage:
         self._before = before
         self._runner: web.AppRunner | None = None
         self.port = 0
+        self._host = ""
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError when the port is taken."""
@@ -140,6 +141,12 @@ class MetricsPage:
         site = web.TCPSite(self._runner, host, port, reuse_address=True)
         await site.start()
         self.port = next(iter(self._runner.addresses))[1]
+        self._host = host
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the page is reached from this machine; port 0 where it is not served."""
+        return ("127.0.0.1" if self._host in ("", "0.0.0.0", "::") else self._host), self.port
 
     async def stop(self) -> None:
         """Listen no more."""

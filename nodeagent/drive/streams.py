@@ -1,4 +1,4 @@
-"""Logs, exec, attach and port-forward: streams that the control plane asks for and the agent opens towards it.
+"""Logs, exec, attach, port-forward and plain connections: what the control plane asks for and the agent opens to it.
 
 Each is one gRPC call of its own, so that a slow reader holds up nobody else. Both directions are bounded by gRPC's
 flow control. The last frame that the agent sends says how it ended, as a Status.
@@ -7,7 +7,8 @@ flow control. The last frame that the agent sends says how it ended, as a Status
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -56,10 +57,26 @@ class _Size(msgspec.Struct, frozen=True, rename="pascal"):
     height: int
 
 
+class _Address(msgspec.Struct, frozen=True):
+    host: str
+    port: int
+
+
 class Streams:
     """Opens what is asked for."""
 
-    def __init__(self, *, runtime: Runtime, pods: Pods, watcher: Watcher, node: NodeContext, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        pods: Pods,
+        watcher: Watcher,
+        node: NodeContext,
+        clock: Clock,
+        page: Callable[[], tuple[str, int]],
+    ) -> None:
+        """`page`: where the agent's own page is served; port 0 where it is not."""
+        self._page = page
         self._runtime = runtime
         self._pods = pods
         self._watcher = watcher
@@ -99,6 +116,8 @@ class Streams:
     async def _run(self, request: node_pb2.OpenStream, wire: _Wire) -> meta.Status:
         if len(self._open) > STREAMS_MAX:
             raise Refused(429, "TooManyRequests", f"node {self._node.name} has {STREAMS_MAX} streams open already")
+        if request.kind == Kind.DIAL:
+            return await self._dial(msgspec.json.decode(request.options_json, type=_Address), wire)
         slot = self._pods.slot(request.uid)
         if slot is None:
             raise Refused(404, "NotFound", f'pods "{request.name}" not found on node {self._node.name}')
@@ -208,13 +227,25 @@ class Streams:
         except (OSError, TimeoutError) as error:
             name = slot.pod.metadata.name
             raise Refused(500, "InternalError", f"cannot reach port {port} of pod {name}: {error}") from error
+        return await _carry(reader, writer, wire)
+
+    # ------------------------------------------------------------------------------------------ plain connections
+
+    async def _dial(self, wanted: _Address, wire: _Wire) -> meta.Status:
+        host, port = (wanted.host, wanted.port) if wanted.host else self._page()
+        where = f"dial tcp {host}:{port}"
+        if not port:
+            raise Refused(503, "ServiceUnavailable", f"the agent of node {self._node.name} serves no page")
         try:
-            await _race(_copy_to_port(wire, writer), _copy_from_port(reader, wire), wire.until_over())
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-        return _SUCCESS
+            async with asyncio.timeout(CONNECT_DEADLINE_S):
+                reader, writer = await asyncio.open_connection(host, port)
+        except TimeoutError as error:
+            raise Refused(503, "ServiceUnavailable", f"{where}: i/o timeout") from error
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise Refused(503, "ServiceUnavailable", f"{where}: connect: {why}") from error
+        await wire.send(Frame.STDOUT, b"")
+        return await _carry(reader, writer, wire)
 
 
 class _Wire:
@@ -287,6 +318,17 @@ async def _copy_input(session: Session, wire: _Wire) -> None:
                 await session.write(frame.data)
             if frame.end:
                 await session.close_stdin()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: _Wire) -> meta.Status:
+    """Carry both directions of a connection until one side ends it."""
+    try:
+        await _race(_copy_to_port(wire, writer), _copy_from_port(reader, wire), wire.until_over())
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+    return _SUCCESS
 
 
 async def _copy_to_port(wire: _Wire, writer: asyncio.StreamWriter) -> None:

@@ -10,8 +10,10 @@ import aiohttp
 import msgspec
 import pytest
 
+from controlplane.server.outward.dial import Dialer, hang_up
+from controlplane.server.outward.targets import Target
 from controlplane.server.streams import Channel, Piece
-from mizzen.api import kinds
+from mizzen.api import errors, kinds
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1
 from mizzen.api.types import meta_v1 as meta
@@ -286,6 +288,32 @@ async def _forward(control: Plane, found: core.Pod) -> None:
     session = await control.gateway.streams.open_port(onhost, core.PodPortForwardOptions(ports=(port,)))
     _, _, status = await everything(session)
     assert (status.code, "cannot reach port" in status.message) == (500, True)
+    await _dial(control, port)
+
+
+async def _dial(control: Plane, closed: int) -> None:
+    """Connections that the node makes: to its agent's own page, to an address, and to where nobody listens."""
+
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readline() * 50_000)
+        writer.close()
+
+    dialer = Dialer(control.gateway.streams)
+    reader, writer = await dialer.dial(Target("", 0, "n1"))
+    writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.0 ")
+    await hang_up(writer)
+    server = await asyncio.start_server(page, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await dialer.dial(Target("127.0.0.1", server.sockets[0].getsockname()[1], "n1"))
+        writer.write(b"knock\n")
+        assert await reader.read(-1) == b"knock\n" * 50_000
+        await hang_up(writer)
+    with pytest.raises(errors.ServiceUnavailable, match=f"dial tcp 127.0.0.1:{closed}: connect: connection refused"):
+        await dialer.dial(Target("127.0.0.1", closed, "n1"))
+    with pytest.raises(errors.ServiceUnavailable, match="not connected"):
+        await dialer.dial(Target("127.0.0.1", closed, "elsewhere"))
+    await dialer.close()
 
 
 # --------------------------------------------------------------------------------------------------------- joining

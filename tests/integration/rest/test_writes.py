@@ -285,7 +285,7 @@ async def test_who_is_bound_where(client: Client) -> None:
 
 async def test_parts_that_are_not_served_are_not_found(client: Client) -> None:
     await client.made(PODS, pod("p"))
-    for path in (f"{PODS}/p/proxy", f"{PODS}/p/status/x", f"{CONFIG_MAPS}/a/scale", "/api/v1/nodes/n/proxy"):
+    for path in (f"{PODS}/p/log/x", f"{PODS}/p/status/x", f"{CONFIG_MAPS}/a/scale", f"{CONFIG_MAPS}/a/proxy/x"):
         code, answer = await client.ask("GET", path)
         assert (code, answer["message"]) == (404, "the server could not find the requested resource"), path
 
