@@ -19,9 +19,12 @@ from controlplane.admission import (
     jobs,
     lifecycle,
     metadata,
+    nodes,
     ownership,
     pods,
+    policies,
     services,
+    storage,
     strategy,
 )
 from controlplane.admission.request import Admitted, Operation, Request, Settings
@@ -34,9 +37,11 @@ from mizzen.api.managed import objects
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
 
-_WITH_CLASS: dict[Kind[Any], Callable[[Any, View], Any]] = {
-    kinds.PERSISTENT_VOLUME_CLAIM: classes.claim,
+_COMPLETED: dict[Kind[Any], Callable[[Any, View], Any]] = {
+    kinds.PERSISTENT_VOLUME_CLAIM: storage.claim,
+    kinds.PERSISTENT_VOLUME: storage.volume,
     kinds.INGRESS: classes.ingress,
+    kinds.NODE: nodes.tainted,
 }
 _NOT_CHANGED = (Operation.DELETE, Operation.CONNECT)
 _WHOLE = (Operation.CREATE, Operation.UPDATE)
@@ -98,12 +103,11 @@ def finish(request: Request, obj: Any, old: Any, view: View, settings: Settings)
     _refuse(request, obj, _errors(request, obj, old))
     if request.operation not in _WHOLE:
         return Admitted(obj)
-    if request.kind is kinds.PRIORITY_CLASS:
-        classes.check_priority(request, obj, view)
+    warnings = (*warnings_for(obj), *policies.check(request, obj, old, view))
     claims: tuple[str, ...] = ()
     if request.kind is kinds.SERVICE:
         obj, claims = services.allocate(request, obj, old, view, settings)
-    return Admitted(obj, warnings_for(obj), claims)
+    return Admitted(obj, warnings, claims)
 
 
 def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Any:
@@ -114,8 +118,8 @@ def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Setting
         obj = pods.complete(request, obj, view)
         if settings.service_accounts:
             obj = accounts.complete(request, obj, view, ids)
-    elif request.kind in _WITH_CLASS:
-        obj = _WITH_CLASS[request.kind](obj, view)
+    elif request.kind in _COMPLETED:
+        obj = _COMPLETED[request.kind](obj, view)
     return objects.with_entries(obj, managed)
 
 

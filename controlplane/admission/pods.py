@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from controlplane.admission import classes
+from controlplane.admission import classes, limits
 from controlplane.admission.request import Request
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.view import View
@@ -19,6 +19,7 @@ _EVICTS = "NoExecute"
 
 def complete(request: Request, pod: core.Pod, view: View) -> core.Pod:
     """The new pod with what it left out. Raises Forbidden for classes that can't be."""
+    pod = limits.fill(pod, request.namespace, view)
     pod = classes.run_by(request, classes.prioritised(request, pod, view), view)
     account = pod.spec.service_account_name or pod.spec.service_account or _ACCOUNT
     spec = replace(

@@ -92,7 +92,7 @@ def pod_requests(spec: core.PodSpec) -> Amounts:
         starting = maximum(starting, wanted)
     result = maximum(running, starting)
     if spec.resources is not None:
-        result |= {name: n for name, n in amounts(spec.resources.requests).items() if _of_whole_pods(name)}
+        result |= {name: n for name, n in amounts(spec.resources.requests).items() if is_of_whole_pods(name)}
     return add(result, amounts(spec.overhead)) if spec.overhead else result
 
 
@@ -118,7 +118,7 @@ def qos_class(spec: core.PodSpec) -> str:
     return GUARANTEED if guaranteed else BURSTABLE
 
 
-def _of_whole_pods(name: str) -> bool:
+def is_of_whole_pods(name: str) -> bool:
     """Whether a pod as a whole may ask for a resource."""
     return name in (CPU, MEMORY) or name.startswith(HUGE_PAGES_PREFIX)
 
