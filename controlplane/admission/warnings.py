@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mizzen.api.types import admissionregistration_v1 as admission
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
@@ -14,10 +15,11 @@ _WITH_TEMPLATE = (
     apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, batch.Job,
 )  # fmt: skip
 _GROUPS_NOT_ACTED_ON = (
-    "admissionregistration.k8s.io/", "apiregistration.k8s.io/", "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
+    "apiregistration.k8s.io/", "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
     "autoscaling/", "storage.k8s.io/",
 )  # fmt: skip
 _NOT_ACTED_ON = (
+    admission.MutatingWebhookConfiguration, admission.ValidatingWebhookConfiguration,
     networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, core.PersistentVolume,
     core.PersistentVolumeClaim,
 )  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
 from cel_expr_python import cel
 
@@ -13,7 +13,14 @@ from mizzen.api.cel import values
 from mizzen.api.cel.functions import ANY, BOOL, INT, TEXT, TEXTS, NoSuchOverload, member, plain
 
 _IP, _CIDR, _URL = "net.IP", "net.CIDR", "kubernetes.URL"
-_PATH = "/:@!$&'()*+,;=~%"
+_SPLIT = re.compile(
+    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?"
+    r"(?://(?:[^\s/?#@]*@)?(?P<host>(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\s/?#@:\[\]]*))(?::(?P<port>[0-9]*))?))?"
+    r"(?!//)(?P<path>[^\s?#]*)(?:\?(?P<query>[^\s#]*))?(?:#[^\s]*)?"
+)
+"""Source: RFC 3986, appendix B, and its section 3.2 for the host."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9/:@!$&'()*+,;=~%._-]+")
+_HEX = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def overloads() -> list[tuple[str, Any]]:
@@ -28,9 +35,7 @@ def _addresses() -> list[tuple[str, Any]]:
         "isLoopback": lambda ip: ip.is_loopback,
         "isLinkLocalMulticast": _is_link_local_multicast,
         "isLinkLocalUnicast": lambda ip: ip.is_link_local,
-        "isGlobalUnicast": lambda ip: not (
-            ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local or str(ip) == "255.255.255.255"
-        ),
+        "isGlobalUnicast": _is_global_unicast,
     }
     return [
         plain("ip", kind, [TEXT], lambda text: values.made(_IP, text=str(_ip(text)))),
@@ -44,6 +49,11 @@ def _addresses() -> list[tuple[str, Any]]:
 
 def _test(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda one: test(_ip(one.text))
+
+
+def _is_global_unicast(ip: Any) -> bool:
+    elsewhere = ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local
+    return not elsewhere and str(ip) != "255.255.255.255"
 
 
 def _is_link_local_multicast(ip: Any) -> bool:
@@ -74,7 +84,7 @@ def _contains_range(one: Any, other: Any) -> bool:
     if not isinstance(other, str) and values.name_of(other) != _CIDR:
         raise NoSuchOverload
     outer, inner = _cidr(one.text).network, _cidr(other if isinstance(other, str) else other.text).network
-    return outer.version == inner.version and inner.subnet_of(outer)
+    return bool(outer.version == inner.version and inner.subnet_of(outer))
 
 
 def _ip(text: str) -> Any:
@@ -97,32 +107,46 @@ def _cidr(text: str) -> Any:
 def _urls() -> list[tuple[str, Any]]:
     kind = values.type_of(_URL)
     return [
-        plain("url", kind, [TEXT], lambda text: values.made(_URL, text=text) if _url(text) else None),
+        plain("url", kind, [TEXT], _url),
         plain("isURL", BOOL, [TEXT], lambda text: _works(_url, text)),
-        member("getScheme", TEXT, [kind], lambda one: _url(one.text).scheme),
-        member("getHost", TEXT, [kind], lambda one: _url(one.text).netloc.rpartition("@")[2]),
-        member("getHostname", TEXT, [kind], lambda one: _url(one.text).hostname or ""),
-        member("getPort", TEXT, [kind], lambda one: _port(_url(one.text))),
-        member("getEscapedPath", TEXT, [kind], lambda one: quote(_url(one.text).path, safe=_PATH)),
+        member("getScheme", TEXT, [kind], lambda one: _parts(one.text)["scheme"] or ""),
+        member("getHost", TEXT, [kind], lambda one: _parts(one.text)["host"] or ""),
+        member("getHostname", TEXT, [kind], lambda one: _parts(one.text)["name"] or _parts(one.text)["six"] or ""),
+        member("getPort", TEXT, [kind], lambda one: _parts(one.text)["port"] or ""),
+        member("getEscapedPath", TEXT, [kind], lambda one: _UNSAFE.sub(_escaped, _parts(one.text)["path"])),
         member("getQuery", cel.Type.Map(TEXT, TEXTS), [kind], _query),
     ]
 
 
-def _port(url: SplitResult) -> str:
-    return "" if url.port is None else str(url.port)
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
 
 
 def _query(one: Any) -> dict[str, list[str]]:
-    return parse_qs(_url(one.text).query, keep_blank_values=True)
+    found: dict[str, list[str]] = {}
+    for pair in (_parts(one.text)["query"] or "").split("&"):
+        name, _, value = pair.partition("=")
+        if pair:
+            found.setdefault(_unescaped(name), []).append(_unescaped(value))
+    return found
 
 
-def _url(text: str) -> SplitResult:
-    """An absolute URL, or an absolute path."""
-    url = urlsplit(text)
-    if not (text.startswith("/") or (url.scheme and (url.netloc or url.path))) or any(c <= " " for c in text):
+def _unescaped(text: str) -> str:
+    data = text.replace("+", " ").encode()
+    return _HEX.sub(lambda found: bytes([int(found[1], 16)]), data).decode("utf-8", "replace")
+
+
+def _url(text: str) -> Any:
+    _parts(text)
+    return values.made(_URL, text=text)
+
+
+def _parts(text: str) -> re.Match[str]:
+    """The parts of an absolute URL, or of an absolute path."""
+    found = _SPLIT.fullmatch(text)
+    if found is None or not (text.startswith("/") or found["scheme"]):
         raise ValueError(f"URL parse error during conversion from string: parse {text!r}: invalid URI for request")
-    _port(url)
-    return url
+    return found
 
 
 def _works(make: Callable[[str], Any], text: str) -> bool:

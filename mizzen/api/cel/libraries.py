@@ -37,19 +37,24 @@ def _lists() -> list[tuple[str, Any]]:
 
 
 def _sets() -> list[tuple[str, Any]]:
-    def within(items: Any, others: Any) -> bool:
-        return all(_has(others, item) for item in items)
-
     return [
-        plain("sets.contains", BOOL, [LIST, LIST], lambda items, others: within(others, items)),
-        plain("sets.intersects", BOOL, [LIST, LIST], lambda items, others: any(_has(others, item) for item in items)),
+        plain("sets.contains", BOOL, [LIST, LIST], _contains),
+        plain("sets.intersects", BOOL, [LIST, LIST], _intersects),
         plain(
             "sets.equivalent",
             BOOL,
             [LIST, LIST],
-            lambda items, others: within(items, others) and within(others, items),
+            lambda items, others: _contains(items, others) and _contains(others, items),
         ),
     ]
+
+
+def _contains(items: Any, wanted: Any) -> bool:
+    return all(_has(items, item) for item in wanted)
+
+
+def _intersects(items: Any, others: Any) -> bool:
+    return any(_has(others, item) for item in items)
 
 
 def _has(items: Any, wanted: Any) -> bool:
@@ -157,7 +162,7 @@ def _ordered() -> list[tuple[str, Any]]:
         left, right = _rank(one), _rank(other)
         if values.name_of(one) != values.name_of(other):
             raise NoSuchOverload
-        return (left > right) - (left < right)
+        return int(left > right) - int(left < right)
 
     return [
         member("compareTo", INT, [ANY, ANY], compared),

@@ -8,7 +8,6 @@ Vocabulary
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -24,6 +23,7 @@ CALL_MAX = 1_000_000
 """What one expression may take, in the units of `cel_cost`."""
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 _CANCELLED = "operation cancelled: actual cost limit exceeded"
+_BUILT = {"map": builders.OBJECT, "list": f"list({builders.PATCH})"}
 _NO_VALUE = 'No value with name "variables.'
 _DYN = ("object", "oldObject", "params")
 
@@ -84,8 +84,9 @@ class Compiler:
     def expression(self, text: str, wanted: tuple[str, ...] = ()) -> Program:
         """Any other expression; it must give one of the types. Raises BadExpression."""
         program, _, _ = self._compiled(text)
-        if wanted and program.type not in (*wanted, "dyn"):
-            what = wanted[0] if len(wanted) == 1 else f"one of [{' '.join(wanted)}]"
+        unbuilt = "map" in wanted and builders.OBJECT not in program.builds
+        if unbuilt or (wanted and program.type not in (*wanted, "dyn")):
+            what = _BUILT.get(wanted[0], wanted[0]) if len(wanted) == 1 else f"one of [{' '.join(wanted)}]"
             raise BadExpression(f"must evaluate to {what}")
         return program
 
@@ -209,9 +210,3 @@ def _used(expr: cel_cost.Expr) -> Iterator[str]:
         yield expr.name.removeprefix("variables.")
     for part in expr.parts:
         yield from _used(part)
-
-
-@contextmanager
-def nothing() -> Iterator[None]:
-    """No context."""
-    yield

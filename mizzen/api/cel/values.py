@@ -10,7 +10,7 @@ from typing import Any
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory, struct_pb2, timestamp_pb2
 
-TEXT, TEXTS = 9, (9, 3)
+TEXT = 9
 _FIELDS: dict[str, tuple[str, ...]] = {
     "kubernetes.Quantity": ("text",),
     "kubernetes.Semver": ("text",),
@@ -52,7 +52,7 @@ POOL = with_usual(descriptor_pool.DescriptorPool())
 _CLASSES = {name: message_factory.GetMessageClass(POOL.FindMessageTypeByName(name)) for name in _FIELDS}
 
 
-def made(name: str, **texts: str) -> Any:
+def made(name: str, /, **texts: str) -> Any:
     """A value of one of the types."""
     return _CLASSES[name](**texts)
 
