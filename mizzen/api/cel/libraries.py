@@ -68,7 +68,7 @@ def _patterns() -> list[tuple[str, Any]]:
     return [
         member("find", TEXT, [TEXT, TEXT], _find),
         member("findAll", TEXTS, [TEXT, TEXT], _find_all),
-        member("findAll", TEXTS, [TEXT, TEXT, INT], lambda text, pattern, most: _find_all(text, pattern, most), "_n"),
+        member("findAll", TEXTS, [TEXT, TEXT, INT], _find_all, "_n"),
         plain("jsonpatch.escapeKey", TEXT, [TEXT], lambda key: key.replace("~", "~0").replace("/", "~1")),
     ]
 
