@@ -7,7 +7,8 @@ judged. What changes an object further belongs at the end of `complete`, what ju
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
@@ -32,7 +33,7 @@ from controlplane.admission import (
 )
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
-from mizzen.api import defaults, kinds, validate
+from mizzen.api import defaults, kinds, validate, validate_pod_parts
 from mizzen.api.custom import CustomKind
 from mizzen.api.errors import FieldError, Invalid
 from mizzen.api.kinds import Kind
@@ -40,14 +41,28 @@ from mizzen.api.managed import objects
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
 
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a pod that is changed by itself."""
+
+    keep: Callable[[Any, Any], Any]
+    """The stored object with the part of the changed one."""
+    errors: Callable[[Any, Any], Iterable[FieldError]]
+
+
 _COMPLETED: dict[Kind[Any], Callable[[Any, View], Any]] = {
     kinds.PERSISTENT_VOLUME_CLAIM: storage.claim,
     kinds.PERSISTENT_VOLUME: storage.volume,
     kinds.INGRESS: classes.ingress,
     kinds.NODE: nodes.tainted,
 }
+_PARTS_OF_PODS = {
+    Operation.ADD_EPHEMERAL: _Part(pods.with_ephemeral, validate_pod_parts.add_ephemeral),
+    Operation.RESIZE: _Part(pods.with_resources, validate_pod_parts.resize),
+}
 _NOT_CHANGED = (Operation.DELETE, Operation.CONNECT)
-_WHOLE = (Operation.CREATE, Operation.UPDATE)
+_WITH_SPEC = (Operation.CREATE, Operation.UPDATE, *_PARTS_OF_PODS)
 
 
 def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
@@ -115,7 +130,7 @@ def _finished(request: Request, obj: Any, old: Any, view: View, settings: Settin
     if isinstance(request.kind, CustomKind):
         return customs.judged(request, obj, old)
     _refuse(request, obj, _errors(request, obj, old))
-    if request.operation not in _WHOLE:
+    if request.operation not in _WITH_SPEC:
         return Admitted(obj)
     warnings = (*warnings_for(obj), *policies.check(request, obj, old, view))
     claims: tuple[str, ...] = ()
@@ -165,6 +180,8 @@ def _with_status(request: Request, old: Any, now: Instant) -> Any:
 def _prepared(request: Request, obj: Any, old: Any, now: Instant) -> Any:
     if request.kind is kinds.CERTIFICATE_SIGNING_REQUEST:
         return certificates.keep(request, obj, old, now)
+    if (part := _PARTS_OF_PODS.get(request.operation)) is not None:
+        obj = part.keep(defaults.apply(obj), old)
     return strategy.prepare_update(request, obj, old)
 
 
@@ -173,6 +190,8 @@ def _errors(request: Request, obj: Any, old: Any) -> tuple[FieldError, ...]:
         return validate.validate_create(obj)
     if request.operation is Operation.UPDATE:
         return validate.validate_update(obj, old)
+    if (part := _PARTS_OF_PODS.get(request.operation)) is not None:
+        return tuple(part.errors(obj, old))
     return validate.validate_status_update(obj, old)
 
 

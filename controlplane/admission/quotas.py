@@ -21,13 +21,14 @@ from mizzen.engine.values import Instant
 from mizzen.engine.view import View
 from mizzen.engine.writes import Write, replacement
 
+_SPEC_CHANGES = (Operation.UPDATE, Operation.RESIZE)
 _GROWING = (kinds.SERVICE, kinds.PERSISTENT_VOLUME_CLAIM, kinds.POD)
 """Kinds whose objects may come to use more when they are changed."""
 
 
 def charges(request: Request, new: Any, old: Any, view: View, now: Instant) -> tuple[Write, ...]:
     """The writes that charge what an object uses, or uses more than before. Raises Forbidden where it is too much."""
-    if old is not None and (request.kind not in _GROWING or request.operation is not Operation.UPDATE):
+    if old is not None and (request.kind not in _GROWING or request.operation not in _SPEC_CHANGES):
         return ()
     if not request.namespace or not quota.is_counted(request.kind):
         return ()

@@ -32,12 +32,6 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 EVENTS_MAX = 256
 EVENTS_MAX_BYTES = 1 << 20
 """Changes in one message of a watch: at most this many, and about this many bytes; clients refuse above 4 MiB."""
-_OPERATIONS = {
-    "": Operation.UPDATE,
-    "status": Operation.UPDATE_STATUS,
-    "finalize": Operation.FINALIZE,
-    "approval": Operation.APPROVE,
-}
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
@@ -128,7 +122,7 @@ def check_readable(kind: Kind[Any], subresource: str) -> None:
 
 def operation_of(kind: Kind[Any], subresource: str) -> Operation:
     """What writing a part of an object is. Raises BadRequest for a part that can't be written."""
-    operation = _OPERATIONS.get(subresource)
+    operation = subresources.OPERATIONS.get(subresource)
     if operation is None or (subresource and subresource not in kind.subresources):
         raise errors.BadRequest(f"{kind.resource} have no subresource {errors.quoted(subresource)} to write")
     return operation

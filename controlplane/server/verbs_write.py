@@ -22,6 +22,7 @@ from controlplane import admission
 from controlplane.access.values import UserInfo
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
 from controlplane.admission.accounts import NoAccount
+from controlplane.admission.request import SUBRESOURCES
 from controlplane.server.charging import Charging
 from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
@@ -51,9 +52,6 @@ _NEVER_BLINDLY = (kinds.LEASE,)
 
 Decide = Callable[[Any], Admitted]
 Guard = Callable[[Any, Any], None]
-_SUBRESOURCES = {
-    Operation.UPDATE_STATUS: "status", Operation.FINALIZE: "finalize", Operation.APPROVE: "approval"
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class WriteOptions:
 
     def writer(self, kind: Kind[Any], operation: Operation) -> Writer:
         """Who writes an object of this kind."""
-        subresource = self.subresource or _SUBRESOURCES.get(operation, "")
+        subresource = self.subresource or SUBRESOURCES.get(operation, "")
         return Writer(self.manager, kind.api_version, subresource=subresource)
 
     def request(self, operation: Operation, kind: Kind[Any], namespace: str, name: str, obj: Any) -> Request:

@@ -15,7 +15,8 @@ from mizzen.api.cel.functions import ANY, BOOL, INT, TEXT, TEXTS, NoSuchOverload
 _IP, _CIDR, _URL = "net.IP", "net.CIDR", "kubernetes.URL"
 _SPLIT = re.compile(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?"
-    r"(?://(?:[^\s/?#@]*@)?(?P<host>(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\s/?#@:\[\]]*))(?::(?P<port>[0-9]*))?)|(?!//))"
+    r"(?://(?:[^\s/?#@]*@)?"
+    r"(?P<host>(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\s/?#@:\[\]]*))(?::(?P<port>[0-9]*))?)|(?!//))"
     r"(?P<path>(?:/[^\s?#]*)?)(?:\?(?P<query>[^\s#]*))?(?:#[^\s]*)?"
 )
 """Source: RFC 3986, appendix B, and its section 3.2 for the host."""

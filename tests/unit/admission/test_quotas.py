@@ -32,9 +32,9 @@ def pod(**resources: Any) -> Any:
     return made(kinds.POD, "p", spec={"containers": [{"name": "c", "image": "i", "resources": resources}]})
 
 
-def charge(cluster: Cluster, new: Any, old: Any = None) -> tuple[Write, ...]:
+def charge(cluster: Cluster, new: Any, old: Any = None, change: Operation = Operation.UPDATE) -> tuple[Write, ...]:
     kind = kinds.kind_of(new)
-    operation = Operation.CREATE if old is None else Operation.UPDATE
+    operation = Operation.CREATE if old is None else change
     request = Request(operation, kind, "default", "", new)
     return quotas.charges(request, new, old, cluster.view, NOW_MS)
 
@@ -99,14 +99,15 @@ def test_a_change_is_charged_for_what_it_adds() -> None:
         charge(cluster, service("NodePort", 1, 2), service("ClusterIP", 1, 2))
 
 
-def test_a_pod_is_charged_again_when_it_is_resized() -> None:
+@pytest.mark.parametrize("change", [Operation.UPDATE, Operation.RESIZE])
+def test_a_pod_is_charged_again_when_it_is_resized(change: Operation) -> None:
     cluster = EMPTY.having(quota({"pods": "1", "requests.cpu": "2"}, {"pods": "1", "requests.cpu": "1"}))
     old = pod(requests={"cpu": "1"})
-    (write,) = charge(cluster, pod(requests={"cpu": "1500m"}), old)
+    (write,) = charge(cluster, pod(requests={"cpu": "1500m"}), old, change)
     assert write.object.status.used == {"pods": "1", "requests.cpu": "1500m"}
     assert charge(cluster, replace(old, metadata=replace(old.metadata, labels={"a": "b"})), old) == ()
     with pytest.raises(Forbidden, match=r"requested: requests\.cpu=3"):
-        charge(cluster, pod(requests={"cpu": "4"}), old)
+        charge(cluster, pod(requests={"cpu": "4"}), old, change)
 
 
 def test_objects_outside_of_namespaces_and_events_are_not_counted() -> None:
