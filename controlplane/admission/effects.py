@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from controlplane.admission import binding, deletion, quotas
+from controlplane.admission import binding, deletion, nodes, quotas
 from controlplane.admission.chain import admit
 from controlplane.admission.request import Operation, Request, Settings
 from mizzen.api import kinds
@@ -93,7 +93,8 @@ def _bind(effect: Bind, view: View, now: Instant) -> Write:
     pod = view.get(kinds.POD, effect.namespace, effect.name)
     if pod is None or pod.metadata.uid != effect.uid:
         raise NotFound(kinds.POD, effect.name)
-    return replacement(binding.bind(pod, effect.node, now), _version(pod))
+    bound = nodes.placed(binding.bind(pod, effect.node, now), effect.node, view)
+    return replacement(bound, _version(pod))
 
 
 def _version(obj: Object) -> int:

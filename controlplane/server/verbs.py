@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.admission import Admitted, Settings
+from controlplane.admission import Admitted, Settings, nodes
 from controlplane.admission.binding import bind
 from controlplane.server.authz import Authorizer
 from controlplane.server.verbs_delete import Deletes
@@ -64,7 +64,8 @@ class Verbs:
 
         def decide(pod: core.Pod) -> Admitted:
             now = self.clock.now()
-            return Admitted(bind(pod, target.name, now, uid=metadata.uid, annotations=metadata.annotations))
+            bound = bind(pod, target.name, now, uid=metadata.uid, annotations=metadata.annotations)
+            return Admitted(nodes.placed(bound, target.name, self.registry.view))
 
         return await self.writes.decided(kinds.POD, namespace, name, decide, dry_run=dry_run)
 

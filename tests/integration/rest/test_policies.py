@@ -1,198 +1,230 @@
-"""Admission policies through stock kubectl, on a server whose controllers run."""
+"""The policies of a namespace on a running server: quotas, ranges of limits, pod security, protection of storage."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from controlplane.store.embedded import EmbeddedEtcd
+from controlplane.store.etcd import EtcdStore
 from controlplane.store.memory import MemoryBackend, MemoryStore
-from tests.fixtures.api_server import api_server
+from controlplane.store.port import Store
+from tests.fixtures.api_server import ApiServer, api_server
 from tests.fixtures.deciders import deciding
-from tests.integration.rest.conftest import Kubectl, kubectls
+from tests.integration.rest.conftest import Client, Kubectl, tls_of
 from tests.integration.rest.widgets import definition, widget
 
-GROUP = "admissionregistration.k8s.io/v1"
-DEPLOYMENTS = {
-    "resourceRules": [
-        {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE", "UPDATE"]}
-    ]
-}
+NAMESPACE = "/api/v1/namespaces/default"
+QUOTAS, PODS = f"{NAMESPACE}/resourcequotas", f"{NAMESPACE}/pods"
+SETTLES_S = 15.0
+
+
+def pod(name: str, **container: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i", **container}]}}
+
+
+def quota(**hard: str) -> dict[str, Any]:
+    names = {name.replace("__", "/").replace("_", "."): amount for name, amount in hard.items()}
+    return {"metadata": {"name": "q"}, "spec": {"hard": names}}
+
+
+async def used(client: Client, **wanted: str) -> None:
+    """Wait until the quota says that this is used."""
+    expected = {name.replace("__", "/").replace("_", "."): amount for name, amount in wanted.items()}
+    found: Any = None
+    try:
+        async with asyncio.timeout(SETTLES_S):
+            while found != expected:
+                _, answer = await client.ask("GET", f"{QUOTAS}/q")
+                found = answer["status"].get("used")
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"{found} is used, not {expected}")
+
+
+@pytest.fixture(params=["memory", pytest.param("etcd", marks=pytest.mark.etcd)])
+async def two_servers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[Client]]:
+    """Two control planes on one store, one of which decides, and a client of each."""
+    async with AsyncExitStack() as stack:
+        stores: list[Store]
+        if request.param == "memory":
+            backend = MemoryBackend()
+            stores = [MemoryStore(backend), MemoryStore(backend)]
+        else:
+            etcd = await stack.enter_async_context(EmbeddedEtcd(tmp_path / "etcd"))
+            opened = [await EtcdStore.open(etcd.endpoints) for _ in range(2)]
+            for one in opened:
+                stack.push_async_callback(one.close)
+            stores = list(opened)
+        clients = []
+        for number, store in enumerate(stores):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            server = await stack.enter_async_context(api_server(folder, store=store))
+            tls = tls_of(server, server.client_certificate, server.client_key)
+            connector = aiohttp.TCPConnector(ssl=tls)
+            session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+            clients.append(Client(server, session))
+        await stack.enter_async_context(deciding(stores[0], clients[0].server.registry))
+        yield clients
+
+
+async def test_fifty_at_once_on_two_servers_get_exactly_what_there_is(two_servers: list[Client]) -> None:
+    first, second = two_servers
+    await first.made(QUOTAS, quota(pods="20"))
+    await used(second, pods="0")
+    answers = await asyncio.gather(*(two_servers[n % 2].ask("POST", PODS, pod(f"p{n}")) for n in range(50)))
+    assert Counter(code for code, _ in answers) == {201: 20, 403: 30}
+    refused = next(answer for code, answer in answers if code == 403)
+    assert refused["message"].endswith(
+        "is forbidden: exceeded quota: q, requested: pods=1, used: pods=20, limited: pods=20"
+    )
+    await used(first, pods="20")
+    _, listed = await second.ask("GET", PODS)
+    assert len(listed["items"]) == 20
+    gone = [item["metadata"]["name"] for item in listed["items"][:3]]
+    for name in gone:
+        assert (await first.ask("DELETE", f"{PODS}/{name}"))[0] == 200
+    await used(second, pods="17")
+    assert (await second.ask("POST", PODS, pod("again")))[0] == 201
 
 
 @pytest.fixture
-async def kubectl(tmp_path: Path) -> AsyncIterator[Kubectl]:
-    """The newest kubectl of this machine, for a server whose controllers run."""
-    found = kubectls()
-    if not found:
-        pytest.skip("no kubectl on this machine")
-    store = MemoryStore(MemoryBackend())
-    async with api_server(tmp_path, store=store) as server, deciding(store, server.registry):
-        yield Kubectl(found[-1], server, tmp_path)
+async def decided(server: ApiServer) -> AsyncIterator[ApiServer]:
+    """The server, with controllers that decide."""
+    async with deciding(server.registry._store, server.registry):
+        yield server
 
 
-def one(kind: str, name: str, **spec: Any) -> dict[str, Any]:
-    """A policy or a binding."""
-    return {"apiVersion": GROUP, "kind": kind, "metadata": {"name": name}, "spec": spec}
+async def test_controllers_are_held_and_say_so(client: Client, decided: ApiServer, kubectl: Kubectl) -> None:
+    await kubectl("create", "quota", "q", "--hard=pods=2,count/deployments.apps=1")
+    await used(client, pods="0", count__deployments_apps="0")
+    await kubectl("create", "deployment", "web", "--image=web", "--replicas=5")
+    await used(client, pods="2", count__deployments_apps="1")
+    told = "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"
+    await kubectl("wait", "deployment/web", "--for=condition=ReplicaFailure", "--timeout=10s")
+    (replica_set,) = json.loads(await kubectl("get", "rs", "-o", "json"))["items"]
+    name = replica_set["metadata"]["name"]
+    (condition,) = replica_set["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("ReplicaFailure", "True", "FailedCreate")
+    assert condition["message"].endswith(f"is forbidden: {told}")
+    await kubectl("wait", "rs", name, "--for=jsonpath={.status.replicas}=2", "--timeout=10s")
+    failed = await kubectl("events", "--for", f"rs/{name}", "--types=Warning")
+    assert f"FailedCreate   ReplicaSet/{name}   " in failed
+    assert 'Error creating: pods "web-' in failed
+    assert told in await kubectl.fails("run", "one-more", "--image=i")
+    assert "exceeded quota: q" in await kubectl.fails("create", "deployment", "other", "--image=i")
+    await kubectl("patch", "quota", "q", "-p", '{"spec":{"hard":{"pods":"9"}}}')
+    await used(client, pods="5", count__deployments_apps="1")
+    await kubectl("wait", "deployment/web", "--for=jsonpath={.status.replicas}=5", "--timeout=10s")
+    assert (await kubectl("describe", "quota", "q")).splitlines()[-1].split() == ["pods", "5", "9"]
 
 
-def deployment(name: str, replicas: int = 1, **labels: str) -> dict[str, Any]:
-    """A deployment."""
-    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
-    }
-
-
-async def apply(kubectl: Kubectl, *objects: Any) -> str:
-    """Apply objects, which must succeed."""
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-    return await kubectl("apply", "-f", "-", stdin=text)
-
-
-async def refused(kubectl: Kubectl, obj: Any) -> str:
-    """What is said to an object that is not let in."""
-    return await kubectl.fails("apply", "-f", "-", stdin=json.dumps(obj))
-
-
-async def test_a_policy_with_parameters_denies_and_warns(kubectl: Kubectl) -> None:
-    limits = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "limits"}, "data": {"most": "3"}}
-    policy = one(
-        "ValidatingAdmissionPolicy",
-        "few",
-        paramKind={"apiVersion": "v1", "kind": "ConfigMap"},
-        matchConstraints=DEPLOYMENTS,
-        variables=[{"name": "most", "expression": "int(params.data.most)"}],
-        validations=[
-            {
-                "expression": "object.spec.replicas <= variables.most",
-                "messageExpression": "'no more than ' + string(variables.most) + ' replicas'",
-            }
-        ],
+async def test_a_quota_of_limits_makes_containers_say_them(
+    client: Client, decided: ApiServer, kubectl: Kubectl
+) -> None:
+    await kubectl("create", "quota", "q", "--hard=limits.cpu=1")
+    await used(client, limits_cpu="0")
+    assert "failed quota: q: must specify limits.cpu for: a" in await kubectl.fails("run", "a", "--image=i")
+    ranges = {"type": "Container", "default": {"cpu": "600m"}, "max": {"cpu": "800m"}}
+    limits = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [ranges]}}
+    await kubectl("create", "-f", "-", stdin=json.dumps(limits))
+    assert kubectl.said == "", "nobody warns of what acts"
+    await kubectl("run", "a", "--image=i")
+    made = json.loads(await kubectl("get", "pod", "a", "-o", "json"))
+    assert made["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "600m"}, "requests": {"cpu": "600m"}}
+    assert made["metadata"]["annotations"]["kubernetes.io/limit-ranger"] == (
+        "LimitRanger plugin set: cpu request for container a; cpu limit for container a"
     )
-    ref = {"name": "limits", "parameterNotFoundAction": "Deny"}
-    binding = one(
-        "ValidatingAdmissionPolicyBinding", "few-b", policyName="few", validationActions=["Deny"], paramRef=ref
+    assert "exceeded quota: q, requested: limits.cpu=600m, used: limits.cpu=600m" in await kubectl.fails(
+        "run", "b", "--image=i"
     )
-    await apply(kubectl, limits, policy, binding)
-    await apply(kubectl, deployment("web", 3))
-    said = "ValidatingAdmissionPolicy 'few' with binding 'few-b' denied request: no more than 3 replicas"
-    assert f'The deployments "many" is invalid: : {said}' in await refused(kubectl, deployment("many", 4))
-    # The scale of a deployment is another resource, which this policy is not for; a patch of the deployment is not.
-    assert said in await kubectl.fails("patch", "deployment", "web", "-p", '{"spec":{"replicas":9}}')
-
-    await kubectl("delete", "configmap", "limits")
-    said = "failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"
-    assert said in await refused(kubectl, deployment("other"))
-
-    warning = {**binding, "spec": {**binding["spec"], "validationActions": ["Warn"]}}
-    await apply(kubectl, {**limits, "data": {"most": "1"}}, warning)
-    await apply(kubectl, deployment("many", 4))
-    said = "Validation failed for ValidatingAdmissionPolicy 'few' with binding 'few-b': no more than 1 replicas"
-    assert f"Warning: {said}" in kubectl.said
+    greedy = pod("c", resources={"limits": {"cpu": "2"}})
+    code, answer = await client.ask("POST", PODS, greedy)
+    assert (code, answer["message"]) == (
+        403, 'pods "c" is forbidden: maximum cpu usage per Container is 800m, but limit is 2'
+    )  # fmt: skip
 
 
-async def test_policies_are_for_users_kinds_and_take_parameters_of_them(kubectl: Kubectl) -> None:
-    await apply(kubectl, definition())
+async def test_what_a_dry_run_would_use_is_not_charged(client: Client, decided: ApiServer) -> None:
+    await client.made(QUOTAS, quota(configmaps="1", services_nodeports="1", services="5"))
+    await used(client, configmaps="0", services_nodeports="0", services="0")
+    config_map, maps = {"metadata": {"name": "a"}}, f"{NAMESPACE}/configmaps"
+    assert (await client.ask("POST", f"{maps}?dryRun=All", config_map))[0] == 201
+    await used(client, configmaps="0", services_nodeports="0", services="0")
+    await client.made(maps, config_map)
+    for query in ("", "?dryRun=All"):
+        code, answer = await client.ask("POST", maps + query, {"metadata": {"name": "b"}})
+        assert (code, answer["reason"]) == (403, "Forbidden")
+    service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
+    await client.made(f"{NAMESPACE}/services", service)
+    merge = {"Content-Type": "application/merge-patch+json"}
+    turned = {"spec": {"type": "NodePort"}}
+    assert (await client.ask("PATCH", f"{NAMESPACE}/services/s", turned, headers=merge))[0] == 200
+    await used(client, configmaps="1", services_nodeports="1", services="1")
+    more = {"spec": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]}}
+    code, answer = await client.ask("PATCH", f"{NAMESPACE}/services/s", more, headers=merge)
+    assert (code, "requested: services.nodeports=1" in answer["message"]) == (403, True), answer
+    assert (await client.ask("PATCH", f"{NAMESPACE}/services/s", {"spec": {"type": "ClusterIP"}}, headers=merge))[
+        0
+    ] == 200
+    await used(client, configmaps="1", services_nodeports="0", services="1")
+
+
+async def test_pod_security_with_kubectl(kubectl: Kubectl) -> None:
+    label = ("label", "ns", "default", "--overwrite")
+    await kubectl("run", "early", "--image=i", "--privileged")
+    await kubectl(*label, "pod-security.kubernetes.io/enforce=baseline")
+    assert kubectl.said == (
+        'Warning: existing pods in namespace "default" violate the new PodSecurity enforce level "baseline:latest"\n'
+        "Warning: early: privileged\n"
+    )
+    assert (
+        'pods "late" is forbidden: violates PodSecurity "baseline:latest": privileged '
+        '(container "late" must not set securityContext.privileged=true)'
+    ) in await kubectl.fails("run", "late", "--image=i", "--privileged")
+    await kubectl(*label, "pod-security.kubernetes.io/warn=restricted")
+    await kubectl("create", "deployment", "web", "--image=i")
+    assert kubectl.said.startswith(
+        'Warning: would violate PodSecurity "restricted:latest": allowPrivilegeEscalation !='
+    )
+    refused = await kubectl.fails(*label, "pod-security.kubernetes.io/enforce=strict")
+    assert 'Invalid value: "strict": must be one of privileged, baseline, restricted' in refused
+
+
+async def test_a_claim_in_use_is_deleted_when_its_pod_is_gone(
+    client: Client, decided: ApiServer, kubectl: Kubectl
+) -> None:
+    claims = f"{NAMESPACE}/persistentvolumeclaims"
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    made = await client.made(claims, {"metadata": {"name": "data"}, "spec": spec})
+    assert made["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+    user = pod("user")
+    user["spec"]["volumes"] = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    await client.made(PODS, user)
+    await client.made(f"{PODS}/user/binding", {"metadata": {"name": "user"}, "target": {"kind": "Node", "name": "n"}})
+    await kubectl("delete", "pvc", "data", "--wait=false")
+    assert (await client.ask("GET", f"{claims}/data"))[1]["metadata"]["deletionTimestamp"]
+    await kubectl("delete", "pod", "user", "--grace-period=0", "--force")
+    await kubectl("wait", "pvc/data", "--for=delete", "--timeout=10s")
+
+
+async def test_users_kinds_are_counted_too(client: Client, decided: ApiServer, kubectl: Kubectl) -> None:
+    await kubectl("create", "-f", "-", stdin=json.dumps(definition()))
     await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=10s")
-    rules = [{"apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["widgets"], "operations": ["*"]}]
-    policy = one(
-        "ValidatingAdmissionPolicy",
-        "sized",
-        paramKind={"apiVersion": "example.com/v1", "kind": "Widget"},
-        matchConstraints={"resourceRules": rules},
-        matchConditions=[{"name": "not-itself", "expression": "request.name != 'pattern'"}],
-        validations=[
-            {
-                "expression": "request.operation == 'DELETE' || object.spec.size == params.spec.size",
-                "reason": "Forbidden",
-            }
-        ],
-    )
-    ref = {"name": "pattern", "parameterNotFoundAction": "Allow"}
-    binding = one(
-        "ValidatingAdmissionPolicyBinding", "sized-b", policyName="sized", validationActions=["Deny"], paramRef=ref
-    )
-    await apply(kubectl, widget("pattern", size="large"), policy, binding)
-    assert 'widgets.example.com "small" is forbidden: ValidatingAdmissionPolicy' in await refused(
-        kubectl, widget("small", size="small")
-    )
-    await apply(kubectl, widget("big", size="large"))
-    await kubectl("delete", "widget", "big")
-
-
-async def test_objects_are_changed_on_their_way_in(kubectl: Kubectl) -> None:
-    container = "Object.spec.template.spec.containers{name: 'side', image: 's:1'}"
-    spec = (
-        f"Object.spec{{template: Object.spec.template{{spec: Object.spec.template.spec{{containers: [{container}]}}}}}}"
-    )
-    changing = one(
-        "MutatingAdmissionPolicy",
-        "side",
-        matchConstraints=DEPLOYMENTS,
-        failurePolicy="Fail",
-        reinvocationPolicy="Never",
-        mutations=[
-            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": f"Object{{spec: {spec}}}"}},
-            {
-                "patchType": "JSONPatch",
-                "jsonPatch": {
-                    "expression": "[JSONPatch{op: 'add', path: '/metadata/annotations/' + "
-                    "jsonpatch.escapeKey('example.com/by'), value: request.userInfo.username}]"
-                },
-            },
-        ],
-    )
-    await apply(kubectl, changing, one("MutatingAdmissionPolicyBinding", "side-b", policyName="side"))
-    await apply(kubectl, deployment("web"))
-    found = json.loads(await kubectl("get", "deployment", "web", "-o", "json"))
-    containers = found["spec"]["template"]["spec"]["containers"]
-    assert [(one["name"], one["image"], one["imagePullPolicy"]) for one in containers] == [
-        ("c", "i:1", "IfNotPresent"),
-        ("side", "s:1", "IfNotPresent"),
-    ]
-    assert found["metadata"]["annotations"]["example.com/by"]
-
-
-async def test_what_controllers_write_is_judged_too(kubectl: Kubectl) -> None:
-    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}]
-    policy = one(
-        "ValidatingAdmissionPolicy",
-        "no-pods",
-        matchConstraints={"resourceRules": rules},
-        validations=[{"expression": "has(object.metadata.labels.fine)", "message": "not fine"}],
-    )
-    binding = one("ValidatingAdmissionPolicyBinding", "no-b", policyName="no-pods", validationActions=["Deny"])
-    await apply(kubectl, policy, binding, deployment("web"))
-    condition = "--for=condition=ReplicaFailure"
-    await kubectl("wait", condition, "deployment/web", "--timeout=20s")
-    found = json.loads(await kubectl("get", "deployment", "web", "-o", "json"))
-    (said,) = [one["message"] for one in found["status"]["conditions"] if one["type"] == "ReplicaFailure"]
-    assert "ValidatingAdmissionPolicy 'no-pods' with binding 'no-b' denied request: not fine" in said
-
-
-async def test_the_status_says_what_does_not_fit(kubectl: Kubectl) -> None:
-    policy = one(
-        "ValidatingAdmissionPolicy",
-        "typo",
-        matchConstraints=DEPLOYMENTS,
-        validations=[{"expression": "object.replicas > 1"}],
-    )
-    await apply(kubectl, policy)
-    await kubectl("wait", "--for=jsonpath={.status.observedGeneration}=1", "validatingadmissionpolicy/typo")
-    found = json.loads(await kubectl("get", "validatingadmissionpolicy", "typo", "-o", "json"))
-    (warning,) = found["status"]["typeChecking"]["expressionWarnings"]
-    assert warning["fieldRef"] == "spec.validations[0].expression"
-    assert warning["warning"].startswith(
-        "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n | ......^"
-    )
-    bad = {**policy, "spec": {**policy["spec"], "validations": [{"expression": "variables.none"}]}}
-    said = await refused(kubectl, bad)
-    assert 'spec.validations[0].expression: Invalid value: "variables.none": compilation failed: ERROR:' in said
-    assert "undefined field 'none'" in said
+    await kubectl("create", "quota", "q", "--hard=count/widgets.example.com=1")
+    await used(client, count__widgets_example_com="0")
+    await kubectl("create", "-f", "-", stdin=json.dumps(widget("a")))
+    refused = await kubectl.fails("create", "-f", "-", stdin=json.dumps(widget("b")))
+    told = "exceeded quota: q, requested: count/widgets.example.com=1, used: count/widgets.example.com=1, limited: "
+    assert told in refused
+    await kubectl("delete", "widgets", "a")
+    await used(client, count__widgets_example_com="0")
