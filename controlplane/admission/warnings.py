@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mizzen.api.types import admissionregistration_v1 as admission
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
@@ -19,7 +18,6 @@ _GROUPS_NOT_ACTED_ON = (
     "autoscaling/", "storage.k8s.io/",
 )  # fmt: skip
 _NOT_ACTED_ON = (
-    admission.MutatingWebhookConfiguration, admission.ValidatingWebhookConfiguration,
     networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, core.PersistentVolume,
     core.PersistentVolumeClaim,
 )  # fmt: skip
