@@ -6,6 +6,7 @@ judged. What changes an object further belongs at the end of `complete`, what ju
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from controlplane.admission import (
     ownership,
     pods,
     policies,
+    policy_changing,
+    policy_judging,
     services,
     storage,
     strategy,
@@ -74,6 +77,11 @@ def complete(request: Request, old: Any, view: View, now: Instant, ids: Ids, set
     """
     if request.operation in _NOT_CHANGED:
         return old
+    obj = _completed(request, old, view, now, ids, settings)
+    return policy_changing.change(request, obj, old, view, lambda made, before: redone(request, made, before, old, now))
+
+
+def _completed(request: Request, old: Any, view: View, now: Instant, ids: Ids, settings: Settings) -> Any:
     if isinstance(request.kind, CustomKind):
         return customs.complete(request, old, view, now, ids)
     match request.operation:
@@ -105,6 +113,12 @@ def finish(request: Request, obj: Any, old: Any, view: View, settings: Settings)
 
     Raises `mizzen.api.errors.ApiError` where the request is refused.
     """
+    admitted = _finished(request, obj, old, view, settings)
+    warnings = policy_judging.judge(request, admitted.object, old, view)
+    return dataclasses.replace(admitted, warnings=(*admitted.warnings, *warnings)) if warnings else admitted
+
+
+def _finished(request: Request, obj: Any, old: Any, view: View, settings: Settings) -> Admitted:
     match request.operation:
         case Operation.DELETE:
             lifecycle.check_delete(request)

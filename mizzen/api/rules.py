@@ -1,10 +1,8 @@
 """Rules of custom resources in the Common Expression Language (`x-kubernetes-validations`).
 
 The language is Google's own implementation (`cel-expr-python`), which checks expressions when they are compiled and
-bounds iterations; `cel_cost` bounds the rest before anything runs. Functions that Kubernetes adds: `isSorted`, `sum`,
-`min`, `max` of lists, `find` and `findAll`. Missing are its libraries for URLs, addresses and quantities: rules with
-them are refused when they are defined. Fields with the formats `date-time` and `duration` are texts, which rules turn
-into values with `timestamp()` and `duration()`.
+bounds iterations; `cel_cost` bounds the rest before anything runs. What Kubernetes adds is in `mizzen.api.cel`. Fields
+with the formats `date-time` and `duration` are texts, which rules turn into values with `timestamp()` and `duration()`.
 """
 
 from __future__ import annotations
@@ -35,7 +33,6 @@ _RESERVED = frozenset((
 ))  # fmt: skip
 _ESCAPES = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
 _ESCAPED = re.compile(r"__|[.\-/]")
-_NO_KEY = re.compile(r'Key not found in map : "?([^"]*)"?')
 
 
 class BadRule(ValueError):
@@ -62,16 +59,16 @@ def compiled(text: str, *, optional_old: bool = False, wanted: str = "BOOL") -> 
     if len(text) > LENGTH_MAX:
         raise BadRule(f"the expression is longer than {LENGTH_MAX} characters")
     # Not before somebody has rules: it weighs as much as all of the API's types.
-    from mizzen.api import rules_language as language
+    from mizzen.api.cel import language
 
     try:
         # On its own first: what is wrapped must not reach out of its place.
-        bare = language.environment().compile(text)
+        bare = language.of_rules().compile(text)
         body = f"cel.bind({_OLD}, has_old ? optional.of(old) : optional.none(), ({text}\n))"
-        made = language.environment().compile(body) if optional_old else bare
+        made = language.of_rules().compile(body) if optional_old else bare
         expr = cel_cost.parsed(made.serialize())
     except (RuntimeError, ValueError) as error:
-        raise BadRule(f"compilation failed: {error}") from error
+        raise BadRule(f"compilation failed: {language.compile_error(error)}") from error
     given = bare.return_type().name()
     if given not in (wanted, "DYN"):
         raise BadRule(f"must evaluate to a {wanted.lower()}, not to {given.lower()}")
@@ -79,7 +76,7 @@ def compiled(text: str, *, optional_old: bool = False, wanted: str = "BOOL") -> 
     def run(values: Mapping[str, Any]) -> Any:
         found = made.eval(data=dict(values))
         if language.is_error(found):
-            raise EvaluationFailed(_in_kubernetes_words(str(found.plain_value())))
+            raise EvaluationFailed(language.in_kubernetes_words(str(found.plain_value())))
         return found.plain_value()
 
     return Program(run, expr, _OLD in cel_cost.variables(cel_cost.parsed(bare.serialize())))
@@ -159,13 +156,6 @@ class _Judge:
             # A message that cannot be made must not hide that the rule failed.
             return usual
         return said.strip() if isinstance(said, str) and said.strip() and "\n" not in said else usual
-
-
-def _in_kubernetes_words(error: str) -> str:
-    """What went wrong in an evaluation, as people find it in documents."""
-    if found := _NO_KEY.search(error):
-        return f"no such key: {found[1]}"
-    return "no such overload" if "No matching overloads" in error else error
 
 
 def _refusal(rule: Rule, message: str, node: Node, path: str) -> FieldError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 from mizzen.api import formats, validate_meta
@@ -185,6 +187,7 @@ def _policy(obj: Policy) -> Errors:
         yield from required("spec.matchConstraints.resourceRules", spec.match_constraints.resource_rules)
         yield from _matched("spec.matchConstraints", spec.match_constraints)
     yield from _conditions("spec.matchConditions", spec.match_conditions)
+    yield from _expressions(obj)
     for i, variable in enumerate(spec.variables):
         yield from required(f"spec.variables[{i}].name", variable.name, "name is not specified")
         yield from required(f"spec.variables[{i}].expression", variable.expression, "expression is not specified")
@@ -192,6 +195,57 @@ def _policy(obj: Policy) -> Errors:
         yield from _validations(obj.spec)
     else:
         yield from _mutations(obj.spec)
+
+
+def _expressions(obj: Policy) -> Errors:
+    """What is wrong with the expressions, each compiled as it will be when it runs."""
+    # Not before there is a policy: the language weighs as much as all of the API's types.
+    from mizzen.api.cel.policy import Compiler
+
+    mutating = isinstance(obj, admission.MutatingAdmissionPolicy)
+    compiler = Compiler(params=obj.spec.param_kind is not None, mutating=mutating)
+    for i, variable in enumerate(obj.spec.variables):
+        if variable.name and variable.name.isidentifier():
+            yield from _compiles(
+                f"spec.variables[{i}].expression", variable.expression, partial(compiler.variable, variable.name)
+            )
+        elif variable.name:
+            yield FieldError.invalid(f"spec.variables[{i}].name", variable.name, "name is not a valid CEL identifier")
+    for path, text, wanted in _uses(obj):
+        yield from _compiles(path, text, partial(compiler.expression, wanted=wanted))
+
+
+def _uses(obj: Policy) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """The expressions beside variables: where each stands, and what it must give."""
+    for i, condition in enumerate(obj.spec.match_conditions):
+        yield f"spec.matchConditions[{i}].expression", condition.expression, ("bool",)
+    if isinstance(obj, admission.MutatingAdmissionPolicy):
+        for i, mutation in enumerate(obj.spec.mutations):
+            if mutation.apply_configuration is not None:
+                yield (
+                    f"spec.mutations[{i}].applyConfiguration.expression",
+                    mutation.apply_configuration.expression,
+                    ("map",),
+                )
+            if mutation.json_patch is not None:
+                yield f"spec.mutations[{i}].jsonPatch.expression", mutation.json_patch.expression, ("list",)
+        return
+    for i, validation in enumerate(obj.spec.validations):
+        yield f"spec.validations[{i}].expression", validation.expression, ("bool",)
+        yield f"spec.validations[{i}].messageExpression", validation.message_expression, ("string",)
+    for i, annotation in enumerate(obj.spec.audit_annotations):
+        yield f"spec.auditAnnotations[{i}].valueExpression", annotation.value_expression, ("string", "null_type")
+
+
+def _compiles(path: str, text: str, compile_: Callable[[str], Any]) -> Errors:
+    from mizzen.api.cel.policy import BadExpression
+
+    if not text.strip():
+        return
+    try:
+        compile_(text)
+    except BadExpression as error:
+        yield FieldError.invalid(path, text, str(error))
 
 
 def _validations(spec: admission.ValidatingAdmissionPolicySpec) -> Errors:

@@ -1,0 +1,1 @@
+"""The Common Expression Language with what Kubernetes adds to it: see the README."""

@@ -1,0 +1,88 @@
+"""Kubernetes' libraries in expressions, and how mutations write objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mizzen.api.cel import builders
+from mizzen.api.cel.policy import Compiler, Evaluation, EvaluationFailed
+
+
+def value(text: str) -> Any:
+    return Evaluation({"object": {"a": [3, 1, 2]}}, {}, 10_000_000).value(Compiler().expression(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "quantity('1500m').add(quantity('500m')).asInteger() == 2",
+        "quantity('2').sub(1).isInteger() && quantity('-1').sign() == -1 && !isQuantity('x')",
+        "quantity('1Gi').compareTo(quantity('1Gi')) == 0 && quantity('0.5').asApproximateFloat() == 0.5",
+        "semver('1.2.3-rc.1').isLessThan(semver('1.2.3')) && semver('v1.2', true).minor() == 2 && !isSemver('v1.2')",
+        "semver('1.10.0').isGreaterThan(semver('1.9.9')) && semver('1.0.0-a.2').isLessThan(semver('1.0.0-a.10'))",
+        "ip('::1').isLoopback() && ip('10.0.0.1').family() == 4 && !isIP('10.0.0') && ip('8.8.8.8').isGlobalUnicast()",
+        "!ip.isCanonical('2001:DB8::1') && ip.isCanonical('2001:db8::1') && ip('ff02::1').isLinkLocalMulticast()",
+        "cidr('10.1.2.3/8').containsIP('10.9.9.9') && !cidr('10.0.0.0/8').containsIP(ip('11.0.0.1'))",
+        "cidr('10.0.0.0/8').containsCIDR(cidr('10.1.0.0/16')) && !cidr('10.1.0.0/16').containsCIDR('10.0.0.0/8')",
+        "cidr('10.1.2.3/8').masked() == cidr('10.0.0.0/8') && cidr('10.1.2.3/8').prefixLength() == 8",
+        "cidr('10.1.2.3/8').ip() == ip('10.1.2.3') && !isCIDR('10.0.0.0')",
+        "url('https://u@a.example:80/x y').getHost() == 'a.example:80' || !isURL('https://u@a.example:80/x y')",
+        "url('https://u@[::1]:80/x%20y?q=1&q=%2F').getHostname() == '::1' && url('https://a:80').getPort() == '80'",
+        "url('https://a/?q=1&q=%2F').getQuery()['q'] == ['1', '/'] && url('/a/ä').getEscapedPath() == '/a/%C3%A4'",
+        "url('https://a/').getScheme() == 'https' && !isURL('a/b') && !isURL('https://a:port/')",
+        "sets.contains([1, 2, 3], [3, 1]) && sets.intersects([1], [1, 2]) && sets.equivalent([1, 2], [2, 1, 1])",
+        "'a1b22'.findAll('[0-9]+') == ['1', '22'] && 'a1b22'.findAll('[0-9]+', 1) == ['1'] && 'x'.find('[0-9]') == ''",
+        "object.a.min() == 1 && object.a.max() == 3 && object.a.sum() == 6 && !object.a.isSorted()",
+        "jsonpatch.escapeKey('a/b~c') == 'a~1b~0c'",
+    ],
+)
+def test_what_libraries_say(text: str) -> None:
+    assert value(text) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("quantity('x').sign() == 1", "quantities must match the regular expression"),
+        ("quantity('1').isLessThan(semver('1.0.0'))", "no such overload"),
+        ("quantity('1').isLessThan(1)", "no such overload"),
+        ("quantity('0.5').asInteger() == 1", "cannot convert value to integer"),
+        ("ip('::ffff:1.2.3.4').family() == 4", "IPv4-mapped IPv6 address '::ffff:1.2.3.4' is not allowed"),
+        ("url('a b').getHost() == ''", "URL parse error during conversion from string"),
+    ],
+)
+def test_what_has_no_value(text: str, why: str) -> None:
+    with pytest.raises(EvaluationFailed, match="resulted in error") as failed:
+        value(text)
+    assert why in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "maps"),
+    [
+        ("Object{spec: Object.spec{replicas: 3}}", '{"spec": {"replicas": 3}}'),
+        ("Object{ a: [Object.a{b: {'c': x ? 1 : 2}}] }", "{ \"a\": [{\"b\": {'c': x ? 1 : 2}}] }"),
+        ("Object{d: 'Object{'}", "{\"d\": 'Object{'}"),
+        ("object.Object{}", "object.Object{}"),
+        ("[JSONPatch{op: 'add', value: Object.spec{a: 1}}]", "[{\"op\": 'add', \"value\": {\"a\": 1}}]"),
+        ("Object{__namespace__: 1, a__dash__b: 2, `c.d`: 3}", '{"namespace": 1, "a-b": 2, "c.d": 3}'),
+        ("Object{?a: optional.none()}", '{?"a": optional.none()}'),
+    ],
+)  # fmt: skip
+def test_built_objects_are_maps(text: str, maps: str) -> None:
+    assert builders.as_maps(text)[0] == maps
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Object{spec: Object.other{}}", "unexpected type name 'Object.other', expected 'Object.spec'"),
+        ("JSONPatch{operation: 'add'}", "undefined field 'operation'"),
+        ("JSONPatch.x{op: 'add'}", "undeclared reference to 'JSONPatch.x'"),
+    ],
+)
+def test_objects_that_cannot_be_built(text: str, why: str) -> None:
+    with pytest.raises(builders.BadBuilder, match=why):
+        builders.as_maps(text)
