@@ -27,6 +27,7 @@ from controlplane.reconcilers import (
     protection,
     replicaset,
     resourcequota,
+    rollback,
     rootca,
     serviceaccount,
     statefulset,
@@ -47,6 +48,7 @@ def every_controller(
     """
     return (
         deployment.CONTROLLER,
+        rollback.CONTROLLER,
         replicaset.CONTROLLER,
         replicaset.REPLICATION_CONTROLLERS,
         statefulset.CONTROLLER,
