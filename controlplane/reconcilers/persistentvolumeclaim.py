@@ -103,21 +103,13 @@ def _bind(claim: _Claim, volume: core_v1.PersistentVolume) -> Decision:
     effects: list[Effect] = []
     meta, ref = claim.metadata, volume.spec.claim_ref
     if ref is None or not ref.uid:
-        effects.append(Update(reserved(volume, claim)))
+        effects.append(Update(volumes.reserved(volume, claim)))
     annotations = {**meta.annotations, volumes.BIND_COMPLETED: "yes"}
     if not claim.spec.volume_name:
         annotations[volumes.BOUND_BY_CONTROLLER] = "yes"
     spec = edited(claim.spec, volume_name=volume.metadata.name)
     effects.append(Update(edited(claim, metadata=edited(meta, annotations=annotations), spec=spec)))
     return Decision(tuple(effects))
-
-
-def reserved(volume: core_v1.PersistentVolume, claim: _Claim) -> core_v1.PersistentVolume:
-    """The volume, for this claim and no other."""
-    metadata = volume.metadata
-    if volume.spec.claim_ref is None:
-        metadata = edited(metadata, annotations={**metadata.annotations, volumes.BOUND_BY_CONTROLLER: "yes"})
-    return edited(volume, metadata=metadata, spec=edited(volume.spec, claim_ref=localvolumes.reference(claim)))
 
 
 # Making volumes
@@ -167,11 +159,11 @@ def _keep(claim: _Claim, view: View) -> Decision:
     if volume is None:
         return _lost(claim, "ClaimLost", LOST_VOLUME)
     if volume.spec.claim_ref is None:
-        return Decision((Update(reserved(volume, claim)),))
+        return Decision((Update(volumes.reserved(volume, claim)),))
     if not volumes.is_for(volume, claim):
         return _lost(claim, "ClaimMisbound", MISBOUND)
     if not volume.spec.claim_ref.uid:
-        return Decision((Update(reserved(volume, claim)),))
+        return Decision((Update(volumes.reserved(volume, claim)),))
     return _grow(claim, volume) or _show(claim, volume)
 
 

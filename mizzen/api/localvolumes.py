@@ -6,19 +6,6 @@ from mizzen.api import volumes
 from mizzen.api.types import core_v1, meta_v1, storage_v1
 
 
-def reference(claim: core_v1.PersistentVolumeClaim) -> core_v1.ObjectReference:
-    """The claim, as its volume names it."""
-    meta = claim.metadata
-    return core_v1.ObjectReference(
-        kind="PersistentVolumeClaim",
-        namespace=meta.namespace,
-        name=meta.name,
-        uid=meta.uid,
-        api_version="v1",
-        resource_version=meta.resource_version,
-    )
-
-
 def refusal(claim: core_v1.PersistentVolumeClaim, found: storage_v1.StorageClass, node: core_v1.Node | None) -> str:
     """Why no folder can be made for a claim of this class; empty when one can."""
     if found.volume_binding_mode != "WaitForFirstConsumer":
@@ -54,7 +41,7 @@ def made(
             capacity={volumes.STORAGE: volumes.requested(claim)},
             local=core_v1.LocalVolumeSource(path=f"{node.metadata.annotations[volumes.LOCAL_FOLDER]}/{name}"),
             access_modes=claim.spec.access_modes,
-            claim_ref=reference(claim),
+            claim_ref=volumes.reference(claim),
             persistent_volume_reclaim_policy=found.reclaim_policy or "Delete",
             storage_class_name=found.metadata.name,
             volume_mode="Filesystem",

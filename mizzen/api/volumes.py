@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mizzen.api import quantity, selectors
+from mizzen.api.edit import edited
 from mizzen.api.node_affinity import term_matches
 from mizzen.api.types import core_v1, meta_v1, storage_v1
 
@@ -116,6 +117,27 @@ def _suits(
         # Whoever reserved it has chosen; class, labels and access are theirs to judge.
         return is_for(volume, claim)
     return not why_not and volume.status.phase == "Available" and selector.matches(volume.metadata.labels)
+
+
+def reference(claim: core_v1.PersistentVolumeClaim) -> core_v1.ObjectReference:
+    """The claim, as its volume names it."""
+    meta = claim.metadata
+    return core_v1.ObjectReference(
+        kind="PersistentVolumeClaim",
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        api_version="v1",
+        resource_version=meta.resource_version,
+    )
+
+
+def reserved(volume: core_v1.PersistentVolume, claim: core_v1.PersistentVolumeClaim) -> core_v1.PersistentVolume:
+    """The volume, for this claim and no other."""
+    metadata = volume.metadata
+    if volume.spec.claim_ref is None:
+        metadata = edited(metadata, annotations={**metadata.annotations, BOUND_BY_CONTROLLER: "yes"})
+    return edited(volume, metadata=metadata, spec=edited(volume.spec, claim_ref=reference(claim)))
 
 
 def required_of(volume: core_v1.PersistentVolume) -> core_v1.NodeSelector | None:
