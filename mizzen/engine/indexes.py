@@ -13,7 +13,7 @@ from typing import Any
 from mizzen.api import kinds
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import core_v1, discovery_v1, rbac_v1
-from mizzen.api.volumes import class_of
+from mizzen.api.volumes import class_of, home_of
 from mizzen.engine.view import Index
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -54,6 +54,11 @@ def _claim_of(volume: core_v1.PersistentVolume) -> Iterable[str]:
 
 def _free(volume: core_v1.PersistentVolume) -> Iterable[str]:
     return [class_of(volume)] if volume.spec.claim_ref is None else []
+
+
+def _home(volume: core_v1.PersistentVolume) -> Iterable[str]:
+    home = home_of(volume)
+    return [home] if home else []
 
 
 def user_subject(name: str) -> str:
@@ -100,6 +105,8 @@ VOLUMES_BY_CLAIM = Index("volumes-by-claim", kinds.PERSISTENT_VOLUME, _claim_of)
 """Volumes by `namespace/name` of the claim that they are reserved for; see `namespaced`."""
 FREE_VOLUMES_BY_CLASS = Index("free-volumes-by-class", kinds.PERSISTENT_VOLUME, _free)
 """Volumes that are reserved for no claim, by the name of their class."""
+VOLUMES_BY_HOME = Index("volumes-by-home", kinds.PERSISTENT_VOLUME, _home)
+"""Volumes that are folders of a node, by the name of the node."""
 ROLE_BINDINGS_BY_SUBJECT = Index("rolebindings-by-subject", kinds.ROLE_BINDING, _subjects)
 """Role bindings by namespace and subject: `namespaced(namespace, user_subject(name))` or the same with a group."""
 CLUSTER_ROLE_BINDINGS_BY_SUBJECT = Index("clusterrolebindings-by-subject", kinds.CLUSTER_ROLE_BINDING, _subjects)
@@ -122,6 +129,7 @@ ALL: tuple[Index[Any], ...] = (
     EVENTS_BY_REGARDING,
     VOLUMES_BY_CLAIM,
     FREE_VOLUMES_BY_CLASS,
+    VOLUMES_BY_HOME,
     ROLE_BINDINGS_BY_SUBJECT,
     CLUSTER_ROLE_BINDINGS_BY_SUBJECT,
     *(by_owner(kind) for kind in kinds.KINDS if kind.stored),
