@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.admission.chain import admit
+from controlplane.admission.chain import admit, complete, finish, redone
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 
-__all__ = ["Admitted", "Operation", "Request", "Settings", "admit"]
+__all__ = ["Admitted", "Operation", "Request", "Settings", "admit", "complete", "finish", "redone"]

@@ -1,9 +1,15 @@
-"""The chain of policies that every write goes through, in a fixed order: see the README."""
+"""The chain of policies that every write goes through, in a fixed order: see the README.
+
+It has two halves, so that those who have a say from outside can be asked in between: the object is completed, and then
+judged. What changes an object further belongs at the end of `complete`, what judges it at the end of `finish`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from msgspec.structs import replace
 
 from controlplane.admission import (
     accounts,
@@ -32,61 +38,66 @@ _WITH_CLASS: dict[Kind[Any], Callable[[Any, View], Any]] = {
     kinds.PERSISTENT_VOLUME_CLAIM: classes.claim,
     kinds.INGRESS: classes.ingress,
 }
+_NOT_CHANGED = (Operation.DELETE, Operation.CONNECT)
+_WHOLE = (Operation.CREATE, Operation.UPDATE)
 
 
 def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
-    """What to store for a request; `old` is the stored object, None for CREATE.
+    """What to store for a request that nobody outside has a say in: `complete` and `finish` in a row."""
+    return finish(request, complete(request, old, view, now, ids, settings), old, view, settings)
+
+
+def complete(request: Request, old: Any, view: View, now: Instant, ids: Ids, settings: Settings) -> Any:
+    """The first half: the object that the request asks for, with all that is added to it.
+
+    `old` is the stored object, None for CREATE. Raises `mizzen.api.errors.ApiError` where the request is refused.
+    """
+    if request.operation in _NOT_CHANGED:
+        return old
+    if isinstance(request.kind, CustomKind):
+        return customs.complete(request, old, view, now, ids)
+    match request.operation:
+        case Operation.CREATE:
+            return _new(request, view, now, ids, settings)
+        case Operation.UPDATE:
+            return _changed(request, old, now)
+        case _:
+            return _with_status(request, old, now)
+
+
+def redone(request: Request, obj: Any, before: Any, old: Any, now: Instant) -> Any:
+    """A completed object that somebody has changed since, with defaults again; `before` is what it was.
+
+    Its identity stays, its managers stay those of the request, and what the operation does not own is as it is stored.
+    """
+    obj = metadata.kept(obj, before)
+    if isinstance(request.kind, CustomKind):
+        return customs.redone(request, obj, old)
+    obj = defaults.apply(obj)
+    if old is None:
+        return obj
+    obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation))
+    return _prepared(request, obj, old, now)
+
+
+def finish(request: Request, obj: Any, old: Any, view: View, settings: Settings) -> Admitted:
+    """The second half, for an object that is complete: the rules of its kind, then what is allocated for it.
 
     Raises `mizzen.api.errors.ApiError` where the request is refused.
     """
-    if isinstance(request.kind, CustomKind):
-        return customs.admit(request, old, view, now, ids)
     match request.operation:
-        case Operation.CREATE:
-            return _create(request, view, now, ids, settings)
         case Operation.DELETE:
             lifecycle.check_delete(request)
             return Admitted(old)
-        case Operation.UPDATE_STATUS | Operation.FINALIZE | Operation.APPROVE:
-            return Admitted(_status(request, old, now))
-        case Operation.UPDATE:
-            return _update(request, old, view, now, settings)
-
-
-def _create(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
-    obj = defaults.apply(metadata.for_create(request, now, ids))
-    managed = ownership.of_new(request, obj, now)
-    lifecycle.check_create(request, view, obj.metadata.name)
-    if request.kind is kinds.POD:
-        obj = pods.complete(request, obj, view)
-        if settings.service_accounts:
-            obj = accounts.complete(request, obj, view, ids)
-    elif request.kind is kinds.SERVICE:
-        obj = services.normalise(obj)
-    elif request.kind is kinds.JOB:
-        obj = jobs.select(obj)
-    elif request.kind in _WITH_CLASS:
-        obj = _WITH_CLASS[request.kind](obj, view)
-    obj = strategy.prepare_create(request, obj)
-    _refuse(request, obj, validate.validate_create(obj))
-    if request.kind is kinds.PRIORITY_CLASS:
-        classes.check_priority(request, obj, view)
-    claims: tuple[str, ...] = ()
-    if request.kind is kinds.SERVICE:
-        obj, claims = services.allocate(request, obj, None, view, settings)
-    return Admitted(objects.with_entries(obj, managed), warnings_for(obj), claims)
-
-
-def _update(request: Request, old: Any, view: View, now: Instant, settings: Settings) -> Admitted:
-    obj = defaults.apply(metadata.for_update(request, old))
-    if request.kind is kinds.SERVICE:
-        obj = services.carry_over(obj, old)
-    elif request.kind is kinds.POD:
-        obj = pods.keep(obj, old)
-    obj = ownership.carried_on(request, _prepared(request, obj, old, now), old, now)
-    if obj == old:
-        return Admitted(old)
-    _refuse(request, obj, validate.validate_update(obj, old))
+        case Operation.CREATE:
+            obj = _as_new(request, obj)
+        case _ if obj == old:
+            return Admitted(old)
+    if isinstance(request.kind, CustomKind):
+        return customs.judged(request, obj, old)
+    _refuse(request, obj, _errors(request, obj, old))
+    if request.operation not in _WHOLE:
+        return Admitted(obj)
     if request.kind is kinds.PRIORITY_CLASS:
         classes.check_priority(request, obj, view)
     claims: tuple[str, ...] = ()
@@ -95,20 +106,56 @@ def _update(request: Request, old: Any, view: View, now: Instant, settings: Sett
     return Admitted(obj, warnings_for(obj), claims)
 
 
+def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Any:
+    obj = defaults.apply(metadata.for_create(request, now, ids))
+    managed = ownership.of_new(request, obj, now)
+    lifecycle.check_create(request, view, obj.metadata.name)
+    if request.kind is kinds.POD:
+        obj = pods.complete(request, obj, view)
+        if settings.service_accounts:
+            obj = accounts.complete(request, obj, view, ids)
+    elif request.kind in _WITH_CLASS:
+        obj = _WITH_CLASS[request.kind](obj, view)
+    return objects.with_entries(obj, managed)
+
+
+def _as_new(request: Request, obj: Any) -> Any:
+    """The new object as it begins: nobody has changed it yet, and it has no status."""
+    if request.kind is kinds.SERVICE:
+        obj = services.normalise(obj)
+    elif request.kind is kinds.JOB:
+        obj = jobs.select(obj)
+    return obj if isinstance(request.kind, CustomKind) else strategy.prepare_create(request, obj)
+
+
+def _changed(request: Request, old: Any, now: Instant) -> Any:
+    obj = defaults.apply(metadata.for_update(request, old))
+    if request.kind is kinds.SERVICE:
+        obj = services.carry_over(obj, old)
+    elif request.kind is kinds.POD:
+        obj = pods.keep(obj, old)
+    return ownership.carried_on(request, _prepared(request, obj, old, now), old, now)
+
+
+def _with_status(request: Request, old: Any, now: Instant) -> Any:
+    obj = _prepared(request, metadata.for_update(request, old), old, now)
+    if request.kind is kinds.PERSISTENT_VOLUME:
+        obj = strategy.note_phase(obj, old, now)
+    return ownership.carried_on(request, obj, old, now)
+
+
 def _prepared(request: Request, obj: Any, old: Any, now: Instant) -> Any:
     if request.kind is kinds.CERTIFICATE_SIGNING_REQUEST:
         return certificates.keep(request, obj, old, now)
     return strategy.prepare_update(request, obj, old)
 
 
-def _status(request: Request, old: Any, now: Instant) -> Any:
-    obj = _prepared(request, metadata.for_update(request, old), old, now)
-    if request.kind is kinds.PERSISTENT_VOLUME:
-        obj = strategy.note_phase(obj, old, now)
-    obj = ownership.carried_on(request, obj, old, now)
-    if obj != old:
-        _refuse(request, obj, validate.validate_status_update(obj, old))
-    return obj
+def _errors(request: Request, obj: Any, old: Any) -> tuple[FieldError, ...]:
+    if old is None:
+        return validate.validate_create(obj)
+    if request.operation is Operation.UPDATE:
+        return validate.validate_update(obj, old)
+    return validate.validate_status_update(obj, old)
 
 
 def _refuse(request: Request, obj: Any, errors: tuple[FieldError, ...]) -> None:

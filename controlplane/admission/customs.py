@@ -22,67 +22,81 @@ from mizzen.engine.view import View
 _STATUS = "status"
 
 
-def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids) -> Admitted:
-    """What to store for a request; `old` is the stored object, None for CREATE. Raises ApiError."""
-    match request.operation:
-        case Operation.CREATE:
-            return _create(request, view, now, ids)
-        case Operation.DELETE:
-            return Admitted(old)
-        case _:
-            return _update(request, old, now)
+def complete(request: Request, old: Any, view: View, now: Instant, ids: Ids) -> Custom:
+    """The object that a request asks for; `old` is the stored object, None for CREATE. Raises ApiError."""
+    return _new(request, view, now, ids) if old is None else _updated(request, old, now)
 
 
-def _create(request: Request, view: View, now: Instant, ids: Ids) -> Admitted:
+def redone(request: Request, obj: Custom, old: Custom | None) -> Custom:
+    """A completed object that somebody has changed since, as its schema and the operation want it."""
+    if request.served is not None:
+        schema = request.served.schema
+        obj = replace(obj, content=structural.filled(structural.pruned(obj.content, schema), schema))
+    if old is None:
+        return replace(obj, content=_without_status(obj)) if _has_status(request) else obj
+    obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation))
+    return _owned(request, obj, old)
+
+
+def judged(request: Request, obj: Custom, old: Custom | None) -> Admitted:
+    """What to store. Raises Invalid."""
+    if old is None:
+        errors = list(validate_meta.create(obj.metadata, formats.dns_subdomain, namespaced=request.kind.namespaced))
+    else:
+        errors = list(validate_meta.update(obj.metadata, old.metadata))
+    if request.served is not None:
+        errors += structural_rules.problems(request.served, obj, old)
+    if errors:
+        raise Invalid(request.kind, obj.metadata.name, errors)
+    return Admitted(obj)
+
+
+def _new(request: Request, view: View, now: Instant, ids: Ids) -> Custom:
     if request.served is not None and request.served.terminating:
         raise MethodNotSupported(request.kind, "create")
     obj: Custom = metadata.for_create(request, now, ids)
-    if request.served is not None and request.served.has_status:
+    if _has_status(request):
         obj = replace(obj, content=_without_status(obj))
     managed = ownership.of_new(request, obj, now)
     obj = replace(obj, metadata=replace(obj.metadata, generation=1, managed_fields=managed))
     lifecycle.check_create(request, view, obj.metadata.name)
-    errors = list(validate_meta.create(obj.metadata, formats.dns_subdomain, namespaced=request.kind.namespaced))
-    return _judged(request, obj, None, errors)
+    return obj
 
 
-def _update(request: Request, old: Custom, now: Instant) -> Admitted:
+def _updated(request: Request, old: Custom, now: Instant) -> Custom:
     if request.served is not None and not request.object.metadata.resource_version:
         # Who replaces a user's object must say which state of it they have seen.
         error = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
         raise Invalid(request.kind, old.metadata.name, [error])
-    obj: Custom = metadata.for_update(request, old)
-    if request.operation is Operation.UPDATE_STATUS:
-        content = _without_status(old)
-        if _STATUS in obj.content:
-            content[_STATUS] = obj.content[_STATUS]
-        obj = objects.with_entries(replace(old, content=_ordered(content)), obj.metadata.managed_fields)
-    else:
-        obj = _changed(request, obj, old)
-    obj = ownership.carried_on(request, obj, old, now)
-    if obj == old:
-        return Admitted(old)
-    return _judged(request, obj, old, list(validate_meta.update(obj.metadata, old.metadata)))
+    obj = _owned(request, metadata.for_update(request, old), old)
+    changed: Custom = ownership.carried_on(request, obj, old, now)
+    return changed
+
+
+def _owned(request: Request, obj: Custom, old: Custom) -> Custom:
+    """The changed object with what the operation does not own as it is stored."""
+    if request.operation is not Operation.UPDATE_STATUS:
+        return _changed(request, obj, old)
+    content = _without_status(old)
+    if _STATUS in obj.content:
+        content[_STATUS] = obj.content[_STATUS]
+    return objects.with_entries(replace(old, content=_ordered(content)), obj.metadata.managed_fields)
+
+
+def _has_status(request: Request) -> bool:
+    return request.served is not None and request.served.has_status
 
 
 def _changed(request: Request, obj: Custom, old: Custom) -> Custom:
     """The object with the status that it had, and the next generation where more than metadata differs."""
     desired, before = obj.content, old.content
-    if request.served is not None and request.served.has_status:
+    if _has_status(request):
         desired, before = _without_status(obj), _without_status(old)
         kept = {_STATUS: old.content[_STATUS]} if _STATUS in old.content else {}
         obj = replace(obj, content=_ordered({**desired, **kept}))
     if not structural.same(desired, before):
         obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation + 1))
     return obj
-
-
-def _judged(request: Request, obj: Custom, old: Custom | None, errors: list[FieldError]) -> Admitted:
-    if request.served is not None:
-        errors += structural_rules.problems(request.served, obj, old)
-    if errors:
-        raise Invalid(request.kind, obj.metadata.name, errors)
-    return Admitted(obj)
 
 
 def _without_status(obj: Custom) -> dict[str, Any]:

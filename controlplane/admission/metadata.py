@@ -74,6 +74,20 @@ def for_update(request: Request, old: Any) -> Any:
     return replace(request.object, metadata=metadata)
 
 
+def kept(obj: Any, before: Any) -> Any:
+    """The object with the identity and the managers that it had, and with its name where it has none any longer."""
+    had: meta.ObjectMeta = before.metadata
+    metadata = replace(
+        had,
+        name=obj.metadata.name or had.name,
+        labels=obj.metadata.labels,
+        annotations=obj.metadata.annotations,
+        owner_references=obj.metadata.owner_references,
+        finalizers=obj.metadata.finalizers,
+    )
+    return replace(obj, metadata=metadata)
+
+
 def _namespace(request: Request) -> str:
     given = request.object.metadata.namespace
     if not request.kind.namespaced:

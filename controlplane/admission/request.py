@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from controlplane.access.values import UserInfo
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.managed.entries import Writer
@@ -25,6 +26,8 @@ class Operation(Enum):
     FINALIZE = "FINALIZE"
     """Only the finalizers in a namespace's spec change."""
     DELETE = "DELETE"
+    CONNECT = "CONNECT"
+    """Somebody enters a pod: exec, attach, port-forward. Nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Request:
     name: str
     """As in the path; empty for CREATE."""
     object: Any
-    """The object as the client sent it; the stored one for DELETE."""
+    """The object as the client sent it; the stored one for DELETE; the options of the subresource for CONNECT."""
     internal: bool = False
     """Asked by one of the control plane's own controllers."""
     taken: frozenset[str] = frozenset()
@@ -49,6 +52,21 @@ class Request:
     """The object comes from an apply, with the managed fields that it is to have."""
     served: CustomKind | None = None
     """The version that the request was made in, for kinds that users define."""
+    seen_as: Kind[Any] | None = None
+    """The kind that the request names, where a kind of the table is seen in a second version or group."""
+    subresource: str = ""
+    """What the path names below the object, such as `scale`; status and its like are known by the operation."""
+    user: UserInfo | None = None
+    """Who asks; None for the control plane itself."""
+    dry_run: bool = False
+    """Nothing will be stored."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The options of the verb as JSON, with `kind` and `apiVersion`."""
+
+    @property
+    def named(self) -> Kind[Any]:
+        """The kind in the version and group that the request names."""
+        return self.seen_as or self.served or self.kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ _WITH_TEMPLATE = (
 )  # fmt: skip
 _GROUPS_NOT_ACTED_ON = (
     "admissionregistration.k8s.io/", "apiregistration.k8s.io/", "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
-    "autoscaling/", "policy/", "storage.k8s.io/",
+    "autoscaling/", "storage.k8s.io/",
 )  # fmt: skip
 _NOT_ACTED_ON = (
-    networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, core.ReplicationController,
-    core.PersistentVolume, core.PersistentVolumeClaim, core.ResourceQuota, core.LimitRange,
+    networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, core.PersistentVolume,
+    core.PersistentVolumeClaim, core.ResourceQuota, core.LimitRange,
 )  # fmt: skip
 """Kinds, and groups, whose objects have no effect yet; whoever relies on them must know."""
 

@@ -94,7 +94,7 @@ def keys_of(kind: Kind[Any]) -> Callable[[Object, View], Iterable[Key]]:
         return [
             Key(kind.resource, namespace, candidate.metadata.name)
             for candidate in view.list(kind, namespace)
-            if selectors.from_field(candidate.spec.selector).matches(obj.metadata.labels)
+            if selectors.of_workload(candidate.spec.selector).matches(obj.metadata.labels)
         ]
 
     return mapper

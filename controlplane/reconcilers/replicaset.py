@@ -1,13 +1,15 @@
-"""Keeps the number of pods that a ReplicaSet asks for."""
+"""Keeps the number of pods that a ReplicaSet, or its ancestor the ReplicationController, asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
 from controlplane.reconcilers import ownership, podstate, podtemplate
 from mizzen.api import kinds, selectors
+from mizzen.api.kinds import Kind
 from mizzen.api.types import apps_v1, core_v1
 from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
@@ -15,55 +17,68 @@ from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, Update
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
-COMPONENT = "replicaset-controller"
+Replicated: TypeAlias = apps_v1.ReplicaSet | core_v1.ReplicationController
 BURST = 500
 """Pods created or deleted in one decision; what is left over follows at once, on the view that shows these."""
 
 
-def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
-    """One ReplicaSet: claim its pods, create or delete the difference, report what there is."""
-    owner = view.get(kinds.REPLICA_SET, key.namespace, key.name)
-    if owner is None:
-        return Decision()
-    selector = selectors.from_field(owner.spec.selector)
+def controller(name: str, kind: Kind[Any], component: str) -> Controller:
+    """The controller of a kind; `component` is who its events come from."""
+
+    def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+        owner = view.get(kind, key.namespace, key.name)
+        return Decision() if owner is None else decide(owner, view, now, ids, component)
+
+    return Controller(name=name, kind=kind, reconcile=reconcile, watches=((kinds.POD, ownership.keys_of(kind)),))
+
+
+def decide(owner: Replicated, view: View, now: Instant, ids: Ids, component: str) -> Decision:
+    """One owner: claim its pods, create or delete the difference, report what there is."""
+    selector = selectors.of_workload(owner.spec.selector)
     claimed = ownership.claim(owner, selector, ownership.candidates(view, indexes.PODS_BY_CONTROLLER, owner))
     active = [pod for pod in claimed.owned if podstate.is_active(pod)]
     effects: list[Effect] = list(claimed.effects)
     if owner.metadata.deletion_timestamp is None and not claimed.effects:
-        effects += _scale(owner, active, ids)
+        effects += _scale(owner, active, ids, component)
     status = _status(owner, claimed.owned, active, now)
     if status != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=status)))
     return Decision(tuple(effects), wake_after_ms=_next_available(owner, active, now))
 
 
-def _scale(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], ids: Ids) -> list[Effect]:
+def _scale(owner: Replicated, active: Sequence[core_v1.Pod], ids: Ids, component: str) -> list[Effect]:
     wanted = owner.spec.replicas if owner.spec.replicas is not None else 1
     effects: list[Effect] = []
     for _ in range(min(BURST, wanted - len(active))):
-        pod = podtemplate.pod_of(owner, owner.spec.template, ids)
+        pod = podtemplate.pod_of(owner, _template(owner), ids)
         effects.append(Create(pod))
-        effects.append(Emit(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}", COMPONENT))
+        effects.append(Emit(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}", component))
     surplus = min(BURST, len(active) - wanted)
     # Most turns have nothing to delete, and the order costs as much as all the rest.
     for pod in podstate.in_order_of_deletion(active)[:surplus] if surplus > 0 else ():
         name = pod.metadata.name
         effects.append(Delete(Key(kinds.POD.resource, pod.metadata.namespace, name), pod.metadata.uid))
-        effects.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}", COMPONENT))
+        effects.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}", component))
     return effects
 
 
+def _template(owner: Replicated) -> core_v1.PodTemplateSpec:
+    """The template; validation lets none go without, though one kind's type would."""
+    return owner.spec.template or core_v1.PodTemplateSpec()
+
+
 def _status(
-    owner: apps_v1.ReplicaSet, owned: Sequence[core_v1.Pod], active: Sequence[core_v1.Pod], now: Instant
-) -> apps_v1.ReplicaSetStatus:
-    labels = owner.spec.template.metadata.labels
+    owner: Replicated, owned: Sequence[core_v1.Pod], active: Sequence[core_v1.Pod], now: Instant
+) -> apps_v1.ReplicaSetStatus | core_v1.ReplicationControllerStatus:
+    labels = _template(owner).metadata.labels
+    more = {"terminating_replicas": sum(map(podstate.is_terminating, owned))} if owner.kind == "ReplicaSet" else {}
     return msgspec.structs.replace(
         owner.status,
+        **more,
         replicas=len(active),
         fully_labeled_replicas=sum(_has_all(pod.metadata.labels.items(), labels.items()) for pod in active),
         ready_replicas=sum(map(podstate.is_ready, active)),
         available_replicas=sum(podstate.available_in_ms(p, owner.spec.min_ready_seconds, now) == 0 for p in active),
-        terminating_replicas=sum(map(podstate.is_terminating, owned)),
         observed_generation=owner.metadata.generation,
     )
 
@@ -72,16 +87,12 @@ def _has_all(have: Iterable[tuple[str, str]], wanted: Iterable[tuple[str, str]])
     return set(wanted) <= set(have)
 
 
-def _next_available(owner: apps_v1.ReplicaSet, active: Sequence[core_v1.Pod], now: Instant) -> int | None:
+def _next_available(owner: Replicated, active: Sequence[core_v1.Pod], now: Instant) -> int | None:
     if not owner.spec.min_ready_seconds:
         return None
     waits = [podstate.available_in_ms(pod, owner.spec.min_ready_seconds, now) for pod in active]
     return min((wait for wait in waits if wait), default=None)
 
 
-CONTROLLER = Controller(
-    name="replicaset",
-    kind=kinds.REPLICA_SET,
-    reconcile=reconcile,
-    watches=((kinds.POD, ownership.keys_of(kinds.REPLICA_SET)),),
-)
+CONTROLLER = controller("replicaset", kinds.REPLICA_SET, "replicaset-controller")
+REPLICATION_CONTROLLERS = controller("replicationcontroller", kinds.REPLICATION_CONTROLLER, "replication-controller")

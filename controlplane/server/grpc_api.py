@@ -119,7 +119,9 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             answer = self._reviews.answer(call.user, kind, namespace, obj)
             return cluster_pb2.ObjectResponse(object=objects.packed(kind, answer))
         manager = call.manager(request.field_manager)
-        options = WriteOptions(dry_run=request.dry_run, guard=call.guard, sign=call.sign, manager=manager)
+        options = WriteOptions(
+            dry_run=request.dry_run, guard=call.guard, sign=call.sign, manager=manager, user=call.user
+        )
         return objects.answer(kind, await self._verbs.writes.create(kind, namespace, obj, options))
 
     @unary
@@ -129,7 +131,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         namespace, name = obj.metadata.namespace, obj.metadata.name
         call.allow("update", kind, namespace, name, request.subresource, dry_run=request.dry_run)
         manager = call.manager(request.field_manager)
-        options = WriteOptions(dry_run=request.dry_run, guard=call.guard, manager=manager)
+        options = WriteOptions(dry_run=request.dry_run, guard=call.guard, manager=manager, user=call.user)
         operation = objects.operation_of(kind, request.subresource)
         return objects.answer(kind, await self._verbs.writes.update(kind, namespace, name, obj, options, operation))
 
@@ -139,7 +141,9 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
         manager = call.manager(request.field_manager)
-        options = WriteOptions(dry_run=request.dry_run, validation="Strict", guard=call.guard, manager=manager)
+        options = WriteOptions(
+            dry_run=request.dry_run, validation="Strict", guard=call.guard, manager=manager, user=call.user
+        )
         operation = objects.operation_of(kind, request.subresource)
         written = await self._verbs.writes.patch(kind, namespace, name, request.type, request.patch, options, operation)
         return objects.answer(kind, written)
@@ -155,7 +159,12 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         operation = objects.operation_of(kind, request.subresource)
         manager = call.manager(request.field_manager)
         options = WriteOptions(
-            dry_run=request.dry_run, guard=call.guard, sign=call.sign, manager=manager, force=request.force
+            dry_run=request.dry_run,
+            guard=call.guard,
+            sign=call.sign,
+            manager=manager,
+            force=request.force,
+            user=call.user,
         )
         value = objects.configuration(request.object, obj)
         return objects.answer(kind, await self._verbs.writes.apply(kind, namespace, name, value, options, operation))
@@ -167,7 +176,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         call.allow("delete", kind, namespace, name, dry_run=request.dry_run)
         grace = request.grace_period_seconds if request.HasField("grace_period_seconds") else None
         how = Deletion(grace, objects.propagation_in(request))
-        options = DeleteOptions(how, request.uid, request.resource_version, request.dry_run)
+        options = DeleteOptions(how, request.uid, request.resource_version, request.dry_run, call.user)
         deleted = await self._verbs.deletes.delete(kind, namespace, name, options)
         return cluster_pb2.ObjectResponse(object=objects.packed(kind, deleted.object))
 
@@ -180,7 +189,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         namespace = objects.namespace_in(kind, request.namespace, "namespace")
         call.allow("deletecollection", kind, namespace)
         selection = ListOptions(label_selector=request.label_selector, field_selector=request.field_selector)
-        deleted = await self._verbs.deletes.delete_collection(kind, namespace, selection, DeleteOptions())
+        deleted = await self._verbs.deletes.delete_collection(kind, namespace, selection, DeleteOptions(user=call.user))
         return cluster_pb2.ListResponse(items=[objects.packed(kind, one.object) for one in deleted])
 
     @unary
@@ -197,7 +206,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
                 spec=autoscaling_v1.ScaleSpec(replicas=request.replicas),
             )
             scale, _ = await self._verbs.scales.update(
-                kind, namespace, name, wanted, WriteOptions(manager=call.manager(""))
+                kind, namespace, name, wanted, WriteOptions(manager=call.manager(""), user=call.user)
             )
         else:
             scale = await self._verbs.scales.get(kind, namespace, name)

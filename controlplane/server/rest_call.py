@@ -99,6 +99,8 @@ class Call:
             guard=self.guard,
             sign=partial(signed_by_sender, self.user),
             manager=self._manager(),
+            user=self.user,
+            verb_options=self._verb_options(),
         )
 
     @property
@@ -114,6 +116,18 @@ class Call:
         if truth(self.query, "force") is not None:
             raise _invalid(FieldError.forbidden("force", "may not be specified for non-apply patch"), "PatchOptions")
         return self.write_options
+
+    def _verb_options(self) -> Json:
+        """The options in the query as an object."""
+        given: Json = {"kind": self._options_kind, "apiVersion": "meta.k8s.io/v1"}
+        if "dryRun" in self.query:
+            given["dryRun"] = list(self.query.getall("dryRun"))
+        for name in ("fieldManager", "fieldValidation"):
+            if value := self.query.get(name):
+                given[name] = value
+        if (force := truth(self.query, "force")) is not None:
+            given["force"] = force
+        return given
 
     def _manager(self) -> str:
         """Who manages what is written: whom the client names, else the program that it is. Raises Invalid."""
@@ -221,6 +235,8 @@ class Call:
             uid=conditions.uid or "",
             resource_version=conditions.resource_version or "",
             dry_run=_dry_run(given.dry_run) or self.dry_run,
+            user=self.user,
+            verb_options={**codec.to_dict(given), "kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"},
         )
 
     async def _given_delete_options(self) -> meta.DeleteOptions:

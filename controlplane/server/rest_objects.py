@@ -15,7 +15,7 @@ from controlplane.server.rest_call import Call
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import Deleted
 from controlplane.server.verbs_write import Written
-from mizzen.api import codec, kinds
+from mizzen.api import codec, errors, kinds
 from mizzen.api.managed import applying
 from mizzen.api.types import autoscaling_v1 as autoscaling
 from mizzen.api.types import core_v1 as core
@@ -183,10 +183,12 @@ class ObjectHandlers:
         return self._success(call)
 
     async def _evict(self, call: Call) -> web.StreamResponse:
-        """Without disruption budgets every eviction is allowed: it is a deletion."""
+        place = call.place
         eviction, _ = await call.decoded(policy.Eviction)
+        if eviction.metadata.name not in ("", place.name):
+            raise errors.BadRequest("name in URL does not match name in Eviction object")
         options = call.deletion(eviction.delete_options or meta.DeleteOptions())
-        await self._verbs.deletes.delete(call.kind, call.place.namespace, call.place.name, options)
+        await self._verbs.evictions.evict(place.namespace, place.name, options)
         return self._success(call)
 
     def _success(self, call: Call) -> web.StreamResponse:

@@ -13,6 +13,7 @@ from controlplane.admission import Admitted, Settings
 from controlplane.admission.binding import bind
 from controlplane.server.authz import Authorizer
 from controlplane.server.verbs_delete import Deletes
+from controlplane.server.verbs_evict import Evictions
 from controlplane.server.verbs_read import Reads
 from controlplane.server.verbs_scale import Scales
 from controlplane.server.verbs_watch import Watch, WatchOptions, open_watch
@@ -35,6 +36,7 @@ class Verbs:
     writes: Writes
     deletes: Deletes
     scales: Scales
+    evictions: Evictions
     access: Authorizer
     """Who may use them; asked by those who serve requests, not by the verbs."""
 
@@ -45,7 +47,7 @@ class Verbs:
         writes = Writes(registry, clock, ids, settings)
         deletes = Deletes(registry, reads, clock, ids, settings)
         access = Authorizer(registry.cache)
-        return cls(registry, clock, reads, writes, deletes, Scales(reads, writes), access)
+        return cls(registry, clock, reads, writes, deletes, Scales(reads, writes), Evictions(registry, clock), access)
 
     async def watch(self, kind: Kind[Any], namespace: str, options: WatchOptions) -> Watch:
         """Begin to watch. Raises BadRequest, Invalid, Expired or Timeout."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane import admission
+from controlplane.access.values import UserInfo
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion
 from controlplane.admission.deletion import Deletion
 from controlplane.server.representations import storage
@@ -14,6 +16,7 @@ from controlplane.server.verbs_read import ListOptions, Reads
 from controlplane.server.verbs_write import TRIES
 from controlplane.store.registry import Registry
 from mizzen.api import errors
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Entry
 from mizzen.engine.values import Clock, Ids
@@ -33,6 +36,10 @@ class DeleteOptions:
     resource_version: str = ""
     """When set, the object must be at this version."""
     dry_run: bool = False
+    user: UserInfo | None = None
+    """Who asks; None for the control plane itself."""
+    verb_options: Mapping[str, Any] = field(default_factory=dict)
+    """The options of the verb as JSON, for those who have a say in what is admitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,8 @@ class Deletes:
             if entry is None:
                 raise errors.NotFound(kind, name)
             old = entry.object()
-            _check(own, old, options)
-            self._admit(own, namespace, name, old)
+            check_preconditions(own, old, options)
+            self._admit(kind, namespace, name, old, options)
             left = deletion.delete(old, options.how, self._clock.now())
             try:
                 return await self._store(entry, old, left, options.dry_run)
@@ -90,8 +97,19 @@ class Deletes:
         done = await asyncio.gather(*(one(entry) for entry in listing.entries))
         return [deleted for deleted in done if deleted is not None]
 
-    def _admit(self, kind: Kind[Any], namespace: str, name: str, old: Any) -> Admitted:
-        request = Request(Operation.DELETE, kind, namespace, name, old)
+    def _admit(self, kind: Kind[Any], namespace: str, name: str, old: Any, options: DeleteOptions) -> Admitted:
+        request = Request(
+            Operation.DELETE,
+            storage(kind),
+            namespace,
+            name,
+            old,
+            served=kind if isinstance(kind, CustomKind) else None,
+            seen_as=None if kind.stored or isinstance(kind, CustomKind) else kind,
+            user=options.user,
+            dry_run=options.dry_run,
+            options=options.verb_options,
+        )
         return admission.admit(request, old, self._registry.view, self._clock.now(), self._ids, self._settings)
 
     async def _store(self, entry: Entry, old: Any, left: Any | None, dry_run: bool) -> Deleted:
@@ -105,7 +123,8 @@ class Deletes:
         return Deleted((await self._registry.commit((replacement(left, entry.version),)))[0], gone=False)
 
 
-def _check(kind: Kind[Any], obj: Any, options: DeleteOptions) -> None:
+def check_preconditions(kind: Kind[Any], obj: Any, options: DeleteOptions) -> None:
+    """Raises Conflict where the object is another one, or another version, than the client means."""
     metadata = obj.metadata
     if options.uid and options.uid != metadata.uid:
         why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata.uid}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -72,15 +71,13 @@ def _wanted(kind: Kind[Any], obj: Any) -> int:
 def _reached(kind: Kind[Any], obj: Any) -> autoscaling.ScaleStatus:
     paths = _paths(kind)
     if paths is None:
-        return autoscaling.ScaleStatus(replicas=obj.status.replicas, selector=str(_selector(obj.spec.selector)))
+        return autoscaling.ScaleStatus(
+            replicas=obj.status.replicas, selector=str(selectors.of_workload(obj.spec.selector))
+        )
     number, selector = at(obj.content, paths.status), at(obj.content, paths.selector) if paths.selector else ""
     return autoscaling.ScaleStatus(
         replicas=number if isinstance(number, int) else 0, selector=selector if isinstance(selector, str) else ""
     )
-
-
-def _selector(selector: meta.LabelSelector | Mapping[str, str] | None) -> selectors.Selector:
-    return selectors.from_labels(selector) if isinstance(selector, Mapping) else selectors.from_field(selector)
 
 
 def _paths(kind: Kind[Any]) -> ScalePaths | None:

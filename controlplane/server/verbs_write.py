@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from controlplane import admission
+from controlplane.access.values import UserInfo
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
 from controlplane.admission.accounts import NoAccount
 from controlplane.server.representations import shown, storage, stored
@@ -74,11 +75,33 @@ class WriteOptions:
     """An apply may take fields from other managers."""
     subresource: str = ""
     """What an update of the object goes through, such as `scale`; status and finalizers speak for themselves."""
+    user: UserInfo | None = None
+    """Who asks; None for the control plane itself."""
+    verb_options: Mapping[str, Any] = field(default_factory=dict)
+    """The options of the verb as JSON, for those who have a say in what is admitted."""
 
     def writer(self, kind: Kind[Any], operation: Operation) -> Writer:
         """Who writes an object of this kind."""
         subresource = self.subresource or _SUBRESOURCES.get(operation, "")
         return Writer(self.manager, kind.api_version, subresource=subresource)
+
+    def request(self, operation: Operation, kind: Kind[Any], namespace: str, name: str, obj: Any) -> Request:
+        """What admission is asked; `kind` is the one that the request names."""
+        return Request(
+            operation,
+            storage(kind),
+            namespace,
+            name,
+            obj,
+            self.internal,
+            writer=self.writer(_accounted(kind), operation),
+            served=_version(kind),
+            seen_as=None if kind.stored or _version(kind) else kind,
+            subresource=self.subresource,
+            user=self.user,
+            dry_run=self.dry_run,
+            options=self.verb_options,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +146,7 @@ class Writes:
 
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
-        own = storage(kind)
-        writer = options.writer(_accounted(kind), Operation.CREATE)
-        request = Request(
-            Operation.CREATE, own, namespace, "", stored(obj), options.internal, writer=writer, served=_version(kind)
-        )
-        return await self._create(request, options)
+        return await self._create(options.request(Operation.CREATE, kind, namespace, "", stored(obj)), options)
 
     async def _create(self, request: Request, options: WriteOptions) -> Written:
         expects: dict[str, int] = {}
@@ -254,12 +272,8 @@ class Writes:
             raise errors.BadRequest(
                 f"the name of the object ({given.name}) does not match the name on the URL ({name})"
             )
-        writer = options.writer(kind, Operation.CREATE)
-        request = Request(
-            Operation.CREATE, storage(kind), namespace, "", obj, options.internal, writer=writer, applied=True,
-            served=_version(kind),
-        )  # fmt: skip
-        return await self._create(request, options)
+        request = options.request(Operation.CREATE, kind, namespace, "", obj)
+        return await self._create(replace(request, applied=True), options)
 
     async def change(
         self,
@@ -280,8 +294,7 @@ class Writes:
         taken: frozenset[str] = frozenset()
         expects: dict[str, int] = {}
         for _ in range(TRIES):
-            writer, served = options.writer(_accounted(kind), operation), _version(kind)
-            request = Request(operation, own, namespace, name, None, options.internal, taken, writer, applied, served)
+            request = replace(options.request(operation, kind, namespace, name, None), taken=taken, applied=applied)
 
             def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)

@@ -147,6 +147,11 @@ def from_field(selector: meta.LabelSelector | None) -> Selector:
     )
 
 
+def of_workload(selector: meta.LabelSelector | Mapping[str, str] | None) -> Selector:
+    """The selector of a workload of any kind; the oldest ones have labels in the place of a selector."""
+    return from_labels(selector) if isinstance(selector, Mapping) else from_field(selector)
+
+
 @lru_cache(maxsize=4096)
 def _compiled(
     labels: tuple[tuple[str, str], ...], expressions: tuple[tuple[str, str, tuple[str, ...]], ...]

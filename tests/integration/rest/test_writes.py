@@ -260,19 +260,6 @@ async def test_who_is_bound_where(client: Client) -> None:
     assert (await client.ask("POST", f"{PODS}/none/binding", target))[0] == 404
 
 
-async def test_evictions(client: Client) -> None:
-    await client.made(PODS, pod("p", nodeName="n1"))
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
-    dry = {**eviction, "deleteOptions": {"dryRun": ["All"]}}
-    code, answer = await client.ask("POST", f"{PODS}/p/eviction", dry)
-    assert (code, answer["status"]) == (201, "Success")
-    assert "deletionTimestamp" not in (await client.ask("GET", f"{PODS}/p"))[1]["metadata"]
-    graceful = {**eviction, "deleteOptions": {"gracePeriodSeconds": 4}}
-    assert (await client.ask("POST", f"{PODS}/p/eviction", graceful))[0] == 201
-    assert (await client.ask("GET", f"{PODS}/p"))[1]["metadata"]["deletionGracePeriodSeconds"] == 4
-    assert (await client.ask("POST", f"{PODS}/none/eviction", eviction))[0] == 404
-
-
 async def test_parts_that_are_not_served_are_not_found(client: Client) -> None:
     await client.made(PODS, pod("p"))
     for path in (f"{PODS}/p/proxy", f"{PODS}/p/status/x", f"{CONFIG_MAPS}/a/scale", "/api/v1/nodes/n/proxy"):

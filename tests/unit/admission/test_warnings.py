@@ -11,8 +11,8 @@ from mizzen.api import codec, kinds
 from tests.fixtures.examples import example
 
 WITHOUT_EFFECT = (
-    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.POD_DISRUPTION_BUDGET, kinds.HORIZONTAL_POD_AUTOSCALER,
-    kinds.RESOURCE_QUOTA, kinds.PERSISTENT_VOLUME_CLAIM, kinds.REPLICATION_CONTROLLER,
+    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.HORIZONTAL_POD_AUTOSCALER, kinds.RESOURCE_QUOTA,
+    kinds.PERSISTENT_VOLUME_CLAIM,
 )  # fmt: skip
 
 

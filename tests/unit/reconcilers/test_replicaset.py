@@ -7,15 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from controlplane.reconcilers.replicaset import reconcile
+from controlplane.reconcilers.replicaset import CONTROLLER, REPLICATION_CONTROLLERS
+from mizzen.api import kinds
+from mizzen.api.types import core_v1
 from mizzen.base.ids import SeededIds
 from mizzen.engine.effects import Create, Decision, Delete, Update, UpdateStatus
 from mizzen.engine.values import Key
-from tests.fixtures.cluster_objects import NOW, at, pod, replica_set, view
+from tests.fixtures.cluster_objects import LABELS, NOW, at, meta, pod, replica_set, template, view
+from tests.unit.reconcilers.sets import Rig
 
 
 def decide(*objects: Any, name: str = "web-1") -> Decision:
-    return reconcile(Key("replicasets.apps", "default", name), view(*objects), NOW, SeededIds(1))
+    return CONTROLLER.reconcile(Key("replicasets.apps", "default", name), view(*objects), NOW, SeededIds(1))
 
 
 def of(decision: Decision, kind: type) -> list[Any]:
@@ -107,3 +110,24 @@ def test_nothing_to_do_is_no_effect() -> None:
     counts = {"replicas": 1, "fully_labeled_replicas": 1, "ready_replicas": 1, "available_replicas": 1}
     owner = replica_set(replicas=1, status={**counts, "terminating_replicas": 0})
     assert decide(owner, pod("a", owner, node="n1", ready_since=-9)) == Decision()
+
+
+def test_a_replication_controller_lives_by_the_same_rules() -> None:
+    owner = core_v1.ReplicationController(
+        metadata=meta("web"),
+        spec=core_v1.ReplicationControllerSpec(replicas=2, selector=LABELS, template=template()),
+    )
+    rig = Rig(REPLICATION_CONTROLLERS, owner)
+    orphan = rig.put(pod("orphan", node="n1", ready_since=-9))
+    rig.rounds(2)
+    adopted, made = rig.list(kinds.POD)
+    assert adopted.metadata.uid == orphan.metadata.uid
+    assert {one.metadata.owner_references[0].kind for one in (adopted, made)} == {"ReplicationController"}
+    status = rig.get(kinds.REPLICATION_CONTROLLER, "web").status
+    assert (status.replicas, status.ready_replicas, status.fully_labeled_replicas) == (2, 2, 2)
+    rig.put(msgspec.structs.replace(owner, spec=msgspec.structs.replace(owner.spec, replicas=0)))
+    rig.rounds(2)
+    assert rig.pods == []
+    assert [line.partition(":")[0] for line in rig.told if ":" in line] == ["SuccessfulCreate"] + [
+        "SuccessfulDelete"
+    ] * 2
