@@ -48,7 +48,8 @@ def apply(media_type: str, body: bytes, current: dict[str, Any], message: Messag
     if media_type not in supported:
         raise UnsupportedMediaType(supported)
     if media_type != JSON_PATCH and not isinstance(patch, dict):
-        raise BadRequest("error decoding patch: json: cannot unmarshal it into an object")
+        given = {list: "array", str: "string", bool: "bool"}.get(type(patch), "number")
+        raise BadRequest(f"json: cannot unmarshal {given} into Go value of type map[string]interface {{}}")
     try:
         if media_type == JSON_PATCH:
             return apply_json_patch(current, patch)

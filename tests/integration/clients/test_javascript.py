@@ -13,6 +13,7 @@ from tests.fixtures.stock_tools import ToolMissing, node_package
 CLIENT = ("@kubernetes/client-node", "1.4.0")
 PROGRAM = Path(__file__).with_name("everyday.mjs")
 WORK_S = 60
+REPLICAS = "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
 
 pytestmark = pytest.mark.etcd
 
@@ -36,7 +37,7 @@ def test_everyday(client: Path, cluster: Path) -> None:
     told = json.loads(done.stdout)
     assert told == {
         "defaulted": "RollingUpdate",
-        "refused": [422, 'Deployment.apps "shop" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0'],
+        "refused": [422, f'Deployment.apps "shop" is invalid: {REPLICAS}'],
         "missing": 404,
         "conflict": 409,
         "merged": {"a": "1", "b": "2"},

@@ -6,8 +6,8 @@ changed, each of these may be a table from the minor version that first does so 
 
 Every story has a namespace of its own, which is its context's. In commands and files `$NS` stands for it. What differs
 from run to run stands in capitals in what is expected: `NS`, `UID`, `TIME`, `AGE`, `ID` (the random end of a name),
-`HASH`, `NODE`, `POD-IP`, `SERVICE-IP`, `PORT` (of a node), `VERSION` (of a resource), `SERVER`, `DIR`; columns are as
-far apart as two blanks, and which kinds nothing acts on yet is told elsewhere.
+`HASH`, `NODE`, `NODE-IP`, `POD-IP`, `SERVICE-IP`, `PORT` (of a node), `VERSION` (of a resource), `SERVER`, `DIR`;
+columns are as far apart as two blanks, and which kinds nothing acts on yet is told elsewhere.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ STEP_S = 60.0
 _RANDOM = "[bcdfghjklmnpqrstvwxz2456789]"
 _CHANGING = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
+    (r"X509SHA256=[0-9a-f]{64}", "X509SHA256=SUM"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC", "TIME"),
+    (r"\b192\.0\.2\.[12]\b", "NODE-IP"),
     (r"(?<![\w.=-])(\d+m)?\d+s(?![\w])", "AGE"),
     (rf"-{_RANDOM}{{8,10}}-{_RANDOM}{{5}}\b", "-HASH-ID"),
     (rf"-{_RANDOM}{{8,10}}\b", "-HASH"),
@@ -39,12 +42,13 @@ _CHANGING = (
     (r"\b10\.244(\.\d+){2}\b", "POD-IP"),
     (r"\b10\.96(\.\d+){2}\b", "SERVICE-IP"),
     (r'(resourceVersion"?: )"\d+"', r'\1"VERSION"'),
+    (r"(Resource Version: +)\d+", r"\1VERSION"),
     (r"\bn[12]\b", "NODE"),
     (r"(?<=[: ])3[0-2]\d{3}(?=/)", "PORT"),
     (r"Warning: \S+ is stored, but this server does not act on it\n", ""),
 )
-_COLUMNS = re.compile(r"(?<=\S)(?: {2,}|\t+ *)")
-_BEHIND = re.compile(r"[ \t]+$", re.MULTILINE)
+_COLUMNS = re.compile(r"(?<=\S) {2,}")
+_BEHIND = re.compile(r" +$|(?<=\n)\n+\Z", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,12 @@ class Teller:
 
     def settled(self, text: str) -> str:
         """A text in which what differs from run to run is replaced by what it is."""
-        text = text.replace(self.namespace, "NS").replace(str(self.folder), "DIR").replace(self.server, "SERVER")
+        text = (
+            text.expandtabs()
+            .replace(self.namespace, "NS")
+            .replace(str(self.folder), "DIR")
+            .replace(self.server, "SERVER")
+        )
         for pattern, word in _CHANGING:
             text = re.sub(pattern, word, text)
         return _BEHIND.sub("", _COLUMNS.sub("  ", text))
