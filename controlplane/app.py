@@ -32,7 +32,7 @@ from controlplane.plan.whatif import PLANNED, planner
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
 from controlplane.server.grpc_api import ClusterService, Planner
-from controlplane.server.grpc_server import grpc_server
+from controlplane.server.grpc_server import Listen, grpc_server
 from controlplane.server.join_api import JoinApi
 from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
@@ -53,7 +53,6 @@ from controlplane.store.registry import Registry
 from controlplane.store.values import Require
 from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
-from mizzen.base.settings import Address
 from mizzen.client import config as kubeconfig
 from mizzen.engine.effects import Issue, Sign
 from mizzen.engine.plans import Plan, Question
@@ -91,10 +90,12 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         gateway = _gateway(settings, core)
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
-        cluster = ClusterService(core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens)
-        address = str(Address(settings.bind_address, settings.grpc_port))
+        cluster = ClusterService(
+            core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens, core.tokens.user_of
+        )
+        where = Listen(settings.bind_address, settings.grpc_port, settings.grpc_token_port)
         pair = _server_pair(settings, core)
-        await stack.enter_async_context(grpc_server(address, pair, core.authority.ca_pem, cluster, gateway))
+        await stack.enter_async_context(grpc_server(where, pair, core.authority.ca_pem, cluster, gateway))
         await stack.enter_async_context(_rest_server(settings, core, gateway, metrics))
         await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
         _write_kubeconfig(settings, core)
@@ -242,6 +243,7 @@ def _write_kubeconfig(settings: ServerSettings, core: _Core) -> None:
     config = kubeconfig.ClusterConfig(
         server=f"https://{settings.advertise_address}:{settings.https_port}",
         grpc=f"{settings.advertise_address}:{settings.grpc_port}",
+        grpc_tokens=f"{settings.advertise_address}:{settings.grpc_token_port}",
         ca_pem=core.authority.ca_pem,
         certificate_pem=pair.certificate_pem,
         key_pem=pair.key_pem,

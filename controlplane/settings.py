@@ -15,6 +15,7 @@ from mizzen.base.telemetry import LEVELS
 
 HTTPS_PORT = 6443
 GRPC_PORT = 6440
+GRPC_TOKEN_PORT = 6441
 ANYWHERE = "0.0.0.0"
 CLUSTER_CIDR = ipaddress.IPv4Network("10.244.0.0/16")
 SERVICE_CIDR = ipaddress.IPv4Network("10.96.0.0/16")
@@ -38,6 +39,7 @@ class ServerSettings:
     bind_address: str
     https_port: int
     grpc_port: int
+    grpc_token_port: int
     etcd: tuple[str, ...]
     """Endpoints of an etcd cluster; empty: one is started here."""
     etcd_ca: Path | None
@@ -76,6 +78,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
     problems = Problems()
     https_port = problems.read("--https-port", args.https_port, _port, HTTPS_PORT)
     grpc_port = problems.read("--grpc-port", args.grpc_port, _port, GRPC_PORT)
+    token_port = problems.read("--grpc-token-port", args.grpc_token_port, _port, GRPC_TOKEN_PORT)
     leader_ttl_s = problems.read("--leader-ttl", args.leader_ttl, _seconds, LEADER_TTL_S)
     bind = problems.read("--bind-address", args.bind_address, _address, ANYWHERE)
     heartbeat_ms = problems.read("--heartbeat-interval", args.heartbeat_interval, duration_ms, HEARTBEAT_MS)
@@ -98,6 +101,8 @@ def parse(argv: Sequence[str]) -> ServerSettings:
     _check_etcd(problems, args)
     if https_port is not None and https_port == grpc_port:
         problems.add("--grpc-port", "must be another than --https-port")
+    if token_port is not None and token_port in (https_port, grpc_port):
+        problems.add("--grpc-token-port", "must be another than --https-port and --grpc-port")
     problems.check()
     return ServerSettings(
         data_dir=args.data_dir.absolute(),
@@ -105,6 +110,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         bind_address=bind or "",
         https_port=https_port or 0,
         grpc_port=grpc_port or 0,
+        grpc_token_port=token_port or 0,
         etcd=tuple(part for part in args.etcd.split(",") if part),
         etcd_ca=args.etcd_ca,
         etcd_certificate=args.etcd_certificate,
@@ -131,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     # Numbers are read with everything else, so that all mistakes are told together.
     add("--https-port", default=str(HTTPS_PORT), help="port of the Kubernetes API")
     add("--grpc-port", default=str(GRPC_PORT), help="port of the gRPC API and of the nodes' sessions")
+    add("--grpc-token-port", default=str(GRPC_TOKEN_PORT), help="port of the gRPC API for who comes with a token")
     add("--etcd", default="", help="endpoints of an etcd cluster, with commas (default: start one here)")
     add("--etcd-ca", type=Path, help="certificate authority of the etcd cluster")
     add("--etcd-certificate", type=Path, help="client certificate for the etcd cluster")

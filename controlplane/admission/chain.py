@@ -6,7 +6,8 @@ judged. What changes an object further belongs at the end of `complete`, what ju
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,14 +20,17 @@ from controlplane.admission import (
     jobs,
     lifecycle,
     metadata,
+    nodes,
     ownership,
     pods,
+    policies,
     services,
+    storage,
     strategy,
 )
 from controlplane.admission.request import Admitted, Operation, Request, Settings
 from controlplane.admission.warnings import warnings_for
-from mizzen.api import defaults, kinds, validate
+from mizzen.api import defaults, kinds, validate, validate_pod_parts
 from mizzen.api.custom import CustomKind
 from mizzen.api.errors import FieldError, Invalid
 from mizzen.api.kinds import Kind
@@ -34,12 +38,28 @@ from mizzen.api.managed import objects
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
 
-_WITH_CLASS: dict[Kind[Any], Callable[[Any, View], Any]] = {
-    kinds.PERSISTENT_VOLUME_CLAIM: classes.claim,
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a pod that is changed by itself."""
+
+    keep: Callable[[Any, Any], Any]
+    """The stored object with the part of the changed one."""
+    errors: Callable[[Any, Any], Iterable[FieldError]]
+
+
+_COMPLETED: dict[Kind[Any], Callable[[Any, View], Any]] = {
+    kinds.PERSISTENT_VOLUME_CLAIM: storage.claim,
+    kinds.PERSISTENT_VOLUME: storage.volume,
     kinds.INGRESS: classes.ingress,
+    kinds.NODE: nodes.tainted,
+}
+_PARTS_OF_PODS = {
+    Operation.ADD_EPHEMERAL: _Part(pods.with_ephemeral, validate_pod_parts.add_ephemeral),
+    Operation.RESIZE: _Part(pods.with_resources, validate_pod_parts.resize),
 }
 _NOT_CHANGED = (Operation.DELETE, Operation.CONNECT)
-_WHOLE = (Operation.CREATE, Operation.UPDATE)
+_WITH_SPEC = (Operation.CREATE, Operation.UPDATE, *_PARTS_OF_PODS)
 
 
 def admit(request: Request, old: Any, view: View, now: Instant, ids: Ids, settings: Settings) -> Admitted:
@@ -96,14 +116,13 @@ def finish(request: Request, obj: Any, old: Any, view: View, settings: Settings)
     if isinstance(request.kind, CustomKind):
         return customs.judged(request, obj, old)
     _refuse(request, obj, _errors(request, obj, old))
-    if request.operation not in _WHOLE:
+    if request.operation not in _WITH_SPEC:
         return Admitted(obj)
-    if request.kind is kinds.PRIORITY_CLASS:
-        classes.check_priority(request, obj, view)
+    warnings = (*warnings_for(obj), *policies.check(request, obj, old, view))
     claims: tuple[str, ...] = ()
     if request.kind is kinds.SERVICE:
         obj, claims = services.allocate(request, obj, old, view, settings)
-    return Admitted(obj, warnings_for(obj), claims)
+    return Admitted(obj, warnings, claims)
 
 
 def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Any:
@@ -114,8 +133,8 @@ def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Setting
         obj = pods.complete(request, obj, view)
         if settings.service_accounts:
             obj = accounts.complete(request, obj, view, ids)
-    elif request.kind in _WITH_CLASS:
-        obj = _WITH_CLASS[request.kind](obj, view)
+    elif request.kind in _COMPLETED:
+        obj = _COMPLETED[request.kind](obj, view)
     return objects.with_entries(obj, managed)
 
 
@@ -147,6 +166,8 @@ def _with_status(request: Request, old: Any, now: Instant) -> Any:
 def _prepared(request: Request, obj: Any, old: Any, now: Instant) -> Any:
     if request.kind is kinds.CERTIFICATE_SIGNING_REQUEST:
         return certificates.keep(request, obj, old, now)
+    if (part := _PARTS_OF_PODS.get(request.operation)) is not None:
+        obj = part.keep(defaults.apply(obj), old)
     return strategy.prepare_update(request, obj, old)
 
 
@@ -155,6 +176,8 @@ def _errors(request: Request, obj: Any, old: Any) -> tuple[FieldError, ...]:
         return validate.validate_create(obj)
     if request.operation is Operation.UPDATE:
         return validate.validate_update(obj, old)
+    if (part := _PARTS_OF_PODS.get(request.operation)) is not None:
+        return tuple(part.errors(obj, old))
     return validate.validate_status_update(obj, old)
 
 

@@ -96,6 +96,11 @@ def run_by(request: Request, pod: core.Pod, view: View) -> core.Pod:
     return replace(pod, spec=spec)
 
 
+def storage_class_of(obj: core.PersistentVolumeClaim) -> str:
+    """The name of a claim's class; empty for none."""
+    return obj.metadata.annotations.get(_OLD_STORAGE) or obj.spec.storage_class_name or ""
+
+
 def claim(obj: core.PersistentVolumeClaim, view: View) -> core.PersistentVolumeClaim:
     """The new claim with the default class of storage, if it names none."""
     if obj.spec.storage_class_name is not None or _OLD_STORAGE in obj.metadata.annotations:

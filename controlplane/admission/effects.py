@@ -6,9 +6,10 @@ What it is not: it commits nothing, and it records no events (`Emit` goes to who
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from controlplane.admission import binding, deletion
+from controlplane.admission import binding, deletion, quotas
 from controlplane.admission.chain import admit
 from controlplane.admission.request import Operation, Request, Settings
 from mizzen.api import kinds
@@ -37,7 +38,8 @@ def write_of(
     match effect:
         case Create():
             request = _request(Operation.CREATE, effect.object, manager)
-            return creation(admit(request, None, view, now, ids, settings).object)
+            made = admit(request, None, view, now, ids, settings).object
+            return replace(creation(made), beside=quotas.charges(request, made, None, view, now))
         case Update():
             return _update(_request(Operation.UPDATE, effect.object, manager), view, now, ids, settings)
         case UpdateStatus():
@@ -67,7 +69,9 @@ def _update(request: Request, view: View, now: Instant, ids: Ids, settings: Sett
     if deletion.is_done(new):
         return removal(kind, request.namespace, request.name, _version(old))
     # A write of what is there already would only wake everybody.
-    return None if new == old else replacement(new, _version(old))
+    if new == old:
+        return None
+    return replace(replacement(new, _version(old)), beside=quotas.charges(request, new, old, view, now))
 
 
 def _delete(effect: Delete, view: View, now: Instant) -> Write | None:

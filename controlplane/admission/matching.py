@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from controlplane.admission.request import Operation, Request
+from controlplane.admission.request import SUBRESOURCES, Operation, Request
 from mizzen.api import kinds, selectors
 from mizzen.api.catalog import Catalog
 from mizzen.api.custom import CustomKind
@@ -31,9 +31,6 @@ _CONFIGURATION = (
     kinds.MUTATING_POLICY, kinds.MUTATING_POLICY_BINDING,
 )  # fmt: skip
 """Nobody may lock themselves out of what would mend it."""
-_SUBRESOURCES = {
-    Operation.UPDATE_STATUS: "status", Operation.FINALIZE: "finalize", Operation.APPROVE: "approval"
-}  # fmt: skip
 _SEEN_AS: tuple[tuple[Kind[Any], ...], ...] = (
     (kinds.EVENT, kinds.EVENTS_EVENT),
     (kinds.HORIZONTAL_POD_AUTOSCALER, kinds.HORIZONTAL_POD_AUTOSCALER_V1),
@@ -81,7 +78,7 @@ class Asked:
 
 def asked(request: Request) -> Asked:
     """What a request is about."""
-    operation, below = request.operation, _SUBRESOURCES.get(request.operation, "")
+    operation, below = request.operation, SUBRESOURCES.get(request.operation, "")
     word = Operation.UPDATE.value if below else operation.value
     name = request.name or request.object.metadata.name
     namespace = name if request.kind is kinds.NAMESPACE else request.namespace

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from controlplane.admission import classes
+from controlplane.admission import classes, limits
 from controlplane.admission.request import Request
+from mizzen.api.edit import edited
 from mizzen.api.types import core_v1 as core
+from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.view import View
 
 _ACCOUNT = "default"
@@ -19,6 +21,7 @@ _EVICTS = "NoExecute"
 
 def complete(request: Request, pod: core.Pod, view: View) -> core.Pod:
     """The new pod with what it left out. Raises Forbidden for classes that can't be."""
+    pod = limits.fill(pod, request.namespace, view)
     pod = classes.run_by(request, classes.prioritised(request, pod, view), view)
     account = pod.spec.service_account_name or pod.spec.service_account or _ACCOUNT
     spec = replace(
@@ -40,6 +43,41 @@ def keep(pod: core.Pod, old: core.Pod) -> core.Pod:
         tolerations=_tolerations(pod.spec.tolerations),
     )
     return replace(pod, spec=spec)
+
+
+def with_ephemeral(pod: core.Pod, old: core.Pod) -> core.Pod:
+    """The stored pod with the ephemeral containers of the changed one."""
+    spec = edited(old.spec, ephemeral_containers=pod.spec.ephemeral_containers)
+    return replace(old, metadata=_managed(pod, old), spec=spec)
+
+
+def with_resources(pod: core.Pod, old: core.Pod) -> core.Pod:
+    """The stored pod with the resources of the changed one's containers; with its containers if they are others."""
+    metadata = _managed(pod, old)
+    after, before = pod.spec, old.spec
+    if len(after.containers) != len(before.containers) or len(after.init_containers) != len(before.init_containers):
+        return replace(old, metadata=metadata, spec=after)
+    spec = edited(
+        before,
+        containers=_resized(after.containers, before.containers),
+        init_containers=_resized(after.init_containers, before.init_containers),
+        resources=after.resources,
+    )
+    return replace(old, metadata=metadata, spec=spec)
+
+
+def _resized(new: tuple[core.Container, ...], old: tuple[core.Container, ...]) -> tuple[core.Container, ...]:
+    if [container.name for container in new] != [container.name for container in old]:
+        return new
+    return tuple(
+        edited(before, resources=after.resources, resize_policy=after.resize_policy)
+        for after, before in zip(new, old, strict=True)
+    )
+
+
+def _managed(pod: core.Pod, old: core.Pod) -> meta.ObjectMeta:
+    """The stored metadata with the account of fields that the change is to start from."""
+    return edited(old.metadata, managed_fields=pod.metadata.managed_fields)
 
 
 def _tolerations(given: tuple[core.Toleration, ...]) -> tuple[core.Toleration, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from mizzen.api import times
+from mizzen.api import conditions, times
 from mizzen.api.types import core_v1, meta_v1
 from mizzen.engine.values import Ids, Instant
 
@@ -37,7 +37,7 @@ def merged_pod_status(have: core_v1.PodStatus, reported: core_v1.PodStatus) -> c
         reported = msgspec.structs.replace(
             reported, phase=have.phase, reason=have.reason or reported.reason, message=have.message or reported.message
         )
-    own = {c.type for c in reported.conditions}
+    own = {*conditions.OF_RESIZES, *(c.type for c in reported.conditions)}
     others = tuple(c for c in have.conditions if c.type not in own)
     return msgspec.structs.replace(
         reported,

@@ -25,9 +25,23 @@ class Operation(Enum):
     """A request for a certificate is approved or denied; what became of it otherwise stays."""
     FINALIZE = "FINALIZE"
     """Only the finalizers in a namespace's spec change."""
+    ADD_EPHEMERAL = "ADD_EPHEMERAL"
+    """Only the ephemeral containers of a pod change: some are added."""
+    RESIZE = "RESIZE"
+    """Only the CPU and memory of a pod's containers change, and what changing them needs."""
     DELETE = "DELETE"
     CONNECT = "CONNECT"
     """Somebody enters a pod: exec, attach, port-forward. Nothing is stored."""
+
+
+SUBRESOURCES = {
+    Operation.UPDATE_STATUS: "status",
+    Operation.FINALIZE: "finalize",
+    Operation.APPROVE: "approval",
+    Operation.ADD_EPHEMERAL: "ephemeralcontainers",
+    Operation.RESIZE: "resize",
+}
+"""What changes of a part of an object go through, below the object's path."""
 
 
 @dataclass(frozen=True, slots=True)

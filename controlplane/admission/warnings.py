@@ -19,7 +19,7 @@ _GROUPS_NOT_ACTED_ON = (
 )  # fmt: skip
 _NOT_ACTED_ON = (
     networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, core.PersistentVolume,
-    core.PersistentVolumeClaim, core.ResourceQuota, core.LimitRange,
+    core.PersistentVolumeClaim,
 )  # fmt: skip
 """Kinds, and groups, whose objects have no effect yet; whoever relies on them must know."""
 

@@ -108,14 +108,17 @@ class _Driver:
         self._ids = ids
         self._fence = fence
         self._performing = 0
+        self._until: Instant | None = None
         self._woken = asyncio.Event()
         self._log = _LOG.bind(controller=loop.controller.name)
         self._queue_seconds = QUEUE_DURATION.labels(loop.controller.name)
         self._work_seconds = WORK_DURATION.labels(loop.controller.name)
 
     def wake(self) -> None:
-        """Look at the queue again."""
-        if len(self.loop.queue):
+        """Look at the queue again where a key is due before it would be looked at anyway."""
+        tick = self._clock.monotonic_ms()
+        due_ms = self.loop.queue.next_due(tick)
+        if due_ms is not None and (self._until is None or tick + due_ms < self._until):
             self._woken.set()
 
     async def run(self) -> None:
@@ -150,9 +153,10 @@ class _Driver:
 
     async def _wait(self) -> None:
         """Wait until a key is queued, one that was delayed is due, or a worker is free."""
-        due_ms = None
+        due_ms, tick = None, self._clock.monotonic_ms()
         if self._performing < self.loop.controller.workers:
-            due_ms = self.loop.queue.next_due(self._clock.monotonic_ms())
+            due_ms = self.loop.queue.next_due(tick)
+        self._until = None if due_ms is None else tick + due_ms
         self._woken.clear()
         try:
             async with asyncio.timeout(None if due_ms is None else due_ms / 1000):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import structlog
 
-from controlplane.admission.refusals import complaint
+from controlplane.admission.quotas import is_lost
+from controlplane.admission.refusals import complaint, failure
 from controlplane.store.registry import Registry
 from controlplane.store.values import Require, StoreError, UnknownOutcome
 from mizzen.api.errors import ApiError, Conflict, NotFound
@@ -33,6 +35,8 @@ _LOG = structlog.get_logger(__name__)
 
 COMMIT_MAX = 64
 """Most writes in one commit; it stays below the store's limit, with room for the fence."""
+CHARGE_TRIES = 32
+"""How often a write is charged to quotas that others are charged to at the same time."""
 DELETE_TRIES = 4
 """How often a deletion by identity is tried when others write the object at the same time."""
 CATCH_UP_PAUSE_S = 0.5
@@ -108,11 +112,14 @@ class Performer:
                 write = self._translate(effect)
             except ApiError as error:
                 await self._flush(chunk, fence, performed)
-                said = complaint(effect, error, self._registry.view) if isinstance(effect, Create) else None
-                if said is not None:
-                    self._record(said)
+                await self._refused(effect, error, fence, performed)
                 raise
-            if write is not None and not chunk.add(effect, write):
+            if write is not None and write.beside:
+                # Alone, because the next one is charged on what this one leaves.
+                await self._flush(chunk, fence, performed)
+                chunk = _Chunk()
+                await self._charged(effect, write, fence, performed)
+            elif write is not None and not chunk.add(effect, write):
                 await self._flush(chunk, fence, performed)
                 chunk = _Chunk()
                 chunk.add(effect, write)
@@ -149,6 +156,36 @@ class Performer:
             await self._registry.fresh()
             write = self._translate(effect)
         return None
+
+    async def _charged(self, effect: Effectual, write: Write | None, fence: Require, performed: Performed) -> None:
+        """Perform one effect that is charged to quotas; again where others were charged meanwhile."""
+        for tries_left in reversed(range(CHARGE_TRIES)):
+            try:
+                return await self._one(effect, write, fence, performed)
+            except (Conflict, NotFound) as error:
+                if not is_lost(error) or not tries_left:
+                    raise
+            await self._registry.fresh()
+            try:
+                write = self._translate(effect)
+            except ApiError as error:
+                await self._refused(effect, error, fence, performed)
+                raise
+        return None
+
+    async def _refused(self, effect: Effectual, error: ApiError, fence: Require, performed: Performed) -> None:
+        """Tell the owner of an object that it may not be made."""
+        if not isinstance(effect, Create):
+            return
+        said = complaint(effect, error, self._registry.view)
+        if said is not None:
+            self._record(said)
+        noted = failure(effect, error, self._registry.view, self._clock.now())
+        write = self._translate(noted) if noted is not None else None
+        if write is not None:
+            # Whoever changes the owner meanwhile makes it be decided again.
+            with suppress(Conflict, NotFound):
+                performed.wrote(await self._registry.commit((write,), fence=fence))
 
     def _translate(self, effect: Effectual) -> Write | None:
         return self._write_of(effect, self._registry.view, self._clock.now(), self._ids)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from controlplane.admission import refusals
 from controlplane.admission.effects import write_of
 from controlplane.admission.request import Settings
 from controlplane.plan.simstore import Deposed, SimStore
@@ -19,12 +20,12 @@ from controlplane.scheduling.rounds import Rounds, refused
 from mizzen.api import errors, kinds
 from mizzen.engine import canonical, indexes
 from mizzen.engine.cache import Cache
-from mizzen.engine.effects import Bind, Delete, Effect, Emit
+from mizzen.engine.effects import Bind, Create, Delete, Effect, Emit
 from mizzen.engine.entry import Change, ChangeType
 from mizzen.engine.feed import Feed
 from mizzen.engine.loop import ControlLoop, Turn
 from mizzen.engine.replica import Replica, Told
-from mizzen.engine.writes import Write
+from mizzen.engine.writes import Write, unfolded
 
 WRITE_MS = (1, 8)
 """How long a write takes."""
@@ -153,12 +154,28 @@ class Brain:
                 self.stop()
                 return
             except errors.ApiError as error:
-                done(version, error.message)
+                done(max(version, self._refused(who, effect, error)), error.message)
                 return
             if self.alive:
                 self._perform(who, effects, max(version, wrote), done)
 
         self._world.after(self._random.randint(*WRITE_MS), next_one)
+
+    def _refused(self, who: str, effect: Effect, error: errors.ApiError) -> int:
+        """Tells the owner of an object that it may not be made; returns the version written, 0 for none."""
+        if not isinstance(effect, Create):
+            return 0
+        said = refusals.complaint(effect, error, self._replica.cache)
+        if said is not None:
+            self._world.tell(f"{who}: {said.reason} {said.regarding.metadata.name}: {said.message}")
+        noted = refusals.failure(effect, error, self._replica.cache, self._world.now)
+        try:
+            return self._one(who, noted) if noted is not None else 0
+        except (errors.Conflict, errors.NotFound):
+            return 0
+        except Deposed:
+            self.stop()
+            return 0
 
     def _one(self, who: str, effect: Any) -> int:
         for _ in range(TRIES if isinstance(effect, Delete) and not effect.resource_version else 1):
@@ -181,7 +198,7 @@ class Brain:
             self.stop()
             return 0
         written = self._store.commit(writes, self._fence)
-        for write, obj in zip(writes, written, strict=True):
+        for write, obj in zip(unfolded(writes), written, strict=True):
             version = int(obj.metadata.resource_version)
             what = "removes" if write.object is None else "writes" if write.expect else "creates"
             self._world.tell(f"{who}: {what} {write.kind.plural}/{write.name}")

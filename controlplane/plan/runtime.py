@@ -8,7 +8,7 @@ from typing import TypeVar
 from mizzen.api.types import core_v1
 from mizzen.engine.values import Instant
 from nodeagent.lifecycle import actions as act
-from nodeagent.lifecycle.containers import spec_hash
+from nodeagent.lifecycle.containers import find, spec_hash
 from nodeagent.lifecycle.observation import Failure, Result
 from nodeagent.runtime.values import ContainerState, PodRef, SandboxState, Status
 
@@ -21,6 +21,7 @@ DURATION_MS: dict[type[act.Operation], int] = {
     act.InspectImage: 3,
     act.PullImage: 1500,
     act.CreateAndStart: 90,
+    act.Resize: 20,
     act.RunHook: 20,
     act.Stop: 150,
     act.Kill: 20,
@@ -98,7 +99,8 @@ class ModelRuntime:
         ref, name = _ref(pod), operation.container
         if operation.sandbox_id not in self.sandboxes:
             return Result(op=operation.op, failure=Failure("RunContainerError", "its sandbox is gone"))
-        spec = next(c for c in (*pod.spec.containers, *pod.spec.init_containers) if c.name == name)
+        spec = find(pod.spec, name)
+        assert spec is not None, f"pod {ref.name} has no container {name}"
         identity = f"{ref.uid}/{name}/{operation.attempt}"
         self.changes += 1
         self.containers[identity] = ContainerState(
@@ -131,6 +133,7 @@ class ModelRuntime:
                 attempt=status.restart_count,
                 sandbox_id=f"{pod.metadata.uid}/s0",
                 image=status.image_id,
+                resources=status.resources or core_v1.ResourceRequirements(),
             )
             self._start(pod, operation, now)
 

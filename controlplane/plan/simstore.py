@@ -14,7 +14,7 @@ from mizzen.engine import canonical, indexes
 from mizzen.engine.cache import Cache
 from mizzen.engine.entry import Change
 from mizzen.engine.replica import Replica, Told
-from mizzen.engine.writes import Write
+from mizzen.engine.writes import Write, unfolded
 
 PREFIX = "/mizzen/registry/"
 LEADER_KEY = "/mizzen/leader/controllers"
@@ -38,6 +38,7 @@ class SimStore:
 
     def commit(self, writes: Sequence[Write], fence: Require | None = None) -> tuple[Any, ...]:
         """All writes or nothing. Raises what the registry raises, Deposed for a fence that does not hold."""
+        writes = unfolded(writes)
         rests = [b"" if write.object is None else canonical.rest(write.object) for write in writes]
         ops: list[Op] = [self._op(write, rest) for write, rest in zip(writes, rests, strict=True)]
         outcome = self.model.commit((*ops, fence) if fence is not None else tuple(ops))

@@ -11,11 +11,13 @@ It takes images to be there and probes to succeed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from controlplane import admission
+from controlplane.admission import quotas
 from controlplane.admission.deletion import Deletion, delete
 from controlplane.admission.request import Operation, Request, Settings
 from controlplane.plan.brain import Brain
@@ -93,10 +95,10 @@ class WhatIf:
         operation = Operation.CREATE if old is None else Operation.UPDATE
         request = Request(operation, kind, namespace, "" if old is None else name, new, writer=writer, applied=True)
         admitted = self._admit(request, old)
-        if entry is None:
-            self._store.commit((creation(admitted),))
-        elif admitted != old:
-            self._store.commit((replacement(admitted, entry.version),))
+        write = creation(admitted) if entry is None else replacement(admitted, entry.version)
+        if admitted != old:
+            charges = quotas.charges(request, admitted, old, self._store.cache, self._world.now)
+            self._store.commit((replace(write, beside=charges),))
 
     def _admit(self, request: Request, old: Any) -> Any:
         view, now, ids = self._store.cache, self._world.now, self._world.ids

@@ -36,7 +36,7 @@ def controller(since: Instant) -> Controller:
         name="kubernetes_endpoints",
         kind=kinds.SERVICE,
         reconcile=reconcile,
-        watches=((kinds.LEASE, _of_lease), (kinds.ENDPOINT_SLICE, _of_slice)),
+        watches=((kinds.LEASE, _of_lease), (kinds.ENDPOINT_SLICE, _of_endpoints), (kinds.ENDPOINTS, _of_endpoints)),
     )
 
 
@@ -50,7 +50,9 @@ def decide(key: Key, view: View, now: Instant, since: Instant) -> Decision:
     left_ms = {lease.metadata.name: _left_ms(lease, now, since) for lease in leases}
     silent = [lease for lease in leases if left_ms[lease.metadata.name] <= 0]
     addresses = sorted({lease.spec.holder_identity or "" for lease in leases if lease not in silent} - {""})
-    effects: list[Effect] = list(_slice_effects(service, addresses, view))
+    target = service.spec.ports[0].target_port if service.spec.ports else None
+    port = target if isinstance(target, int) else None
+    effects: list[Effect] = [*_slice_effects(port, addresses, view), *_endpoints_effects(port, addresses, view)]
     effects += (
         Delete(
             Key(kinds.LEASE.resource, LEASE_NAMESPACE, lease.metadata.name),
@@ -62,14 +64,13 @@ def decide(key: Key, view: View, now: Instant, since: Instant) -> Decision:
     return Decision(tuple(effects), wake_after_ms=min((ms for ms in left_ms.values() if ms > 0), default=None))
 
 
-def _slice_effects(service: core_v1.Service, addresses: list[str], view: View) -> Iterable[Effect]:
+def _slice_effects(port: int | None, addresses: list[str], view: View) -> Iterable[Effect]:
     present = view.get(kinds.ENDPOINT_SLICE, SLICE.namespace, SLICE.name)
     endpoints = tuple(
         discovery_v1.Endpoint(addresses=(address,), conditions=discovery_v1.EndpointConditions(ready=True))
         for address in addresses
     )
-    target = service.spec.ports[0].target_port if service.spec.ports else None
-    ports = (discovery_v1.EndpointPort(name=_PORT, port=target if isinstance(target, int) else None, protocol="TCP"),)
+    ports = (discovery_v1.EndpointPort(name=_PORT, port=port, protocol="TCP"),)
     if present is None:
         labels = {"kubernetes.io/service-name": SERVICE.name}
         metadata = meta_v1.ObjectMeta(name=SLICE.name, namespace=SLICE.namespace, labels=labels)
@@ -78,6 +79,22 @@ def _slice_effects(service: core_v1.Service, addresses: list[str], view: View) -
         )
     elif [endpoint.addresses for endpoint in present.endpoints] != [endpoint.addresses for endpoint in endpoints]:
         yield Update(msgspec.structs.replace(present, endpoints=endpoints))
+
+
+def _endpoints_effects(port: int | None, addresses: list[str], view: View) -> Iterable[Effect]:
+    """The same in the old form, which is not to be mirrored into another slice."""
+    present = view.get(kinds.ENDPOINTS, SERVICE.namespace, SERVICE.name)
+    subset = core_v1.EndpointSubset(
+        addresses=tuple(core_v1.EndpointAddress(ip=address) for address in addresses),
+        ports=(core_v1.EndpointPort(name=_PORT, port=port or 0, protocol="TCP"),),
+    )
+    subsets = (subset,) if addresses else ()
+    if present is None:
+        labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+        metadata = meta_v1.ObjectMeta(name=SERVICE.name, namespace=SERVICE.namespace, labels=labels)
+        yield Create(core_v1.Endpoints(metadata=metadata, subsets=subsets))
+    elif present.subsets != subsets:
+        yield Update(msgspec.structs.replace(present, subsets=subsets))
 
 
 def _left_ms(lease: coordination_v1.Lease, now: Instant, since: Instant) -> int:
@@ -95,6 +112,6 @@ def _of_lease(lease: coordination_v1.Lease, view: View) -> Iterable[Key]:
         yield SERVICE
 
 
-def _of_slice(piece: discovery_v1.EndpointSlice, view: View) -> Iterable[Key]:
-    if (piece.metadata.namespace, piece.metadata.name) == (SLICE.namespace, SLICE.name):
+def _of_endpoints(obj: discovery_v1.EndpointSlice | core_v1.Endpoints, view: View) -> Iterable[Key]:
+    if (obj.metadata.namespace, obj.metadata.name) == (SERVICE.namespace, SERVICE.name):
         yield SERVICE

@@ -11,6 +11,7 @@ from mizzen.api import times
 from mizzen.api.types import apps_v1
 from mizzen.engine.values import Instant
 
+REPLICA_FAILURE = "ReplicaFailure"
 NO_DEADLINE_S = 2_147_483_647
 """The deadline that means none."""
 
@@ -89,7 +90,35 @@ def status_of(
         conditions["Progressing"] = _set(conditions.get("Progressing"), progressing, now, touch=touched)
     elif owner.spec.progress_deadline_seconds is None:
         conditions.pop("Progressing", None)
+    failure = _replica_failure(sets)
+    if failure is None:
+        conditions.pop(REPLICA_FAILURE, None)
+    else:
+        before = conditions.get(REPLICA_FAILURE)
+        same = before is not None and (before.status, before.reason) == (failure.status, failure.reason)
+        conditions[REPLICA_FAILURE] = before if before is not None and same else failure
     return msgspec.structs.replace(current, conditions=tuple(conditions.values()))
+
+
+def _replica_failure(sets: revisions.Sets) -> apps_v1.DeploymentCondition | None:
+    """Why pods of a ReplicaSet may not be made; the new one's say first."""
+    found = (
+        condition
+        for replica_set in (*((sets.new,) if sets.new else ()), *sets.all)
+        for condition in replica_set.status.conditions
+        if condition.type == REPLICA_FAILURE
+    )
+    failure = next(found, None)
+    if failure is None:
+        return None
+    return apps_v1.DeploymentCondition(
+        type=failure.type,
+        status=failure.status,
+        last_update_time=failure.last_transition_time,
+        last_transition_time=failure.last_transition_time,
+        reason=failure.reason,
+        message=failure.message,
+    )
 
 
 def _available(owner: apps_v1.Deployment, now_is: apps_v1.DeploymentStatus) -> apps_v1.DeploymentCondition:

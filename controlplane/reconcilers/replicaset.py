@@ -18,6 +18,8 @@ from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
 Replicated: TypeAlias = apps_v1.ReplicaSet | core_v1.ReplicationController
+REPLICA_FAILURE = "ReplicaFailure"
+"""The condition of an owner whose pods may not be made; set by who performs, taken back when all pods are there."""
 BURST = 500
 """Pods created or deleted in one decision; what is left over follows at once, on the view that shows these."""
 
@@ -38,16 +40,17 @@ def decide(owner: Replicated, view: View, now: Instant, ids: Ids, component: str
     claimed = ownership.claim(owner, selector, ownership.candidates(view, indexes.PODS_BY_CONTROLLER, owner))
     active = [pod for pod in claimed.owned if podstate.is_active(pod)]
     effects: list[Effect] = list(claimed.effects)
-    if owner.metadata.deletion_timestamp is None and not claimed.effects:
-        effects += _scale(owner, active, ids, component)
+    # What there is is reported first: a pod that may not be made ends the run.
     status = _status(owner, claimed.owned, active, now)
     if status != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=status)))
+    if owner.metadata.deletion_timestamp is None and not claimed.effects:
+        effects += _scale(owner, active, ids, component)
     return Decision(tuple(effects), wake_after_ms=_next_available(owner, active, now))
 
 
 def _scale(owner: Replicated, active: Sequence[core_v1.Pod], ids: Ids, component: str) -> list[Effect]:
-    wanted = owner.spec.replicas if owner.spec.replicas is not None else 1
+    wanted = _wanted(owner)
     effects: list[Effect] = []
     for _ in range(min(BURST, wanted - len(active))):
         pod = podtemplate.pod_of(owner, _template(owner), ids)
@@ -62,6 +65,10 @@ def _scale(owner: Replicated, active: Sequence[core_v1.Pod], ids: Ids, component
     return effects
 
 
+def _wanted(owner: Replicated) -> int:
+    return owner.spec.replicas if owner.spec.replicas is not None else 1
+
+
 def _template(owner: Replicated) -> core_v1.PodTemplateSpec:
     """The template; validation lets none go without, though one kind's type would."""
     return owner.spec.template or core_v1.PodTemplateSpec()
@@ -71,7 +78,11 @@ def _status(
     owner: Replicated, owned: Sequence[core_v1.Pod], active: Sequence[core_v1.Pod], now: Instant
 ) -> apps_v1.ReplicaSetStatus | core_v1.ReplicationControllerStatus:
     labels = _template(owner).metadata.labels
-    more = {"terminating_replicas": sum(map(podstate.is_terminating, owned))} if owner.kind == "ReplicaSet" else {}
+    more: dict[str, Any] = {}
+    if len(active) >= _wanted(owner):
+        more["conditions"] = tuple(c for c in owner.status.conditions if c.type != REPLICA_FAILURE)
+    if owner.kind == "ReplicaSet":
+        more["terminating_replicas"] = sum(map(podstate.is_terminating, owned))
     return msgspec.structs.replace(
         owner.status,
         **more,

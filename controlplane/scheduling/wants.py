@@ -64,8 +64,8 @@ class _Demand(msgspec.Struct, frozen=True):
 
 
 def wants_of(pod: core_v1.Pod) -> Wants:
-    """The class of a pod."""
-    spec = pod.spec
+    """The class of a pod, with what it holds where it is on a node."""
+    spec = resources.reserved(pod)
     shape = _Shape(
         tuple([_Container(c.resources, c.ports, c.restart_policy) for c in spec.init_containers]),
         tuple([_Container(c.resources, c.ports, None) for c in spec.containers]),

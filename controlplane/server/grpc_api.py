@@ -11,19 +11,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
-from controlplane.admission.deletion import Deletion
 from controlplane.server import grpc_objects as objects
+from controlplane.server import grpc_options as options
+from controlplane.server.authn import VerifyToken, no_tokens
 from controlplane.server.grpc_call import GrpcCall, streaming, unary
+from controlplane.server.grpc_parts import SCALE, PartCalls, check_scales
 from controlplane.server.grpc_streams import StreamCalls
 from controlplane.server.metrics import Metrics
 from controlplane.server.reviews import Reviews
 from controlplane.server.streams import Streams
 from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs
-from controlplane.server.verbs_delete import DeleteOptions
 from controlplane.server.verbs_read import ListOptions
-from controlplane.server.verbs_watch import WatchOptions
-from controlplane.server.verbs_write import WriteOptions
 from mizzen.api import errors, kinds
 from mizzen.api.catalog import Catalog
 from mizzen.api.kinds import Kind
@@ -43,14 +42,23 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     """The servicer."""
 
     def __init__(
-        self, verbs: Verbs, streams: Streams, plan: Planner, why: Why, metrics: Metrics, tokens: Tokens | None = None
+        self,
+        verbs: Verbs,
+        streams: Streams,
+        plan: Planner,
+        why: Why,
+        metrics: Metrics,
+        tokens: Tokens | None = None,
+        verify_token: VerifyToken = no_tokens,
     ) -> None:
         self._streams = StreamCalls(verbs, streams)
+        self._parts = PartCalls(verbs, tokens)
         self._verbs = verbs
         self._plan = plan
         self._why = why
         self.metrics = metrics
         self.access = verbs.access
+        self.verify_token = verify_token
         self._reviews = Reviews(verbs.access, tokens)
 
     @property
@@ -60,10 +68,14 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @unary
     async def Get(self, request: cluster_pb2.GetRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
-        """One object."""
+        """One object, or a part of it."""
         kind, namespace, name = objects.place_of(request.ref, self._catalog)
-        call.allow("get", kind, namespace, name)
-        entry = await self._verbs.reads.get(kind, namespace, name)
+        if request.subresource:
+            objects.check_readable(kind, request.subresource)
+        call.allow("get", kind, namespace, name, request.subresource)
+        if request.subresource == SCALE:
+            return await self._parts.get_scale(kind, namespace, name)
+        entry = await self._verbs.reads.get(kind, namespace, name, request.resource_version)
         return cluster_pb2.ObjectResponse(object=objects.packed_entry(kind, entry))
 
     @unary
@@ -71,16 +83,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         """Objects of one kind."""
         kind = objects.kind_named(request.resource, self._catalog)
         namespace = request.namespace if kind.namespaced else ""
-        call.allow("list", kind, namespace)
-        options = ListOptions(
-            label_selector=request.label_selector,
-            field_selector=request.field_selector,
-            limit=request.limit,
-            continue_=getattr(request, "continue"),
-            resource_version=request.resource_version,
-            resource_version_match=request.resource_version_match,
-        )
-        listing = await self._verbs.reads.list(kind, namespace, options)
+        call.allow_many("list", kind, namespace, request.field_selector)
+        listing = await self._verbs.reads.list(kind, namespace, options.listing(request))
         answer = cluster_pb2.ListResponse(resource_version=str(listing.version), remaining_item_count=listing.remaining)
         setattr(answer, "continue", listing.continue_)
         for start in range(0, len(listing.entries), _PACKED_AT_ONCE):
@@ -96,14 +100,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         """Changes of one kind."""
         kind = objects.kind_named(request.resource, self._catalog)
         namespace = request.namespace if kind.namespaced else ""
-        call.allow("watch", kind, namespace)
-        options = WatchOptions(
-            label_selector=request.label_selector,
-            field_selector=request.field_selector,
-            resource_version=request.resource_version,
-            allow_bookmarks=request.allow_bookmarks,
-        )
-        watch = await self._verbs.watch(kind, namespace, options)
+        call.allow_many("watch", kind, namespace, request.field_selector)
+        watch = await self._verbs.watch(kind, namespace, options.watching(request))
         async with aclosing(watch.batches()) as batches:
             async for batch in batches:
                 for answer in objects.watched(kind, batch):
@@ -111,73 +109,66 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
 
     @unary
     async def Create(self, request: cluster_pb2.CreateRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
-        """Stores a new object."""
-        kind, obj = objects.object_in(request.object, self._catalog, named=False)
-        call.allow("create", kind, obj.metadata.namespace, dry_run=request.dry_run)
-        namespace = obj.metadata.namespace
+        """Stores a new object, answers a question, or creates something below an object."""
+        if request.subresource:
+            return await self._parts.create(request, call)
+        checked = options.validation(request)
+        kind, obj, warnings = objects.object_in(request.object, self._catalog, named=False, validation=checked)
+        namespace = obj.metadata.namespace if kind.namespaced else ""
+        call.allow("create", kind, namespace, dry_run=request.dry_run)
         if self._reviews.takes(kind):
             answer = self._reviews.answer(call.user, kind, namespace, obj)
             return cluster_pb2.ObjectResponse(object=objects.packed(kind, answer))
-        manager = call.manager(request.field_manager)
-        options = WriteOptions(
-            dry_run=request.dry_run, guard=call.guard, sign=call.sign, manager=manager, user=call.user
-        )
-        return objects.answer(kind, await self._verbs.writes.create(kind, namespace, obj, options))
+        written = await self._verbs.writes.create(kind, namespace, obj, options.writing(request, call))
+        return objects.answer(kind, written, warnings)
 
     @unary
     async def Update(self, request: cluster_pb2.UpdateRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
-        """Replaces an object."""
-        kind, obj = objects.object_in(request.object, self._catalog, named=True)
-        namespace, name = obj.metadata.namespace, obj.metadata.name
+        """Replaces an object or a part of it."""
+        if request.subresource == SCALE:
+            return await self._parts.update_scale(request, call)
+        checked = options.validation(request)
+        kind, obj, warnings = objects.object_in(request.object, self._catalog, named=True, validation=checked)
+        namespace, name = obj.metadata.namespace if kind.namespaced else "", obj.metadata.name
         call.allow("update", kind, namespace, name, request.subresource, dry_run=request.dry_run)
-        manager = call.manager(request.field_manager)
-        options = WriteOptions(dry_run=request.dry_run, guard=call.guard, manager=manager, user=call.user)
         operation = objects.operation_of(kind, request.subresource)
-        return objects.answer(kind, await self._verbs.writes.update(kind, namespace, name, obj, options, operation))
+        how = options.writing(request, call)
+        written = await self._verbs.writes.update(kind, namespace, name, obj, how, operation)
+        return objects.answer(kind, written, warnings)
 
     @unary
     async def Patch(self, request: cluster_pb2.PatchRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Changes parts of an object."""
+        if request.subresource == SCALE:
+            return await self._parts.patch_scale(request, call)
         kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
-        manager = call.manager(request.field_manager)
-        options = WriteOptions(
-            dry_run=request.dry_run, validation="Strict", guard=call.guard, manager=manager, user=call.user
-        )
         operation = objects.operation_of(kind, request.subresource)
-        written = await self._verbs.writes.patch(kind, namespace, name, request.type, request.patch, options, operation)
+        how = options.writing(request, call, checked=options.validation(request))
+        written = await self._verbs.writes.patch(kind, namespace, name, request.type, request.patch, how, operation)
         return objects.answer(kind, written)
 
     @unary
     async def Apply(self, request: cluster_pb2.ApplyRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Makes the fields of an object that its manager sets what is applied; makes the object where there is none."""
-        kind, obj = objects.object_in(request.object, self._catalog, named=True)
-        namespace, name = obj.metadata.namespace, obj.metadata.name
+        if request.subresource == SCALE:
+            return await self._parts.apply_scale(request, call)
+        kind, obj, _ = objects.object_in(request.object, self._catalog, named=True)
+        namespace, name = obj.metadata.namespace if kind.namespaced else "", obj.metadata.name
         call.allow("patch", kind, namespace, name, request.subresource, dry_run=request.dry_run)
-        if not request.field_manager:
-            raise errors.BadRequest("field_manager: say who applies, for example the name of your program")
         operation = objects.operation_of(kind, request.subresource)
-        manager = call.manager(request.field_manager)
-        options = WriteOptions(
-            dry_run=request.dry_run,
-            guard=call.guard,
-            sign=call.sign,
-            manager=manager,
-            force=request.force,
-            user=call.user,
-        )
+        options.check_applier(request)
         value = objects.configuration(request.object, obj)
-        return objects.answer(kind, await self._verbs.writes.apply(kind, namespace, name, value, options, operation))
+        how = options.writing(request, call, force=request.force)
+        return objects.answer(kind, await self._verbs.writes.apply(kind, namespace, name, value, how, operation))
 
     @unary
     async def Delete(self, request: cluster_pb2.DeleteRequest, call: GrpcCall) -> cluster_pb2.ObjectResponse:  # noqa: N802
         """Deletes an object; the answer is its last state, or the one in which it waits."""
         kind, namespace, name = objects.place_of(request.ref, self._catalog)
         call.allow("delete", kind, namespace, name, dry_run=request.dry_run)
-        grace = request.grace_period_seconds if request.HasField("grace_period_seconds") else None
-        how = Deletion(grace, objects.propagation_in(request))
-        options = DeleteOptions(how, request.uid, request.resource_version, request.dry_run, call.user)
-        deleted = await self._verbs.deletes.delete(kind, namespace, name, options)
+        how = options.deleting(request, call, uid=request.uid, resource_version=request.resource_version)
+        deleted = await self._verbs.deletes.delete(kind, namespace, name, how)
         return cluster_pb2.ObjectResponse(object=objects.packed(kind, deleted.object))
 
     @unary
@@ -187,27 +178,26 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         """Deletes what matches."""
         kind = objects.kind_named(request.resource, self._catalog)
         namespace = objects.namespace_in(kind, request.namespace, "namespace")
-        call.allow("deletecollection", kind, namespace)
-        selection = ListOptions(label_selector=request.label_selector, field_selector=request.field_selector)
-        deleted = await self._verbs.deletes.delete_collection(kind, namespace, selection, DeleteOptions(user=call.user))
+        call.allow("deletecollection", kind, namespace, dry_run=request.dry_run)
+        selection = ListOptions(
+            label_selector=request.label_selector, field_selector=request.field_selector, limit=request.limit
+        )
+        how = options.deleting(request, call)
+        deleted = await self._verbs.deletes.delete_collection(kind, namespace, selection, how)
         return cluster_pb2.ListResponse(items=[objects.packed(kind, one.object) for one in deleted])
 
     @unary
     async def Scale(self, request: cluster_pb2.ScaleRequest, call: GrpcCall) -> cluster_pb2.ScaleResponse:  # noqa: N802
         """Reads or sets a number of replicas."""
         kind, namespace, name = objects.place_of(request.ref, self._catalog)
-        if "scale" not in kind.subresources:
-            raise errors.BadRequest(f"{kind.resource} have no replicas to scale")
+        check_scales(kind)
         changes = request.HasField("replicas")
-        call.allow("update" if changes else "get", kind, namespace, name, "scale")
+        call.allow("update" if changes else "get", kind, namespace, name, SCALE, dry_run=request.dry_run)
         if changes:
-            wanted = autoscaling_v1.Scale(
-                metadata=meta_v1.ObjectMeta(name=name, namespace=namespace),
-                spec=autoscaling_v1.ScaleSpec(replicas=request.replicas),
-            )
-            scale, _ = await self._verbs.scales.update(
-                kind, namespace, name, wanted, WriteOptions(manager=call.manager(""), user=call.user)
-            )
+            metadata = meta_v1.ObjectMeta(name=name, namespace=namespace, resource_version=request.resource_version)
+            wanted = autoscaling_v1.Scale(metadata=metadata, spec=autoscaling_v1.ScaleSpec(replicas=request.replicas))
+            how = options.writing(request, call)
+            scale, _ = await self._verbs.scales.update(kind, namespace, name, wanted, how)
         else:
             scale = await self._verbs.scales.get(kind, namespace, name)
         return cluster_pb2.ScaleResponse(
@@ -220,9 +210,9 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
     async def Plan(self, request: cluster_pb2.PlanRequest, call: GrpcCall) -> cluster_pb2.PlanResponse:  # noqa: N802
         """What a change would do."""
         call.allow("list", kinds.POD, "")
-        places = [objects.place_of(ref) for ref in request.delete]
+        places = [objects.place_of(ref, self._catalog) for ref in request.delete]
         question = Question(
-            apply=tuple(objects.object_in(packed, named=True)[1] for packed in request.apply),
+            apply=tuple(objects.object_in(packed, self._catalog, named=True)[1] for packed in request.apply),
             delete=tuple(Key(kind.resource, namespace, name) for kind, namespace, name in places),
             lose_nodes=tuple(request.lose_nodes),
             horizon_s=min(request.horizon_s or HORIZON_S, HORIZON_MAX_S),
@@ -255,6 +245,19 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             raise errors.BadRequest("the first message must be `start`: which container, which command")
         call.allow("create", kinds.POD, first.start.namespace, first.start.pod, "exec")
         async with aclosing(self._streams.exec(first.start, request)) as answers:
+            async for answer in answers:
+                yield answer
+
+    @streaming
+    async def Attach(  # noqa: N802
+        self, request: AsyncIterator[cluster_pb2.AttachRequest], call: GrpcCall
+    ) -> AsyncIterator[cluster_pb2.ExecResponse]:
+        """The input and output of a container that runs."""
+        first = await anext(request, None)
+        if first is None or first.WhichOneof("body") != "start":
+            raise errors.BadRequest("the first message must be `start`: which container")
+        call.allow("create", kinds.POD, first.start.namespace, first.start.pod, "attach")
+        async with aclosing(self._streams.attach(first.start, request)) as answers:
             async for answer in answers:
                 yield answer
 

@@ -14,18 +14,21 @@ from functools import wraps
 from typing import Any, Protocol, TypeVar
 
 from controlplane.access.grants import wants
-from controlplane.server.authn import NOBODY, UserInfo, from_certificate
+from controlplane.server.authn import NOBODY, UserInfo, VerifyToken, authenticate, from_certificate
 from controlplane.server.authz import Authorizer
 from controlplane.server.field_managers import NAME_MAX_BYTES, manager_of
 from controlplane.server.grpc_errors import api_error_of, refuse
-from controlplane.server.guards import Guard, guard_of, signed_by_sender
+from controlplane.server.guards import Guard, guard_of
 from controlplane.server.impersonate import acting
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
+from controlplane.server.verbs_read import only_name
 from mizzen.api import errors
 from mizzen.api.kinds import Kind
 
 Answer = TypeVar("Answer")
+UNARY_S = 60.0
+"""How long a call with one answer may take, in seconds, where its caller does not want it sooner."""
 
 
 class Servicer(Protocol):
@@ -33,19 +36,21 @@ class Servicer(Protocol):
 
     metrics: Metrics
     access: Authorizer
+    verify_token: VerifyToken
 
 
-def certificate_of(context: Any) -> bytes:
-    """The peer's verified certificate in DER. Raises Unauthorized where there is none."""
+def certificate_of(context: Any) -> bytes | None:
+    """The peer's verified certificate in DER; None where it showed none."""
     certificates = context.auth_context().get("x509_pem_cert", ())
-    if not certificates:
+    return ssl.PEM_cert_to_DER_cert(certificates[0].decode()) if certificates else None
+
+
+def certified_user(context: Any) -> UserInfo:
+    """Who calls, by a certificate and by nothing else. Raises Unauthorized."""
+    certificate = certificate_of(context)
+    if certificate is None:
         raise errors.Unauthorized("a call needs a client certificate")
-    return ssl.PEM_cert_to_DER_cert(certificates[0].decode())
-
-
-def user_of(context: Any) -> UserInfo:
-    """Who calls. Raises Unauthorized."""
-    return from_certificate(certificate_of(context))
+    return from_certificate(certificate)
 
 
 class GrpcCall:
@@ -55,6 +60,7 @@ class GrpcCall:
         self._context = context
         self._metrics = servicer.metrics
         self._access = servicer.access
+        self._verify_token = servicer.verify_token
         self._long = long
         self._what = Measured("OTHER")
         self._counted = ExitStack()
@@ -71,21 +77,28 @@ class GrpcCall:
         self._what = measured(verb, place, dry_run)
         count = self._metrics.long_running if self._long else self._metrics.in_flight
         self._counted.enter_context(count(self._what))
-        certificate = certificate_of(self._context)
-        self._metrics.certificate_shown(certificate, time.time())
-        self.user = acting(from_certificate(certificate), self._headers(), self._access)
+        self.user = self._authenticated()
         self._access.check(self.user, wants(verb, kind.group, place.resource, namespace, name))
         if not sub and verb not in kind.verbs:
             raise errors.MethodNotSupported(kind, verb)
         self.guard = guard_of(self._access, self.user, place, verb)
 
+    def allow_many(self, verb: str, kind: Kind[Any], namespace: str, field_selector: str) -> None:
+        """The same for objects of a kind: who may see one of them may ask for just that one."""
+        self.allow(verb, kind, namespace, only_name(field_selector))
+
+    def _authenticated(self) -> UserInfo:
+        """Who calls, or as whom. Raises Unauthorized, or Forbidden for who may not act as somebody else."""
+        certificate, now_s, headers = certificate_of(self._context), time.time(), self._headers()
+        if certificate:
+            self._metrics.certificate_shown(certificate, now_s)
+        shown = next((value for name, value in headers if name == "authorization"), "")
+        user = authenticate(certificate, shown, self._verify_token, round(now_s * 1000))
+        return acting(user, headers, self._access)
+
     def _headers(self) -> list[tuple[str, str]]:
         given = self._context.invocation_metadata() or ()
         return [(key, value) for key, value in given if isinstance(value, str)]
-
-    def sign(self, obj: Any) -> Any:
-        """A new object with what only the server may say about who sends it."""
-        return signed_by_sender(self.user, obj)
 
     def manager(self, named: str) -> str:
         """Who manages what is written: whom the caller names, else the program that calls. Raises BadRequest."""
@@ -112,6 +125,14 @@ class GrpcCall:
             self._metrics.served(self._what, code, None if self._long else time.perf_counter() - begun)
 
 
+async def _in_time(answer: Awaitable[Answer]) -> Answer:
+    try:
+        async with asyncio.timeout(UNARY_S):
+            return await answer
+    except TimeoutError as error:
+        raise errors.Timeout(f"request did not complete within {UNARY_S:.0f} s") from error
+
+
 def unary(
     method: Callable[[Any, Any, GrpcCall], Awaitable[Answer]],
 ) -> Callable[[Servicer, Any, Any], Awaitable[Answer]]:
@@ -122,7 +143,7 @@ def unary(
         call = GrpcCall(context, self, long=False)
         try:
             with call.counting():
-                return await method(self, request, call)
+                return await _in_time(method(self, request, call))
         except Exception as error:
             await refuse(context, error)
             raise

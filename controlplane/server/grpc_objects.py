@@ -12,11 +12,13 @@ import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from controlplane.admission.request import Operation
+from controlplane.server import subresources
 from controlplane.server.representations import empty, shown, storage, stored
 from controlplane.server.verbs_watch import Batch
 from controlplane.server.verbs_write import Written
 from mizzen.api import codec, errors, kinds
 from mizzen.api.catalog import BUILT_IN, Catalog
+from mizzen.api.codec import FieldValidation
 from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import applying
@@ -30,13 +32,7 @@ from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 EVENTS_MAX = 256
 EVENTS_MAX_BYTES = 1 << 20
 """Changes in one message of a watch: at most this many, and about this many bytes; clients refuse above 4 MiB."""
-_OPERATIONS = {
-    "": Operation.UPDATE,
-    "status": Operation.UPDATE_STATUS,
-    "finalize": Operation.FINALIZE,
-    "approval": Operation.APPROVE,
-}
-_PROPAGATIONS = ("", "Background", "Foreground", "Orphan")
+_INITIAL_END = "k8s.io/initial-events-end"
 
 
 class _TypeMeta(msgspec.Struct, rename="camel"):
@@ -51,11 +47,18 @@ def kind_named(resource: str, catalog: Catalog) -> Kind[Any]:
 
     Raises BadRequest, naming what there is.
     """
-    kind = catalog.best.get(resource)
+    kind = catalog.best.get(resource) or _versioned(resource, catalog)
     if kind is None:
         known = ", ".join(sorted(catalog.best))
         raise errors.BadRequest(f"resource {errors.quoted(resource)} is not served; there are: {known}")
     return kind
+
+
+def _versioned(resource: str, catalog: Catalog) -> Kind[Any] | None:
+    """The kind of a resource with a version, such as `deployments.v1.apps`."""
+    plural, _, rest = resource.partition(".")
+    version, _, group = rest.partition(".")
+    return catalog.by_path.get((group, version, plural))
 
 
 def place_of(ref: cluster_pb2.ObjectRef, catalog: Catalog = BUILT_IN) -> tuple[Kind[Any], str, str]:
@@ -73,11 +76,20 @@ def namespace_in(kind: Kind[Any], namespace: str, field: str) -> str:
     return namespace if kind.namespaced else ""
 
 
-def object_in(packed: AnyMessage, catalog: Catalog = BUILT_IN, *, named: bool) -> tuple[Kind[Any], Any]:
-    """An object that a program sent, in canonical form, and its kind. Raises BadRequest, also when it has no name."""
+def object_in(
+    packed: AnyMessage, catalog: Catalog = BUILT_IN, *, named: bool, validation: FieldValidation = "Ignore"
+) -> tuple[Kind[Any], Any, tuple[str, ...]]:
+    """An object that a program sent, in canonical form, its kind, and warnings of fields that its kind does not have.
+
+    Raises BadRequest, also when it has no name.
+    """
+    warnings: tuple[str, ...] = ()
     try:
         obj = convert.from_any(packed)
-        obj = _custom_in(obj.json, catalog) if isinstance(obj, meta_v1.CustomObject) else codec.normalised(obj)
+        if isinstance(obj, meta_v1.CustomObject):
+            obj, warnings = _custom_in(obj.json, catalog, validation)
+        else:
+            obj = codec.normalised(obj)
     except msgspec.ValidationError as error:
         raise errors.BadRequest(f"the object cannot be read: {error}") from error
     kind = obj.of if isinstance(obj, Custom) else kinds.BY_TYPE.get(type(obj))
@@ -86,10 +98,10 @@ def object_in(packed: AnyMessage, catalog: Catalog = BUILT_IN, *, named: bool) -
     namespace_in(kind, obj.metadata.namespace, "metadata.namespace")
     if named and not obj.metadata.name:
         raise errors.BadRequest("metadata.name: name the object")
-    return kind, obj
+    return kind, obj, warnings
 
 
-def _custom_in(data: bytes, catalog: Catalog) -> Custom:
+def _custom_in(data: bytes, catalog: Catalog, validation: FieldValidation) -> tuple[Custom, tuple[str, ...]]:
     """The object of a user's kind that a JSON text holds. Raises BadRequest."""
     try:
         named = msgspec.json.decode(data, type=_TypeMeta)
@@ -98,22 +110,22 @@ def _custom_in(data: bytes, catalog: Catalog) -> Custom:
     kind = catalog.by_type.get((named.api_version, named.kind))
     if not isinstance(kind, CustomKind):
         raise errors.BadRequest(f"no definition is established for a {named.kind} in {named.api_version}")
-    return codec.decode_json(data, kind)[0]
+    return codec.decode_json(data, kind, validation=validation)
+
+
+def check_readable(kind: Kind[Any], subresource: str) -> None:
+    """Raise BadRequest for a part that can't be read as an object."""
+    found = subresources.find(kind, subresource)
+    if found is None or "get" not in found.verbs or subresource in ("log", "exec", "attach", "portforward"):
+        raise errors.BadRequest(f"{kind.resource} have no subresource {errors.quoted(subresource)} to read")
 
 
 def operation_of(kind: Kind[Any], subresource: str) -> Operation:
     """What writing a part of an object is. Raises BadRequest for a part that can't be written."""
-    operation = _OPERATIONS.get(subresource)
+    operation = subresources.OPERATIONS.get(subresource)
     if operation is None or (subresource and subresource not in kind.subresources):
         raise errors.BadRequest(f"{kind.resource} have no subresource {errors.quoted(subresource)} to write")
     return operation
-
-
-def propagation_in(request: cluster_pb2.DeleteRequest) -> str:
-    """What shall become of the dependents. Raises BadRequest."""
-    if request.propagation_policy not in _PROPAGATIONS:
-        raise errors.BadRequest("propagation_policy: must be Background, Foreground or Orphan")
-    return request.propagation_policy
 
 
 def configuration(packed: AnyMessage, obj: Any) -> dict[str, Any]:
@@ -145,9 +157,9 @@ def packed_entry(kind: Kind[Any], entry: Entry) -> AnyMessage:
     return AnyMessage(type_url=convert.type_url(kind.type), value=entry.message)
 
 
-def answer(kind: Kind[Any], written: Written) -> cluster_pb2.ObjectResponse:
-    """What became of a write."""
-    return cluster_pb2.ObjectResponse(object=packed(kind, written.object), warnings=written.warnings)
+def answer(kind: Kind[Any], written: Written, warnings: tuple[str, ...] = ()) -> cluster_pb2.ObjectResponse:
+    """What became of a write, after what was noticed before it."""
+    return cluster_pb2.ObjectResponse(object=packed(kind, written.object), warnings=(*warnings, *written.warnings))
 
 
 def reference(key: Key) -> cluster_pb2.ObjectRef:
@@ -167,7 +179,8 @@ def watched(kind: Kind[Any], batch: Batch) -> Iterator[cluster_pb2.WatchResponse
             yield cluster_pb2.WatchResponse(events=events)
             events, size = [], 0
     if batch.bookmark:
-        metadata = meta_v1.ObjectMeta(resource_version=str(batch.bookmark))
+        notes = {_INITIAL_END: "true"} if batch.initial_end else {}
+        metadata = meta_v1.ObjectMeta(resource_version=str(batch.bookmark), annotations=notes)
         mark = convert.to_any(msgspec.structs.replace(empty(kind), metadata=metadata))
         events.append(cluster_pb2.WatchEvent(type="BOOKMARK", object=mark))
     if events:

@@ -1,9 +1,14 @@
-"""The gRPC server: both services, health and reflection, behind TLS that demands a client certificate."""
+"""The gRPC server: both services, health and reflection, behind TLS, on two ports.
+
+One port demands a client certificate; nodes are served nowhere else. gRPC for Python can't ask for a certificate
+without demanding it, so who comes with a bearer token has a port of its own, where nobody is asked for one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -14,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from controlplane.server.grpc_api import ClusterService
 from controlplane.server.node_gateway import NodeGateway
 from controlplane.server.pki import KeyPair
+from mizzen.base.settings import Address
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc, node_pb2, node_pb2_grpc
 
 DRAIN_S = 2.0
@@ -32,11 +38,22 @@ OPTIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to serve: a host, and a port for each way of proving who one is; 0 takes any port that is free."""
+
+    host: str
+    port: int
+    """For client certificates, which are demanded."""
+    token_port: int
+    """For bearer tokens."""
+
+
 @asynccontextmanager
 async def grpc_server(
-    address: str, pair: KeyPair, ca_pem: bytes, cluster: ClusterService, gateway: NodeGateway
-) -> AsyncIterator[int]:
-    """Serves at `address` (`host:port`) while the context is open; gives the port. Raises OSError when it is taken."""
+    where: Listen, pair: KeyPair, ca_pem: bytes, cluster: ClusterService, gateway: NodeGateway
+) -> AsyncIterator[Listen]:
+    """Serves while the context is open; says at which ports. Raises OSError when one is taken."""
     server = grpc.aio.server(options=OPTIONS)
     add: Any = (cluster_pb2_grpc, node_pb2_grpc, health_pb2_grpc)  # generated without types
     add[0].add_ClusterServicer_to_server(cluster, server)
@@ -48,18 +65,22 @@ async def grpc_server(
         node_pb2.DESCRIPTOR.services_by_name["NodeControl"].full_name,
     ]
     reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    credentials = grpc.ssl_server_credentials(
-        [(pair.key_pem, pair.certificate_pem)], root_certificates=ca_pem, require_client_auth=True
-    )
-    try:
-        port = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise OSError(f"can't listen for gRPC at {address}; is another control plane running?") from error
+    own = [(pair.key_pem, pair.certificate_pem)]
+    demanding = grpc.ssl_server_credentials(own, root_certificates=ca_pem, require_client_auth=True)
+    port = _bound(server, Address(where.host, where.port), demanding)
+    token_port = _bound(server, Address(where.host, where.token_port), grpc.ssl_server_credentials(own))
     await server.start()
     for name in ("", *names):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
-        yield port
+        yield Listen(where.host, port, token_port)
     finally:
         await healthy.enter_graceful_shutdown()
         await server.stop(DRAIN_S)
+
+
+def _bound(server: grpc.aio.Server, address: Address, credentials: grpc.ServerCredentials) -> int:
+    try:
+        return int(server.add_secure_port(str(address), credentials))
+    except RuntimeError as error:
+        raise OSError(f"can't listen for gRPC at {address}; is another control plane running?") from error

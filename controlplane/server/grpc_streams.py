@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import msgspec
 
@@ -11,7 +12,7 @@ from controlplane.server.containers import container_for_log, container_to_enter
 from controlplane.server.grpc_objects import place_of
 from controlplane.server.streams import Channel, Piece, Session, Streams
 from controlplane.server.verbs import Verbs
-from mizzen.api import errors, kinds
+from mizzen.api import errors, kinds, times
 from mizzen.api.types import core_v1, meta_v1
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2
 
@@ -42,11 +43,10 @@ class StreamCalls:
             timestamps=request.timestamps,
             tail_lines=request.tail_lines if request.HasField("tail_lines") else None,
             since_seconds=request.since_seconds if request.HasField("since_seconds") else None,
+            since_time=request.since_time or None,
+            limit_bytes=request.limit_bytes if request.HasField("limit_bytes") else None,
         )
-        if (options.tail_lines or 0) < 0:
-            raise errors.BadRequest("tail_lines: must not be negative")
-        if options.since_seconds is not None and options.since_seconds < 1:
-            raise errors.BadRequest("since_seconds: must be greater than 0")
+        _check_log(options)
         pod = await self._pod(request.namespace, request.pod)
         container = container_for_log(pod, request.container, previous=options.previous)
         if not pod.spec.node_name:
@@ -79,22 +79,26 @@ class StreamCalls:
             tty=start.tty,
         )
         session = await self._streams.open_exec(pod, options)
-        sender = asyncio.create_task(_send_input(session, incoming))
-        try:
-            async for piece in session.pieces():
-                match piece.channel:
-                    case Channel.STDOUT:
-                        if piece.data:
-                            yield cluster_pb2.ExecResponse(stdout=piece.data)
-                    case Channel.STDERR:
-                        if piece.data:
-                            yield cluster_pb2.ExecResponse(stderr=piece.data)
-                    case Channel.STATUS:
-                        yield cluster_pb2.ExecResponse(exit_code=exit_code_of(piece.data))
-                        return
-            yield cluster_pb2.ExecResponse(exit_code=LOST_EXIT_CODE)
-        finally:
-            await _stop(sender, session)
+        async with aclosing(_command(session, incoming)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def attach(
+        self, start: cluster_pb2.AttachStart, incoming: AsyncIterator[cluster_pb2.AttachRequest]
+    ) -> AsyncGenerator[cluster_pb2.ExecResponse, None]:
+        """A running container: its output, then how it ended."""
+        pod = await self._pod(start.namespace, start.pod)
+        options = core_v1.PodAttachOptions(
+            container=container_to_enter(pod, start.container),
+            stdin=start.stdin,
+            stdout=True,
+            stderr=not start.tty,
+            tty=start.tty,
+        )
+        session = await self._streams.open_attach(pod, options)
+        async with aclosing(_command(session, incoming)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def forward(
         self, start: cluster_pb2.PortForwardStart, incoming: AsyncIterator[cluster_pb2.PortForwardRequest]
@@ -116,6 +120,46 @@ class StreamCalls:
             raise errors.ServiceUnavailable(LOST)
         finally:
             await _stop(sender, session)
+
+
+def _check_log(options: core_v1.PodLogOptions) -> None:
+    """Raise BadRequest for what no log can be asked for."""
+    if (options.tail_lines or 0) < 0:
+        raise errors.BadRequest("tail_lines: must not be negative")
+    if options.since_seconds is not None and options.since_seconds < 1:
+        raise errors.BadRequest("since_seconds: must be greater than 0")
+    if options.limit_bytes is not None and options.limit_bytes < 1:
+        raise errors.BadRequest("limit_bytes: must be greater than 0")
+    if options.since_time is None:
+        return
+    if options.since_seconds is not None:
+        raise errors.BadRequest("since_time: at most one of since_time and since_seconds may be set")
+    try:
+        times.parse(options.since_time)
+    except ValueError as error:
+        raise errors.BadRequest(f"since_time: {error}") from error
+
+
+async def _command(
+    session: Session, incoming: AsyncIterator[cluster_pb2.ExecRequest] | AsyncIterator[cluster_pb2.AttachRequest]
+) -> AsyncGenerator[cluster_pb2.ExecResponse, None]:
+    """What a command writes, while it is given its input, and its exit code."""
+    sender = asyncio.create_task(_send_input(session, incoming))
+    try:
+        async for piece in session.pieces():
+            match piece.channel:
+                case Channel.STDOUT:
+                    if piece.data:
+                        yield cluster_pb2.ExecResponse(stdout=piece.data)
+                case Channel.STDERR:
+                    if piece.data:
+                        yield cluster_pb2.ExecResponse(stderr=piece.data)
+                case Channel.STATUS:
+                    yield cluster_pb2.ExecResponse(exit_code=exit_code_of(piece.data))
+                    return
+        yield cluster_pb2.ExecResponse(exit_code=LOST_EXIT_CODE)
+    finally:
+        await _stop(sender, session)
 
 
 def exit_code_of(status_json: bytes) -> int:
@@ -150,7 +194,9 @@ async def _stop(sender: asyncio.Task[None], session: Session) -> None:
     await session.close()
 
 
-async def _send_input(session: Session, incoming: AsyncIterator[cluster_pb2.ExecRequest]) -> None:
+async def _send_input(
+    session: Session, incoming: AsyncIterator[cluster_pb2.ExecRequest] | AsyncIterator[cluster_pb2.AttachRequest]
+) -> None:
     """Passes input on; the end of the call's own requests is the end of input, too."""
     ended = False
     async for message in incoming:

@@ -19,7 +19,7 @@ import grpc
 import structlog
 
 from controlplane.server import pki
-from controlplane.server.grpc_call import user_of
+from controlplane.server.grpc_call import certified_user
 from controlplane.server.grpc_errors import refuse
 from controlplane.server.node_feed import NodeFeed
 from controlplane.server.node_reports import Reports
@@ -284,7 +284,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
     async def _identity(self, context: Context) -> str:
         """The node that the peer's certificate names; ends the call for anybody else."""
         try:
-            user = user_of(context)
+            user = certified_user(context)
         except errors.Unauthorized as error:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         if not user.name.startswith(pki.NODE_PREFIX) or pki.NODES_GROUP not in user.groups:

@@ -35,6 +35,7 @@ from controlplane.server.rest_watch import Watches
 from controlplane.server.streams import Streams
 from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs, api_error
+from controlplane.server.verbs_read import only_name
 from controlplane.store.values import StoreError
 from mizzen.api import errors
 from mizzen.api.custom import CustomKind
@@ -210,14 +211,7 @@ def _refused(request: web.Request, place: Place | None, query: MultiMapping[str]
 
 def _only(verb: str, query: MultiMapping[str]) -> str:
     """The name that a selective list or watch is limited to: who may see one object may also watch it."""
-    if verb not in ("list", "watch"):
-        return ""
-    found = [
-        part.removeprefix("metadata.name=")
-        for part in query.get("fieldSelector", "").split(",")
-        if part.startswith("metadata.name=") and not part.startswith("metadata.name==")
-    ]
-    return found[0] if len(found) == 1 else ""
+    return only_name(query.get("fieldSelector", "")) if verb in ("list", "watch") else ""
 
 
 def _verbs_at(place: Place) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from controlplane.admission import Operation
 from controlplane.server import negotiate, rest_forms
 from controlplane.server.representations import shown_raw
 from controlplane.server.rest_answers import answer, compressed, status_success
 from controlplane.server.rest_call import Call
+from controlplane.server.subresources import OPERATIONS
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import Deleted
 from controlplane.server.verbs_write import Written
@@ -26,12 +26,6 @@ _CREATED = 201
 _ACCEPTED = 202
 _RETURNED_WHEN_GONE = (kinds.POD, kinds.SERVICE, kinds.SERVICE_ACCOUNT)
 """Kinds whose deletion answers with the object; for the others a Status is enough."""
-_OPERATIONS = {
-    "": Operation.UPDATE,
-    "status": Operation.UPDATE_STATUS,
-    "finalize": Operation.FINALIZE,
-    "approval": Operation.APPROVE,
-}
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
@@ -43,20 +37,18 @@ class ObjectHandlers:
         """Answer from `verbs`."""
         self._verbs = verbs
         self._table: dict[tuple[str, str], Handler] = {
-            ("get", ""): self._get,
             ("list", ""): self._list,
             ("create", ""): self._create,
             ("delete", ""): self._delete,
             ("deletecollection", ""): self._delete_collection,
-            ("get", "status"): self._get,
-            ("get", "approval"): self._get,
             ("get", "scale"): self._get_scale,
             ("update", "scale"): self._update_scale,
             ("patch", "scale"): self._patch_scale,
             ("create", "binding"): self._bind,
             ("create", "eviction"): self._evict,
         }
-        for subresource in _OPERATIONS:
+        for subresource in OPERATIONS:
+            self._table["get", subresource] = self._get
             self._table["update", subresource] = self._update
             self._table["patch", subresource] = self._patch
 
@@ -93,7 +85,7 @@ class ObjectHandlers:
         place = call.place
         obj, warnings = await call.decoded(call.kind)
         written = await self._verbs.writes.update(
-            call.kind, place.namespace, place.name, obj, call.write_options, _OPERATIONS[place.subresource]
+            call.kind, place.namespace, place.name, obj, call.write_options, OPERATIONS[place.subresource]
         )
         return self._written(call, written, warnings)
 
@@ -104,7 +96,7 @@ class ObjectHandlers:
             return await self._apply(call)
         written = await self._verbs.writes.patch(
             call.kind, place.namespace, place.name, media_type, await call.body(), call.patch_options,
-            _OPERATIONS[place.subresource],
+            OPERATIONS[place.subresource],
         )  # fmt: skip
         return self._written(call, written)
 
@@ -114,7 +106,7 @@ class ObjectHandlers:
         config, warnings = await call.configuration()
         config = applying.checked(config, call.kind, place.namespace)
         written = await self._verbs.writes.apply(
-            call.kind, place.namespace, place.name, config, options, _OPERATIONS[place.subresource]
+            call.kind, place.namespace, place.name, config, options, OPERATIONS[place.subresource]
         )
         return self._written(call, written, warnings, _CREATED if written.created else 200)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.admission.request import SUBRESOURCES, Operation
 from mizzen.api.kinds import Kind
 
 _STATUS_VERBS = ("get", "patch", "update")
@@ -36,6 +37,8 @@ _SERVED = {
         Subresource("binding", ("create",), "Binding"),
         Subresource("eviction", ("create",), "Eviction", "policy", "v1"),
         Subresource("approval", _STATUS_VERBS),
+        Subresource("ephemeralcontainers", _STATUS_VERBS),
+        Subresource("resize", _STATUS_VERBS),
         Subresource("token", ("create",), "TokenRequest", "authentication.k8s.io", "v1"),
         Subresource("log", ("get",)),
         Subresource("exec", ("create", "get"), "PodExecOptions"),
@@ -43,6 +46,9 @@ _SERVED = {
         Subresource("portforward", ("create", "get"), "PodPortForwardOptions"),
     )
 }
+
+OPERATIONS = {"": Operation.UPDATE} | {name: operation for operation, name in SUBRESOURCES.items()}
+"""What writing an object at its path, or below it, is."""
 
 
 def of(kind: Kind[Any]) -> tuple[Subresource, ...]:

@@ -99,6 +99,16 @@ def matcher(kind: Kind[Any], label_selector: str, field_selector: str) -> Matche
     return matches
 
 
+def only_name(field_selector: str) -> str:
+    """The name that a selective list or watch is limited to; empty where there is not exactly one."""
+    found = [
+        part.removeprefix("metadata.name=")
+        for part in field_selector.split(",")
+        if part.startswith("metadata.name=") and not part.startswith("metadata.name==")
+    ]
+    return found[0] if len(found) == 1 else ""
+
+
 def version_of(text: str) -> int:
     """The number in a resource version; 0 for an empty one. Raises BadRequest."""
     if not text:

@@ -22,6 +22,8 @@ from controlplane import admission
 from controlplane.access.values import UserInfo
 from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
 from controlplane.admission.accounts import NoAccount
+from controlplane.admission.request import SUBRESOURCES
+from controlplane.server.charging import Charging
 from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
@@ -50,9 +52,6 @@ _NEVER_BLINDLY = (kinds.LEASE,)
 
 Decide = Callable[[Any], Admitted]
 Guard = Callable[[Any, Any], None]
-_SUBRESOURCES = {
-    Operation.UPDATE_STATUS: "status", Operation.FINALIZE: "finalize", Operation.APPROVE: "approval"
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class WriteOptions:
 
     def writer(self, kind: Kind[Any], operation: Operation) -> Writer:
         """Who writes an object of this kind."""
-        subresource = self.subresource or _SUBRESOURCES.get(operation, "")
+        subresource = self.subresource or SUBRESOURCES.get(operation, "")
         return Writer(self.manager, kind.api_version, subresource=subresource)
 
     def request(self, operation: Operation, kind: Kind[Any], namespace: str, name: str, obj: Any) -> Request:
@@ -143,6 +142,7 @@ class Writes:
         self._clock = clock
         self._ids = ids
         self._settings = settings
+        self._charging = Charging(registry, clock)
 
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
@@ -159,8 +159,9 @@ class Writes:
                 options.guard(None, admitted.object)
             try:
                 if options.dry_run:
+                    await self._charging.check(request, admitted.object, None)
                     return await self._dry_creation(request, admitted)
-                created = await self._commit(creation(admitted.object), admitted, expects)
+                created = await self._commit(creation(admitted.object), admitted, expects, request, None)
             except Bounced as bounced:
                 request = await self._resolve(request, bounced, expects)
             except errors.AlreadyExists as error:
@@ -318,7 +319,9 @@ class Writes:
                 return admitted
 
             try:
-                return await self.decided(own, namespace, name, decide, dry_run=options.dry_run, expects=expects)
+                return await self.decided(
+                    own, namespace, name, decide, dry_run=options.dry_run, expects=expects, request=request
+                )
             except Bounced as bounced:
                 taken = (await self._resolve(request, bounced, expects)).taken
         raise errors.ServerTimeout(kind, "update")
@@ -332,9 +335,11 @@ class Writes:
         *,
         dry_run: bool = False,
         expects: Mapping[str, int] | None = None,
+        request: Request | None = None,
     ) -> Written:
         """Store what is decided on an object's newest state; nothing is written where that is what there is.
 
+        What it uses more than before is charged to the namespace's quotas where the request is known.
         Raises NotFound, Conflict after too many attempts, Bounced for a claim, and what `decide` raises.
         """
         fresh = False
@@ -347,7 +352,7 @@ class Writes:
                         return Written(admitted.object, admitted.warnings)
                 else:
                     with suppress(errors.Conflict, errors.NotFound):
-                        return await self._store(entry, admitted, dry_run, expects or {})
+                        return await self._store(entry, admitted, dry_run, expects or {}, request)
             await self._registry.fresh()
             fresh = True
         raise errors.Conflict(kind, name)
@@ -366,23 +371,36 @@ class Writes:
                 raise
             return None
 
-    async def _store(self, entry: Entry, admitted: Admitted, dry_run: bool, expects: Mapping[str, int]) -> Written:
+    async def _store(
+        self, entry: Entry, admitted: Admitted, dry_run: bool, expects: Mapping[str, int], request: Request | None
+    ) -> Written:
         obj = admitted.object
         removed = deletion.is_done(obj)
         if dry_run:
+            if request is not None:
+                await self._charging.check(request, obj, entry.object())
             return Written(obj, admitted.warnings, removed)
         if removed:
             write = removal(entry.kind, entry.namespace, entry.name, entry.version)
             return Written(await self._commit(write, Admitted(obj), {}), admitted.warnings, removed=True)
-        return Written(await self._commit(replacement(obj, entry.version), admitted, expects), admitted.warnings)
+        write = replacement(obj, entry.version)
+        stored = await self._commit(write, admitted, expects, request, entry.object())
+        return Written(stored, admitted.warnings)
 
-    async def _commit(self, write: Write, admitted: Admitted, expects: Mapping[str, int]) -> Any:
+    async def _commit(
+        self,
+        write: Write,
+        admitted: Admitted,
+        expects: Mapping[str, int],
+        request: Request | None = None,
+        old: Any = None,
+    ) -> Any:
         metadata = admitted.object.metadata
         extra: list[Put] = []
         if admitted.claims:
             owner = msgspec.json.encode(_Owner(metadata.namespace, metadata.name, metadata.uid))
             extra = [Put(ALLOCATIONS + claim, owner, expects.get(claim, 0)) for claim in admitted.claims]
-        return (await self._registry.commit((write,), extra=extra))[0]
+        return await self._charging.commit(write, request, old, extra)
 
     async def _admit_new(self, request: Request) -> Admitted:
         try:

@@ -31,7 +31,7 @@ from mizzen.engine.cache import HOT_MAX, Cache
 from mizzen.engine.entry import Entry
 from mizzen.engine.replica import Told
 from mizzen.engine.view import Index, View
-from mizzen.engine.writes import Write, creation, removal, replacement
+from mizzen.engine.writes import Write, creation, removal, replacement, unfolded
 
 T = TypeVar("T", bound=Object)
 
@@ -136,9 +136,11 @@ class Registry:
     ) -> tuple[Any, ...]:
         """Do all writes and the `extra` raw operations, or nothing; return the objects with their versions.
 
+        Each write is followed by those that it brings along, in what is done and in what is returned.
         Raises `AlreadyExists`, `Conflict` or `NotFound` for the write that is in the way, `Bounced` for an extra
         operation, `NotLeader` for the fence, and StoreError (after `UnknownOutcome` call `fresh` before deciding on).
         """
+        writes = unfolded(writes)
         last = [await self._last(write) for write in writes]
         rests = [b"" if write.object is None else canonical.rest(write.object) for write in writes]
         ops = [self._op(write, resting) for write, resting in zip(writes, rests, strict=True)]

@@ -111,13 +111,15 @@ def paths(kind: Kind[Any]) -> Iterator[PathItem]:
         yield _item(f"{root}/{kind.plural}", make.list(everywhere=True))
     yield _item(f"{collection}/{{name}}", make.read(), make.replace(), make.patch(), make.delete())
     for name in kind.subresources:
-        if name in ("status", "approval"):
+        if name in _WHOLE_OBJECTS:
             yield _item(f"{collection}/{{name}}/{name}", make.read(name), make.replace(name), make.patch(name))
         elif name in _SUBRESOURCES:
             message, gvk = _SUBRESOURCES[name]
             yield _item(f"{collection}/{{name}}/{name}", *make.through(name, message, gvk))
 
 
+_WHOLE_OBJECTS = ("status", "approval", "ephemeralcontainers", "resize")
+"""Subresources through which the whole object is seen, and a part of it is changed."""
 _SUBRESOURCES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "scale": ("autoscaling_v1.Scale", ("autoscaling", "v1", "Scale")),
     "binding": ("core_v1.Binding", ("", "v1", "Binding")),

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mizzen.api import quantity
+from mizzen.api import conditions, quantity
+from mizzen.api.edit import edited
 from mizzen.api.types import core_v1 as core
 
 Amounts = dict[str, int]
@@ -92,8 +93,44 @@ def pod_requests(spec: core.PodSpec) -> Amounts:
         starting = maximum(starting, wanted)
     result = maximum(running, starting)
     if spec.resources is not None:
-        result |= {name: n for name, n in amounts(spec.resources.requests).items() if _of_whole_pods(name)}
+        result |= {name: n for name, n in amounts(spec.resources.requests).items() if is_of_whole_pods(name)}
     return add(result, amounts(spec.overhead)) if spec.overhead else result
+
+
+def reserved(pod: core.Pod) -> core.PodSpec:
+    """The pod's spec with what it holds on its node: of each container the most of what is wanted, granted and in use.
+
+    What is wanted does not count where the node has said that it will never grant it.
+    """
+    spec, status = pod.spec, pod.status
+    mains = _reserved_by(spec.containers, status.container_statuses, status)
+    inits = _reserved_by(spec.init_containers, status.init_container_statuses, status)
+    return edited(spec, containers=mains, init_containers=inits)
+
+
+def _reserved_by(
+    containers: tuple[core.Container, ...], statuses: tuple[core.ContainerStatus, ...], status: core.PodStatus
+) -> tuple[core.Container, ...]:
+    granted = {s.name: s for s in statuses}
+    if all((s := granted.get(c.name)) is None or _has(s, c.resources.requests) for c in containers):
+        return containers
+    never = any(c.type == conditions.RESIZE_PENDING and c.reason == "Infeasible" for c in status.conditions)
+    return tuple(_reserving(container, granted.get(container.name), never=never) for container in containers)
+
+
+def _has(status: core.ContainerStatus, wanted: Mapping[str, str]) -> bool:
+    """Whether a container holds just what it wants."""
+    actual = status.resources
+    return status.allocated_resources in ({}, wanted) and (actual is None or actual.requests in ({}, wanted))
+
+
+def _reserving(container: core.Container, status: core.ContainerStatus | None, *, never: bool) -> core.Container:
+    if status is None:
+        return container
+    most = maximum(amounts(status.allocated_resources), amounts(status.resources.requests if status.resources else {}))
+    if not never or not most:
+        most = maximum(most, amounts(container.resources.requests))
+    return edited(container, resources=edited(container.resources, requests=quantities(most)))
 
 
 def is_sidecar(container: core.Container) -> bool:
@@ -118,7 +155,7 @@ def qos_class(spec: core.PodSpec) -> str:
     return GUARANTEED if guaranteed else BURSTABLE
 
 
-def _of_whole_pods(name: str) -> bool:
+def is_of_whole_pods(name: str) -> bool:
     """Whether a pod as a whole may ask for a resource."""
     return name in (CPU, MEMORY) or name.startswith(HUGE_PAGES_PREFIX)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mizzen.api import formats, quantity, resources, validate_env, validate_security, validate_volume
+from mizzen.api.ephemeral import as_container
 from mizzen.api.errors import FieldError
 from mizzen.api.types import core_v1 as core
 from mizzen.api.validate_common import (
@@ -106,7 +107,7 @@ def ephemeral_containers(path: str, spec: core.PodSpec, pod: PodContext) -> Erro
     names = set(others)
     for i, ephemeral in enumerate(spec.ephemeral_containers):
         at = f"{path}[{i}]"
-        yield from _common(at, _as_container(ephemeral), pod)
+        yield from _common(at, as_container(ephemeral), pod)
         yield from unique(f"{at}.name", ephemeral.name, names)
         yield from image_spaces(at, ephemeral.image)
         if ephemeral.target_container_name and ephemeral.target_container_name not in others:
@@ -118,10 +119,6 @@ def ephemeral_containers(path: str, spec: core.PodSpec, pod: PodContext) -> Erro
             for name, value in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
                 if value:
                     yield FieldError.forbidden(f"{at}.volumeMounts[{j}].{name}", _NOT_FOR_EPHEMERAL)
-
-
-def _as_container(ephemeral: core.EphemeralContainer) -> core.Container:
-    return core.Container(**{name: getattr(ephemeral, name) for name in core.Container.__struct_fields__})
 
 
 def image_spaces(path: str, image: str) -> Errors:

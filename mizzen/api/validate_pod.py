@@ -45,14 +45,14 @@ _MAY_CHANGE = (
 def create(pod: core.Pod) -> Errors:
     """A pod that is about to be."""
     yield from validate_meta.create(pod.metadata, formats.dns_subdomain, namespaced=True)
-    yield from _whole(pod)
+    yield from whole(pod)
     if pod.spec.ephemeral_containers:
         yield FieldError.forbidden("spec.ephemeralContainers", "cannot be set on create")
     if pod.spec.node_name and pod.spec.scheduling_gates:
         yield FieldError.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
 
 
-def _whole(pod: core.Pod) -> Errors:
+def whole(pod: core.Pod) -> Errors:
     """The rules for a pod's spec, and those that templates are spared."""
     if MIRROR in pod.metadata.annotations and not pod.spec.node_name:
         why = "must set spec.nodeName if mirror pod annotation is set"
@@ -227,7 +227,7 @@ def _host_ports(path: str, value: core.PodSpec, *, of_pod: bool) -> Errors:
 def update(new: core.Pod, old: core.Pod) -> Errors:
     """A pod's spec that is about to be replaced: little of it may change."""
     yield from validate_meta.update(new.metadata, old.metadata)
-    yield from _whole(new)
+    yield from whole(new)
     yield from _mirror(new, old)
     for field, after, before in (
         ("containers", new.spec.containers, old.spec.containers),

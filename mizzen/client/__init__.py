@@ -11,8 +11,9 @@ async with Client(load()) as client:
 
 from __future__ import annotations
 
-from mizzen.client.client import Client, Event, Listed
+from mizzen.client.client import Client
 from mizzen.client.config import ClusterConfig, ConfigError, load
+from mizzen.client.values import Event, Listed
 from mizzen.client.watch import follow, states, wait_for
 
 __all__ = ["Client", "ClusterConfig", "ConfigError", "Event", "Listed", "follow", "load", "states", "wait_for"]

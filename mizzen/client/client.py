@@ -3,100 +3,52 @@
     async with Client(config.load()) as client:
         pods = await client.list(kinds.POD, "default", label_selector="app=web")
 
-Errors are those of the API (`mizzen.api.errors`); a cluster that can't be reached is `ServiceUnavailable`. Every unary
-call has a deadline.
+Objects of kinds that users define are `mizzen.api.custom.Custom`; `mizzen.client.discovery` finds their kinds. Errors
+are those of the API (`mizzen.api.errors`); a cluster that can't be reached is `ServiceUnavailable`. Every call with one
+answer has a deadline.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-import grpc
-from google.protobuf.message import DecodeError
+import msgspec
 
-from mizzen.api import errors, kinds
+from mizzen.api import custom, errors, kinds
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.managed.entries import COMMAND_LINE
-from mizzen.client.certificates import untimely
-from mizzen.client.config import ClusterConfig
-from mizzen.client.values import (
-    Command,
-    EndOfInput,
-    Exit,
-    Input,
-    Output,
-    Reason,
-    Resize,
-    Stderr,
-    Stdin,
-    Stdout,
-)
+from mizzen.api.types import authentication_v1 as authentication
+from mizzen.api.types import autoscaling_v1 as autoscaling
+from mizzen.api.types import core_v1 as core
+from mizzen.api.types import meta_v1 as meta
+from mizzen.api.types import policy_v1 as policy
+from mizzen.client.containers import Containers
+from mizzen.client.values import Event, Listed, Reason
 from mizzen.engine.plans import Plan, PlanStep
 from mizzen.engine.values import Key
 from mizzen.wire import convert
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2 as pb
-from mizzen.wire.gen.mizzen.v1 import cluster_pb2_grpc
 
 T = TypeVar("T", bound=Object)
-DEADLINE_S = 30.0
-DETAILS = "grpc-status-details-bin"
-_FINAL = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
-"""What gRPC itself says when another try would end in the same way."""
-OPTIONS = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.max_receive_message_length", 64 << 20),
-)
+A = TypeVar("A")
 
 
-@dataclass(frozen=True, slots=True)
-class Listed(Generic[T]):
-    """A list at one version."""
-
-    items: tuple[T, ...]
-    resource_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Event(Generic[T]):
-    """One change: `ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`."""
-
-    type: str
-    object: T
-
-
-class Client:
+class Client(Containers):
     """A connection to a cluster."""
 
-    def __init__(self, config: ClusterConfig, *, deadline_s: float = DEADLINE_S) -> None:
-        self.config = config
-        self._deadline_s = deadline_s
-        credentials = grpc.ssl_channel_credentials(config.ca_pem, config.key_pem, config.certificate_pem)
-        self._channel = grpc.aio.secure_channel(config.grpc, credentials, options=OPTIONS)
-        make_stub: Any = cluster_pb2_grpc.ClusterStub  # generated without types
-        self._stub = make_stub(self._channel)
+    # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Client:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends the connection."""
-        await self._channel.close(None)
-
-    async def get(self, kind: Kind[T], namespace: str, name: str) -> T:
-        """One object. Raises NotFound."""
-        answer = await self._call("Get", pb.GetRequest(ref=_ref(kind, namespace, name)))
-        return _object(kind, answer.object)
+    async def get(
+        self, kind: Kind[T], namespace: str, name: str, *, subresource: str = "", resource_version: str = ""
+    ) -> T:
+        """One object; with a version, as it is in a state that is not older. Raises NotFound."""
+        request = pb.GetRequest(
+            ref=_ref(kind, namespace, name), subresource=subresource, resource_version=resource_version
+        )
+        return _object(kind, (await self._call("Get", request)).object)
 
     async def list(
         self, kind: Kind[T], namespace: str = "", *, label_selector: str = "", field_selector: str = "", page: int = 500
@@ -105,19 +57,42 @@ class Client:
         found: list[T] = []
         token = ""
         while True:
-            request = pb.ListRequest(
-                resource=kind.resource,
-                namespace=namespace,
-                label_selector=label_selector,
-                field_selector=field_selector,
-                limit=page,
-            )
-            setattr(request, "continue", token)
-            answer = await self._call("List", request)
-            found += [_object(kind, item) for item in answer.items]
-            token = getattr(answer, "continue")
+            one = await self.list_page(
+                kind, namespace, label_selector=label_selector, field_selector=field_selector, limit=page,
+                continue_=token,
+            )  # fmt: skip
+            found += one.items
+            token = one.continue_
             if not token:
-                return Listed(tuple(found), answer.resource_version)
+                return Listed(tuple(found), one.resource_version)
+
+    async def list_page(
+        self,
+        kind: Kind[T],
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 0,
+        continue_: str = "",
+        resource_version: str = "",
+        resource_version_match: str = "",
+    ) -> Listed[T]:
+        """At most `limit` objects that match, and how to ask for the next ones. Raises Expired for an old token."""
+        request = pb.ListRequest(
+            resource=_named(kind),
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            limit=limit,
+            resource_version=resource_version,
+            resource_version_match=resource_version_match,
+        )
+        setattr(request, "continue", continue_)
+        answer = await self._call("List", request)
+        remaining = answer.remaining_item_count if answer.HasField("remaining_item_count") else None
+        items = tuple([_object(kind, item) for item in answer.items])
+        return Listed(items, answer.resource_version, getattr(answer, "continue"), remaining)
 
     async def watch(
         self,
@@ -127,56 +102,99 @@ class Client:
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        send_initial_events: bool = False,
+        timeout_s: int = 0,
     ) -> AsyncGenerator[Event[T], None]:
-        """Changes after a version (without one: the present objects first) until the connection ends."""
+        """Changes after a version (without one: the present objects first) until the connection, or the time, ends.
+
+        With `send_initial_events` the present objects come first in any case, and after them a bookmark with the
+        annotation `k8s.io/initial-events-end`. Raises Expired where the changes are not known any more: list again.
+        """
         request = pb.WatchRequest(
-            resource=kind.resource,
+            resource=_named(kind),
             namespace=namespace,
             label_selector=label_selector,
             field_selector=field_selector,
             resource_version=resource_version,
             allow_bookmarks=True,
+            timeout_seconds=timeout_s,
         )
+        if send_initial_events:
+            request.send_initial_events, request.resource_version_match = True, "NotOlderThan"
         async with aclosing(self._stream("Watch", request)) as answers:
             async for answer in answers:
                 for event in answer.events:
                     yield Event(event.type, _object(kind, event.object))
 
-    async def create(self, obj: T, *, dry_run: bool = False) -> T:
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, obj: T, *, dry_run: bool = False, field_manager: str = COMMAND_LINE, field_validation: str = ""
+    ) -> T:
         """Stores a new object. Raises AlreadyExists, Invalid."""
-        request = pb.CreateRequest(object=convert.to_any(obj), dry_run=dry_run, field_manager=COMMAND_LINE)
+        request = pb.CreateRequest(
+            object=convert.to_any(obj), dry_run=dry_run, field_manager=field_manager, field_validation=field_validation
+        )
         return _object(kinds.kind_of(obj), (await self._call("Create", request)).object)
 
-    async def update(self, obj: T, *, subresource: str = "", dry_run: bool = False) -> T:
+    async def update(
+        self, obj: T, *, subresource: str = "", dry_run: bool = False, field_manager: str = COMMAND_LINE
+    ) -> T:
         """Replaces an object; with a resource version it must still be at that version. Raises Conflict."""
         request = pb.UpdateRequest(
-            object=convert.to_any(obj), subresource=subresource, dry_run=dry_run, field_manager=COMMAND_LINE
+            object=convert.to_any(obj), subresource=subresource, dry_run=dry_run, field_manager=field_manager
         )
         return _object(kinds.kind_of(obj), (await self._call("Update", request)).object)
 
     async def patch(
-        self, kind: Kind[T], namespace: str, name: str, patch: bytes, *, type_: str = "merge", dry_run: bool = False
+        self,
+        kind: Kind[T],
+        namespace: str,
+        name: str,
+        patch: bytes,
+        *,
+        type_: str = "merge",
+        subresource: str = "",
+        dry_run: bool = False,
+        field_manager: str = COMMAND_LINE,
+        field_validation: str = "Strict",
     ) -> T:
         """Changes parts of an object; `type_` is `json`, `merge` or `strategic-merge`."""
         request = pb.PatchRequest(
             ref=_ref(kind, namespace, name),
             type=f"application/{type_}-patch+json",
             patch=patch,
+            subresource=subresource,
             dry_run=dry_run,
-            field_manager=COMMAND_LINE,
+            field_manager=field_manager,
+            field_validation=field_validation,
         )
         return _object(kind, (await self._call("Patch", request)).object)
 
     async def apply(
-        self, obj: T, *, dry_run: bool = False, field_manager: str = COMMAND_LINE, force: bool = False
+        self,
+        obj: T,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+        field_manager: str = COMMAND_LINE,
+        force: bool = False,
     ) -> T:
         """Makes the fields that are set in the object so; makes the object where there is none.
 
         What this manager applied before and is not in the object any more goes. Raises Conflict when others manage
         fields that would change, unless they are taken over by `force`.
         """
-        request = pb.ApplyRequest(object=convert.to_any(obj), dry_run=dry_run, field_manager=field_manager, force=force)
+        request = pb.ApplyRequest(
+            object=convert.to_any(obj),
+            subresource=subresource,
+            dry_run=dry_run,
+            field_manager=field_manager,
+            force=force,
+        )
         return _object(kinds.kind_of(obj), (await self._call("Apply", request)).object)
+
+    # -- deleting --------------------------------------------------------------------------------------------------
 
     async def delete(
         self,
@@ -186,99 +204,101 @@ class Client:
         *,
         grace_period_s: int | None = None,
         propagation: str = "Background",
+        uid: str = "",
+        resource_version: str = "",
+        dry_run: bool = False,
     ) -> T:
-        """Deletes an object; what comes back is its last state, or the one in which it waits to go."""
+        """Deletes an object; what comes back is its last state, or the one in which it waits to go.
+
+        With a uid or a version the object must be that one. Raises Conflict.
+        """
         request = pb.DeleteRequest(
-            ref=_ref(kind, namespace, name), grace_period_seconds=grace_period_s, propagation_policy=propagation
+            ref=_ref(kind, namespace, name),
+            uid=uid,
+            resource_version=resource_version,
+            grace_period_seconds=grace_period_s,
+            propagation_policy=propagation,
+            dry_run=dry_run,
         )
         return _object(kind, (await self._call("Delete", request)).object)
 
     async def delete_collection(
-        self, kind: Kind[T], namespace: str, *, label_selector: str = "", field_selector: str = ""
+        self,
+        kind: Kind[T],
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        grace_period_s: int | None = None,
+        propagation: str = "Background",
+        dry_run: bool = False,
     ) -> tuple[T, ...]:
         """Deletes the objects of a namespace that match, all without selectors; returns their last states."""
         request = pb.DeleteCollectionRequest(
-            resource=kind.resource,
+            resource=_named(kind),
             namespace=namespace,
             label_selector=label_selector,
             field_selector=field_selector,
+            grace_period_seconds=grace_period_s,
+            propagation_policy=propagation,
+            dry_run=dry_run,
         )
         answer = await self._call("DeleteCollection", request)
         return tuple(_object(kind, item) for item in answer.items)
 
+    async def evict(self, eviction: policy.Eviction, *, dry_run: bool = False) -> None:
+        """Lets a pod go, if its disruption budgets allow that. Raises TooManyRequests where they do not yet."""
+        await self._below(kinds.POD, eviction, "eviction", dry_run)
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
     async def scale(self, kind: Kind[Any], namespace: str, name: str, replicas: int | None = None) -> tuple[int, int]:
         """Sets (where given) and returns the number of replicas: (wanted, present)."""
-        request = pb.ScaleRequest(ref=_ref(kind, namespace, name), replicas=replicas)
+        request = pb.ScaleRequest(ref=_ref(kind, namespace, name), replicas=replicas, field_manager=COMMAND_LINE)
         answer = await self._call("Scale", request)
         return answer.desired, answer.current
 
-    async def logs(
-        self,
-        namespace: str,
-        pod: str,
-        container: str = "",
-        *,
-        follow: bool = False,
-        previous: bool = False,
-        tail_lines: int | None = None,
-        timestamps: bool = False,
-    ) -> AsyncGenerator[bytes, None]:
-        """A container's output."""
-        request = pb.LogsRequest(
-            namespace=namespace,
-            pod=pod,
-            container=container,
-            follow=follow,
-            previous=previous,
-            tail_lines=tail_lines,
-            timestamps=timestamps,
+    async def get_scale(self, kind: Kind[Any], namespace: str, name: str) -> autoscaling.Scale:
+        """The scale of an object, with its selector."""
+        request = pb.GetRequest(ref=_ref(kind, namespace, name), subresource="scale")
+        return _typed(autoscaling.Scale, (await self._call("Get", request)).object)
+
+    async def update_scale(
+        self, kind: Kind[Any], scale: autoscaling.Scale, *, dry_run: bool = False
+    ) -> autoscaling.Scale:
+        """Sets the scale of the object that it names; with a version it must be at that one. Raises Conflict."""
+        request = pb.UpdateRequest(
+            object=convert.to_any(scale),
+            ref=_ref(kind, scale.metadata.namespace, scale.metadata.name),
+            subresource="scale",
+            dry_run=dry_run,
+            field_manager=COMMAND_LINE,
         )
-        async with aclosing(self._stream("Logs", request)) as answers:
-            async for answer in answers:
-                yield answer.data
+        return _typed(autoscaling.Scale, (await self._call("Update", request)).object)
 
-    async def exec(
-        self, command: Command, incoming: AsyncIterator[Input] | None = None
-    ) -> AsyncGenerator[Output, None]:
-        """Runs a command in a container; the last output is its `Exit`."""
+    async def bind(self, binding: core.Binding, *, dry_run: bool = False) -> None:
+        """Assigns the pod that the binding names to a node. Raises Conflict when it can't be any longer."""
+        await self._below(kinds.POD, binding, "binding", dry_run)
 
-        async def requests() -> AsyncIterator[pb.ExecRequest]:
-            start = pb.ExecStart(
-                namespace=command.namespace,
-                pod=command.pod,
-                container=command.container,
-                command=command.command,
-                stdin=command.stdin,
-                tty=command.tty,
-            )
-            yield pb.ExecRequest(start=start)
-            if incoming is not None:
-                async for value in incoming:
-                    yield _request(value)
+    async def create_token(
+        self, namespace: str, account: str, spec: authentication.TokenRequestSpec
+    ) -> authentication.TokenRequest:
+        """A token of a service account. Raises NotFound, Invalid."""
+        wanted = authentication.TokenRequest(metadata=meta.ObjectMeta(name=account, namespace=namespace), spec=spec)
+        answer = await self._below(kinds.SERVICE_ACCOUNT, wanted, "token", dry_run=False)
+        return _typed(authentication.TokenRequest, answer.object)
 
-        async with aclosing(self._stream("Exec", requests())) as answers:
-            async for answer in answers:
-                match answer.WhichOneof("body"):
-                    case "stdout":
-                        yield Stdout(answer.stdout)
-                    case "stderr":
-                        yield Stderr(answer.stderr)
-                    case "exit_code":
-                        yield Exit(answer.exit_code)
+    async def _below(self, kind: Kind[Any], obj: Any, subresource: str, dry_run: bool) -> Any:
+        metadata: meta.ObjectMeta = obj.metadata
+        request = pb.CreateRequest(
+            object=convert.to_any(obj),
+            ref=_ref(kind, metadata.namespace, metadata.name),
+            subresource=subresource,
+            dry_run=dry_run,
+        )
+        return await self._call("Create", request)
 
-    async def port_forward(
-        self, namespace: str, pod: str, port: int, incoming: AsyncIterator[bytes]
-    ) -> AsyncGenerator[bytes, None]:
-        """A connection to a port of a pod: what is sent there, and what comes from there."""
-
-        async def requests() -> AsyncIterator[pb.PortForwardRequest]:
-            yield pb.PortForwardRequest(start=pb.PortForwardStart(namespace=namespace, pod=pod, port=port))
-            async for data in incoming:
-                yield pb.PortForwardRequest(data=data)
-
-        async with aclosing(self._stream("PortForward", requests())) as answers:
-            async for answer in answers:
-                yield answer.data
+    # -- explaining ------------------------------------------------------------------------------------------------
 
     async def plan(self, apply: Iterable[Object] = (), *, lose_nodes: Iterable[str] = (), horizon_s: int = 0) -> Plan:
         """What a change, or the loss of nodes, would do."""
@@ -297,64 +317,33 @@ class Client:
         answer = await self._call("Why", pb.WhyRequest(ref=_ref(kind, namespace, name)))
         return tuple(Reason(r.reason, r.message, r.since) for r in answer.reasons)
 
-    async def _call(self, method: str, request: Any) -> Any:
-        try:
-            return await getattr(self._stub, method)(request, timeout=self._deadline_s)
-        except grpc.aio.AioRpcError as error:
-            raise self._failure(error) from error
 
-    async def _stream(self, method: str, request: Any) -> AsyncGenerator[Any, None]:
-        call = getattr(self._stub, method)(request)
-        try:
-            async for answer in call:
-                yield answer
-        except grpc.aio.AioRpcError as error:
-            raise self._failure(error) from error
-        finally:
-            call.cancel()
-
-    def _failure(self, error: grpc.aio.AioRpcError) -> errors.ApiError:
-        """What a failed call tells; an untimely certificate ends the connection before anybody can say why."""
-        failure = api_error(error, self.config.grpc)
-        if isinstance(failure, errors.ServiceUnavailable) and (reason := untimely(self.config.certificate_pem)):
-            return errors.Unauthorized(reason)
-        return failure
-
-
-def api_error(error: grpc.aio.AioRpcError, target: str) -> errors.ApiError:
-    """The API's error that a failed call tells of; without one, the server was not reached or is none of ours."""
-    trailing: Any = error.trailing_metadata() or ()
-    for key, value in trailing:
-        if key == DETAILS:
-            try:
-                details = pb.ErrorDetails.FromString(value if isinstance(value, bytes) else value.encode())
-                return errors.ApiError.from_status(convert.from_any(details.details[0]))
-            except (DecodeError, IndexError, convert.BadMessage):
-                break
-    code, said = error.code(), error.details()
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return errors.Timeout(f"{target} did not answer in time")
-    if code in _FINAL:
-        return errors.InternalError(f"{target} answered {code.name}: {said}")
-    return errors.ServiceUnavailable(f"can't reach the cluster at {target}: {said}")
-
-
-def _request(value: Input) -> pb.ExecRequest:
-    match value:
-        case Stdin():
-            return pb.ExecRequest(stdin=value.data)
-        case EndOfInput():
-            return pb.ExecRequest(stdin_end=True)
-        case Resize():
-            return pb.ExecRequest(resize=pb.TerminalSize(width=value.width, height=value.height))
+def _named(kind: Kind[Any]) -> str:
+    """The resource as requests name it, with its version where that is not the one that is taken by itself."""
+    if kinds.BY_RESOURCE.get(kind.resource) is kind:
+        return kind.resource
+    return f"{kind.plural}.{kind.version}.{kind.group}"
 
 
 def _ref(kind: Kind[Any], namespace: str, name: str) -> pb.ObjectRef:
-    return pb.ObjectRef(resource=kind.resource, namespace=namespace if kind.namespaced else "", name=name)
+    return pb.ObjectRef(resource=_named(kind), namespace=namespace if kind.namespaced else "", name=name)
 
 
 def _object(kind: Kind[T], packed: Any) -> T:
-    obj = convert.from_any(packed)
-    if not isinstance(obj, kind.type):
-        raise errors.InternalError(f"the server answered with a {type(obj).__name__}, not a {kind.kind}")
-    return obj
+    if not isinstance(kind, CustomKind):
+        return _typed(kind.type, packed)
+    found = _typed(meta.CustomObject, packed)
+    try:
+        read: Any = custom.from_stored(kind, found.json)
+    except msgspec.DecodeError as error:
+        raise errors.InternalError(f"the server answered with what is no {kind.kind}: {error}") from error
+    one: T = read
+    return one
+
+
+def _typed(type_: type[A], packed: Any) -> A:
+    obj: Any = convert.from_any(packed)
+    if not isinstance(obj, type_):
+        raise errors.InternalError(f"the server answered with a {type(obj).__name__}, not a {type_.__name__}")
+    found: A = obj
+    return found

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import tempfile
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ from mizzen.api import errors
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1
 from mizzen.client.config import ClusterConfig, ConfigError
+from mizzen.client.credentials import CredentialError
 
 JSON = "application/json"
 TABLE = f"{JSON};as=Table;v=v1;g=meta.k8s.io,{JSON}"
@@ -73,14 +74,19 @@ class RestClient:
                             yield event.object
             await asyncio.sleep(RESUME_S)
 
-    def _asked(
+    @asynccontextmanager
+    async def _asked(
         self, path: str, accept: str, query: dict[str, str], *, endless: bool = False
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
         assert self._session is not None, "use `async with RestClient(...)`"
         wanted = {key: value for key, value in query.items() if value}
         timeout = aiohttp.ClientTimeout(sock_connect=DEADLINE_S) if endless else aiohttp.ClientTimeout(DEADLINE_S)
-        url, headers = self._config.server + path, {"Accept": accept}
-        return self._session.get(url, params=wanted, headers=headers, timeout=timeout, read_bufsize=LINE_MAX_BYTES)
+        shown = await asyncio.to_thread(self._config.shown)
+        headers = [("Accept", accept), *shown.items(), *self._config.acting_as]
+        async with self._session.get(
+            self._config.server + path, params=wanted, headers=headers, timeout=timeout, read_bufsize=LINE_MAX_BYTES
+        ) as answer:
+            yield answer
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -88,6 +94,8 @@ class RestClient:
         server = self._config.server
         try:
             yield
+        except CredentialError as error:
+            raise errors.Unauthorized(str(error)) from error
         except TimeoutError as error:
             raise errors.Timeout(f"{server} did not answer within {DEADLINE_S:.0f} s") from error
         except aiohttp.ClientError as error:
@@ -117,7 +125,9 @@ def path_of(kind: Kind[Any], namespace: str = "", name: str = "") -> str:
 
 def _tls(config: ClusterConfig) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cadata=config.ca_pem.decode())
+        context = ssl.create_default_context(cadata=config.ca_pem.decode() or None)
+        if not config.certificate_pem:
+            return context
         # The ssl module takes client certificates from files only.
         with tempfile.TemporaryDirectory() as folder:
             pair = Path(folder) / "client.pem"

@@ -3,7 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
+
+from mizzen.api.kinds import Object
+
+T = TypeVar("T", bound=Object)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """A list, or a page of one, at one version."""
+
+    items: tuple[T, ...]
+    resource_version: str
+    continue_: str = ""
+    """Asks for the next page; empty at the end."""
+    remaining: int | None = None
+    """How many follow, where known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """One change: `ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`."""
+
+    type: str
+    object: T
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +37,17 @@ class Command:
     namespace: str
     pod: str
     command: tuple[str, ...]
+    container: str = ""
+    stdin: bool = False
+    tty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Which running container to attach to."""
+
+    namespace: str
+    pod: str
     container: str = ""
     stdin: bool = False
     tty: bool = False

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 from mizzen.api import errors
 from mizzen.api.kinds import Kind, Object
-from mizzen.client.client import Client, Event
+from mizzen.client.client import Client
+from mizzen.client.values import Event
 
 T = TypeVar("T", bound=Object)
 RETRY_FIRST_S = 0.2

@@ -39,6 +39,8 @@ class Controller:
     """Further kinds, with the function that says which keys a change of such an object concerns."""
     custom: Mapper | None = None
     """As in `watches`, for the objects of all kinds that users define."""
+    settle_ms: int = 0
+    """How long further changes of watched objects are waited for before a key runs; its own changes run it at once."""
     resync_ms: int = 0
     """Run every key again after this time even when nothing changes; 0: never."""
     workers: int = 4

@@ -77,4 +77,4 @@ class Feed:
                 failures.append(failure)
                 continue
             for key in keys:
-                loop.queue.add(key, tick)
+                loop.told(key, tick)

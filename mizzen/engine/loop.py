@@ -75,6 +75,13 @@ class ControlLoop:
         for key in self._barrier.advance(revision):
             self.queue.add(key, tick)
 
+    def told(self, key: Key, tick: Instant) -> None:
+        """Queue a key because of another object, once it has had time to be followed by more."""
+        if self.controller.settle_ms:
+            self.queue.add_at(key, tick + self.controller.settle_ms)
+        else:
+            self.queue.add(key, tick)
+
     def take(self, view: View, now: Instant, ids: Ids, tick: Instant) -> Turn | None:
         """Decide the next key that is due; None when none is. Raises `TurnFailed`."""
         while (popped := self.queue.pop(tick)) is not None:

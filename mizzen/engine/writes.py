@@ -1,7 +1,11 @@
-"""One object's part of a commit: what is written where, and which version it must meet there."""
+"""One object's part of a commit: what is written where, and which version it must meet there.
+
+A write may bring others along, such as the account of what its object uses up; all of them happen, or none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +23,8 @@ class Write:
     """The new object; None for a removal."""
     expect: int
     """The version that must be there; 0: nothing may be there."""
+    beside: tuple[Write, ...] = ()
+    """Writes of other objects without which this one may not happen."""
 
 
 def creation(obj: Object) -> Write:
@@ -38,3 +44,8 @@ def removal(kind: Kind[Any], namespace: str, name: str, expect: int) -> Write:
     if expect < 1:
         raise ValueError(f"{kind.kind} {name!r}: a removal needs the version it removes, not {expect}")
     return Write(kind, namespace, name, None, expect)
+
+
+def unfolded(writes: Iterable[Write]) -> tuple[Write, ...]:
+    """All writes of a commit, each followed by those that it brings along."""
+    return tuple(one for write in writes for one in (write, *write.beside))

@@ -13,6 +13,7 @@ from typing import assert_never
 import structlog
 
 from mizzen.api import kinds
+from mizzen.api.edit import edited
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock
 from nodeagent.drive.addresses import Addresses
@@ -114,6 +115,10 @@ class Performer:
                 return await self._pull(pod, operation, group)
             case act.CreateAndStart():
                 return await self._create_and_start(pod, operation)
+            case act.Resize():
+                with self._metrics.operation("update_container"):
+                    await self._runtime.update_container(operation.container_id, operation.limits)
+                return Result(op=operation.op)
             case act.RunHook():
                 failure = await self._hooks.run(pod, operation, self._ip_of(pod))
                 return Result(op=operation.op, failure=failure)
@@ -218,11 +223,13 @@ class Performer:
             created_at_ms=now,
             started_at_ms=now,
             tty=spec.tty,
+            stdin_once=spec.stdin_once,
         )
         self._watcher.put(state)
         return Result(op=operation.op, container_id=container_id)
 
     async def _spec(self, pod: core.Pod, container: core.Container, operation: act.CreateAndStart) -> ContainerSpec:
+        container = edited(container, resources=operation.resources)
         env = environment(pod, container, self._node.sources(pod, self._ip_of(pod)))
         made = Made(
             attempt=operation.attempt,
@@ -231,6 +238,7 @@ class Performer:
             image_user=self._images.user_of(operation.image),
             env=env,
             mounts=await self._mounts(pod, container, operation.attempt, env),
+            target_id=operation.target_id,
             memory_bytes=self._node.memory_bytes,
         )
         return container_spec(pod, container, made)

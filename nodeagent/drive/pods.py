@@ -31,6 +31,7 @@ from nodeagent.drive.outbox import Outbox
 from nodeagent.drive.perform import Performer
 from nodeagent.drive.prober import Prober
 from nodeagent.lifecycle import actions as act
+from nodeagent.lifecycle import resizing
 from nodeagent.lifecycle.admit import admit
 from nodeagent.lifecycle.ending import TERMINAL
 from nodeagent.lifecycle.memory import PodMemory, durable
@@ -285,14 +286,24 @@ class Pods:
             host_ip=self._node.ip,
             objects=slot.objects,
             rejection=self._rejection(slot),
+            resize=self._no_resize(slot),
             wanted=slot.wanted,
         )
 
     def _rejection(self, slot: Slot) -> Rejection | None:
         if slot.memory.admitted or not self._node.allocatable:
             return None
-        others = [other.pod for other in self._slots.values() if other is not slot and _takes_room(other)]
-        return admit(slot.pod, others, self._node.allocatable_amounts())
+        return admit(slot.pod, self._others(slot), self._node.allocatable_amounts())
+
+    def _no_resize(self, slot: Slot) -> Rejection | None:
+        if not self._node.allocatable or not resizing.is_wanted(slot.pod.spec, slot.memory):
+            return None
+        return resizing.refusal(slot.pod, self._others(slot), self._node.allocatable_amounts())
+
+    def _others(self, slot: Slot) -> list[core.Pod]:
+        """The other pods that take room, with the resources that they have been granted."""
+        others = (other for other in self._slots.values() if other is not slot and _takes_room(other))
+        return [resizing.as_granted(other.pod, other.memory) for other in others]
 
     def _cancel_abandoned(self, slot: Slot) -> None:
         in_flight = {pending.op for pending in slot.memory.pending}

@@ -171,7 +171,9 @@ class Streams:
             session = await self._runtime.attach(state.id, stdin=options.stdin)
         except (ContainerNotFound, ContainerNotRunning) as error:
             raise Refused(400, "BadRequest", str(error)) from error
-        return await self._converse(session, wire)
+        # How the container ends is not the outcome of having looked at it.
+        await self._converse(session, wire)
+        return _SUCCESS
 
     def _running(self, slot: Slot, name: str) -> ContainerState:
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from mizzen.api.types import core_v1 as core
+from nodeagent.runtime.values import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,19 @@ class CreateAndStart(Operation):
     sandbox_id: str
     image: str
     """The id of an image that was on the node a moment ago."""
+    resources: core.ResourceRequirements
+    """What the node has granted the container; its spec may ask for something else by now."""
+    target_id: str = ""
+    """The container whose processes it sees and is seen by; empty: as the pod says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resize(Operation):
+    """Change the bounds of a running container."""
+
+    container: str
+    container_id: str
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +132,7 @@ AnyOperation: TypeAlias = (
     | InspectImage
     | PullImage
     | CreateAndStart
+    | Resize
     | RunHook
     | Stop
     | Kill

@@ -52,28 +52,29 @@ def _waiting(reason: str, message: str) -> core.ContainerState:
 
 
 def container_status(
-    container: core.Container, memory: ContainerMemory, current: ContainerState | None, *, init: bool, has_init: bool
-) -> core.ContainerStatus:
-    """The status of one container."""
+    container: core.Container, memory: ContainerMemory, current: ContainerState | None, *, init: bool, has_init: bool,
+    added: bool = False,
+) -> core.ContainerStatus:  # fmt: skip
+    """The status of one container; `added`: it is ephemeral, and nobody waits for it to be ready."""
     stage = stage_of(memory, current)
     state, last = _states(memory, current, stage, has_init=has_init)
     running = stage is Stage.RUNNING
     # An init container is ready when it has done its work, the others while they are at it.
     has_work = init and not is_sidecar(container)
     completed = state.terminated is not None and not state.terminated.exit_code
-    resources = container.resources
+    allocated = memory.allocated or container.resources
     return core.ContainerStatus(
         name=container.name,
         state=state,
         last_state=last,
-        ready=completed if has_work else running and memory.ready,
+        ready=not added and (completed if has_work else running and memory.ready),
         restart_count=max(memory.attempt, 0),
         image=_image(container, memory, current),
         image_id=f"{ID_PREFIX}{current.image_id}" if current is not None and current.image_id else "",
         container_id=_container_id(memory, current, stage),
-        started=running and memory.started and not has_work,
-        allocated_resources=resources.requests,
-        resources=resources,
+        started=None if added else running and memory.started and not has_work,
+        allocated_resources=allocated.requests,
+        resources=(memory.actual if running else None) or allocated,
         volume_mounts=_mounts(container.volume_mounts),
     )
 

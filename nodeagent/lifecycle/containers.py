@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import TypeVar
 
+from mizzen.api.edit import edited
+from mizzen.api.ephemeral import as_container
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Instant
 from nodeagent.lifecycle.memory import Backoff, ContainerMemory
@@ -141,13 +143,25 @@ def in_crash_backoff(turn: Turn, container: core.Container, ended_ms: Instant) -
 
 
 def every(spec: core.PodSpec) -> Iterator[tuple[core.Container, bool]]:
-    """All containers of a pod in the order of their start; with each, whether it is an init container."""
+    """The containers that a pod was made with, in the order of their start; with each, whether it is for init."""
     for container in spec.init_containers:
         yield container, True
     for container in spec.containers:
         yield container, False
 
 
+def ephemeral(spec: core.PodSpec) -> tuple[core.Container, ...]:
+    """What was added to the pod to look into it, as containers that run once."""
+    return tuple(edited(as_container(item), restart_policy="Never") for item in spec.ephemeral_containers)
+
+
+def everything(spec: core.PodSpec) -> Iterator[core.Container]:
+    """All containers of a pod, ephemeral ones last."""
+    for container, _ in every(spec):
+        yield container
+    yield from ephemeral(spec)
+
+
 def find(spec: core.PodSpec, name: str) -> core.Container | None:
-    """The container of this name, init or not."""
-    return next((container for container, _ in every(spec) if container.name == name), None)
+    """The container of this name, of whatever sort."""
+    return next((container for container in everything(spec) if container.name == name), None)

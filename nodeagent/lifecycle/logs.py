@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mizzen.api.types import core_v1 as core
-from nodeagent.lifecycle.containers import every
+from nodeagent.lifecycle.containers import everything
 from nodeagent.runtime.values import ContainerState, Status
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -22,7 +22,7 @@ class NoLogs(Exception):
 
 def chosen_container(pod: core.Pod, name: str) -> str:
     """The container that is meant; without a name the only one, or the one that the pod marks. Raises NoLogs."""
-    names = [container.name for container, _ in every(pod.spec)]
+    names = [container.name for container in everything(pod.spec)]
     if name:
         if name not in names:
             raise NoLogs(f"container {name} is not valid for pod {pod.metadata.name}")
@@ -63,7 +63,8 @@ def logs_of(
 
 
 def _waiting(status: core.PodStatus, name: str) -> core.ContainerStateWaiting | None:
-    for item in (*status.container_statuses, *status.init_container_statuses):
+    mains, inits, added = status.container_statuses, status.init_container_statuses, status.ephemeral_container_statuses
+    for item in (*mains, *inits, *added):
         if item.name == name:
             return item.state.waiting
     return None

@@ -7,9 +7,10 @@ status that the control plane has is the memory: whoever adopts a running contai
 from __future__ import annotations
 
 from mizzen.api import times
+from mizzen.api.edit import edited
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.container_status import ID_PREFIX, lost, terminated
-from nodeagent.lifecycle.containers import Stage, every, stage_of
+from nodeagent.lifecycle.containers import Stage, ephemeral, every, stage_of
 from nodeagent.lifecycle.memory import ContainerMemory
 from nodeagent.lifecycle.observation import ProbeKind
 from nodeagent.lifecycle.turn import Turn
@@ -25,15 +26,18 @@ def look(turn: Turn) -> None:
         turn.change(start_ms=times.parse(start) if start else turn.now)
     if turn.seen.ip and turn.seen.ip != turn.memory.ip:
         turn.change(ip=turn.seen.ip)
+    status = turn.pod.status
     for container, init in every(turn.spec):
-        _look_at(turn, container, init=init)
+        _look_at(turn, container, status.init_container_statuses if init else status.container_statuses)
+    for container in ephemeral(turn.spec):
+        _look_at(turn, container, status.ephemeral_container_statuses)
 
 
-def _look_at(turn: Turn, container: core.Container, *, init: bool) -> None:
+def _look_at(turn: Turn, container: core.Container, statuses: tuple[core.ContainerStatus, ...]) -> None:
     name = container.name
     memory = turn.containers.get(name)
     if memory is None:
-        memory = turn.containers[name] = _recalled(turn, name, init=init)
+        memory = turn.containers[name] = _recalled(container, _status(statuses, name))
     current = turn.current.get(name)
     stage = stage_of(memory, current)
     if stage is Stage.RUNNING and current is not None:
@@ -60,26 +64,28 @@ _NO_INSTANCE = {
 }
 
 
-def _recalled(turn: Turn, name: str, *, init: bool) -> ContainerMemory:
+def _recalled(container: core.Container, old: core.ContainerStatus | None) -> ContainerMemory:
     """What the control plane's status tells of a container that nothing is remembered of."""
-    status = turn.pod.status
-    old = _status(status.init_container_statuses if init else status.container_statuses, name)
     if old is None:
-        return ContainerMemory()
+        return ContainerMemory(allocated=container.resources)
     ended = old.state.terminated
     last = old.last_state.terminated
     if not old.container_id and ended is None and last is None:
-        return ContainerMemory()
+        return ContainerMemory(allocated=container.resources)
     if old.state.waiting is not None:
         # A container waiting for its restart shows the newest instance as the last one.
         ended, last = last, None
-    return ContainerMemory(attempt=old.restart_count, ended=ended, last=last)
+    actual = old.resources or container.resources
+    allocated = edited(actual, requests=old.allocated_resources or actual.requests)
+    return ContainerMemory(attempt=old.restart_count, ended=ended, last=last, allocated=allocated, actual=actual)
 
 
 def _begun(turn: Turn, container: core.Container, memory: ContainerMemory, current: ContainerState) -> ContainerMemory:
     """A running instance that was not known to run: started a moment ago, or found after the agent's own start."""
     status = turn.memory.reported or turn.pod.status
-    every_status = (*status.container_statuses, *status.init_container_statuses)
+    every_status = (
+        *status.container_statuses, *status.init_container_statuses, *status.ephemeral_container_statuses
+    )  # fmt: skip
     old = next((item for item in every_status if item.container_id == ID_PREFIX + current.id), None)
     adopted = old is not None and old.state.running is not None
     turn.tell(f"{container.name} attempt {current.attempt} runs as {current.id[:12]}")

@@ -80,6 +80,14 @@ class ContainerMemory(msgspec.Struct, frozen=True):
     """How the newest instance ended, once it has."""
     last: core.ContainerStateTerminated | None = None
     """How the instance before the newest one ended."""
+    allocated: core.ResourceRequirements | None = None
+    """What the node has granted it."""
+    actual: core.ResourceRequirements | None = None
+    """What its running instance has been given."""
+    applying: core.ResourceRequirements | None = None
+    """What the running instance is being given."""
+    renew: bool = False
+    """It is to be started anew, whatever its restart policy says: its new resources need that."""
     lost_at_ms: int = 0
     """When the newest instance was found to have vanished without a trace."""
 
@@ -97,6 +105,24 @@ class PodFailure(msgspec.Struct, frozen=True, gc=False):
 
     reason: str
     message: str
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """Resources that are wanted and not granted."""
+
+    reason: str
+    """`Deferred`: not now; `Infeasible`: never on this node."""
+    message: str
+    generation: int
+
+
+class Resizing(msgspec.Struct, frozen=True, gc=False):
+    """Resources that are granted and not yet given to all containers."""
+
+    generation: int
+    """Of the pod whose resources were granted."""
+    error: str = ""
+    retry_at_ms: int = 0
 
 
 class PodMemory(msgspec.Struct, frozen=True):
@@ -119,6 +145,8 @@ class PodMemory(msgspec.Struct, frozen=True):
     start_ms: int = 0
     """When the node first saw the pod."""
     failure: PodFailure | None = None
+    held: Held | None = None
+    resizing: Resizing | None = None
     ending: Ending | None = None
     cleaning: bool = False
     """All has ended and the last status was told; what remains is to take things away."""
@@ -143,6 +171,7 @@ def durable(memory: PodMemory) -> PodMemory:
             pre_stop="done" if kept.pre_stop == "done" else "",
             killed=False,
             noted={},
+            applying=None,
         )
         for name, kept in memory.containers.items()
     }

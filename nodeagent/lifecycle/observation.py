@@ -85,5 +85,7 @@ class Observation:
     """The version of everything that the pod refers to (config maps, secrets); any change makes it larger."""
     rejection: Rejection | None = None
     """The node's answer to a pod of which nothing runs yet."""
+    resize: Rejection | None = None
+    """Why the node does not grant the resources that the pod wants by now: `Deferred` or `Infeasible`."""
     wanted: bool = True
     """False once the control plane no longer has the pod: what is left of it must end at once."""

@@ -18,6 +18,7 @@ from nodeagent.lifecycle.ending import TERMINAL, is_deleted, is_over, past_deadl
 from nodeagent.lifecycle.look import look
 from nodeagent.lifecycle.memory import PodMemory
 from nodeagent.lifecycle.observation import Observation
+from nodeagent.lifecycle.resizing import resize
 from nodeagent.lifecycle.results import absorb
 from nodeagent.lifecycle.starts import advance
 from nodeagent.lifecycle.status import pod_status, rejected_status, shows
@@ -52,6 +53,7 @@ def _live(turn: Turn) -> core.PodStatus | None:
     if over:
         wind_down(turn)
     else:
+        resize(turn)
         stop_unwanted(turn)
         advance(turn)
         remove_old(turn)

@@ -6,7 +6,7 @@ before the agent's restart.
 
 from __future__ import annotations
 
-from nodeagent.lifecycle import images
+from nodeagent.lifecycle import images, resizing
 from nodeagent.lifecycle.containers import doubled, find
 from nodeagent.lifecycle.memory import Backoff, Pending
 from nodeagent.lifecycle.observation import Failure, Result
@@ -40,16 +40,16 @@ def absorb(turn: Turn) -> None:
 
 def _absorb(turn: Turn, pending: Pending, result: Result) -> None:
     match pending.work:
-        case "SetupVolumes":
-            _volumes(turn, result)
-        case "TeardownVolumes":
-            _torn_down(turn, result)
+        case "SetupVolumes" | "TeardownVolumes":
+            (_volumes if pending.work == "SetupVolumes" else _torn_down)(turn, result)
         case "CreateSandbox":
             _sandbox(turn, result)
         case "RemoveSandbox":
             _sandbox_removed(turn, result)
         case "InspectImage" | "PullImage" | "CreateAndStart":
             _towards_a_start(turn, pending, result)
+        case "Resize":
+            _resized(turn, pending, result)
         case "RunHook":
             _hook(turn, pending, result)
         case "Stop":
@@ -116,7 +116,15 @@ def _towards_a_start(turn: Turn, pending: Pending, result: Result) -> None:
         turn.record("Normal", "Started", "Container started", pending.container)
         hooked = container.lifecycle is not None and container.lifecycle.post_start is not None
         turn.note(
-            pending.container, instance="", hook="due" if hooked else "", waiting="", message="", image="", image_for=-1
+            pending.container,
+            instance="",
+            hook="due" if hooked else "",
+            waiting="",
+            message="",
+            image="",
+            image_for=-1,
+            actual=turn.of(pending.container).allocated,
+            renew=False,
         )
 
 
@@ -139,6 +147,16 @@ def _not_started(turn: Turn, name: str, failure: Failure) -> None:
         retry_at_ms=turn.now + RETRY_MS,
         objects=turn.seen.objects,
     )
+
+
+def _resized(turn: Turn, pending: Pending, result: Result) -> None:
+    failure, memory = result.failure, turn.of(pending.container)
+    if failure is None:
+        turn.note(pending.container, actual=memory.applying, applying=None)
+        return
+    turn.note(pending.container, applying=None)
+    if memory.instance == pending.container_id:
+        resizing.failed(turn, failure.message)
 
 
 def _hook(turn: Turn, pending: Pending, result: Result) -> None:

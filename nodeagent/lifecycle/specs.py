@@ -36,6 +36,8 @@ class Made:
     """Whom the image runs as when the pod does not say."""
     env: Mapping[str, str]
     mounts: Sequence[Mount] = ()
+    target_id: str = ""
+    """The container whose processes it sees and is seen by."""
     memory_bytes: int = 0
     """Of the machine, for the order in which the kernel kills when memory runs out."""
 
@@ -93,6 +95,7 @@ def container_spec(pod: core.Pod, container: core.Container, made: Made) -> Cont
         oom_score_adj=oom_score_adj(pod, container, made.memory_bytes),
         share_pid=bool(pod.spec.share_process_namespace),
         host_pid=pod.spec.host_pid,
+        pid_of=made.target_id,
         host_ipc=pod.spec.host_ipc,
         user=_user(pod, container, security, shared, made.image_user),
         supplemental_groups=_groups(shared),

@@ -16,6 +16,7 @@ from nodeagent.lifecycle.actions import CreateAndStart, CreateSandbox, RemoveSan
 from nodeagent.lifecycle.containers import (
     Stage,
     crash_next,
+    ephemeral,
     every,
     exit_code,
     in_crash_backoff,
@@ -51,7 +52,12 @@ def finished(turn: Turn, container: core.Container, *, init: bool) -> bool:
     at = stage(turn, container)
     if at not in (Stage.EXITED, Stage.LOST):
         return False
-    return not restarts(turn.spec, container, exit_code(at, turn.current.get(container.name)), init=init)
+    return not runs_again(turn, container, exit_code(at, turn.current.get(container.name)), init=init)
+
+
+def runs_again(turn: Turn, container: core.Container, code: int, *, init: bool) -> bool:
+    """Whether a container that ended with this exit code is to be started anew."""
+    return turn.of(container.name).renew or restarts(turn.spec, container, code, init=init)
 
 
 def wants_anything(turn: Turn) -> bool:
@@ -132,6 +138,12 @@ def _hook_begun(turn: Turn) -> bool:
 
 
 def _start_next(turn: Turn, sandbox: SandboxState) -> None:
+    # What looks into a pod starts first: it is there to find out why the others don't.
+    for container, spec in zip(ephemeral(turn.spec), turn.spec.ephemeral_containers, strict=True):
+        if _target_known(turn, spec):
+            _consider(turn, container, sandbox, init=False)
+        if turn.busy():
+            return
     initialized = has_initialized(turn, sandbox)
     for container in turn.spec.init_containers:
         if not _init_done(turn, container, sandbox, initialized=initialized) or turn.busy():
@@ -140,6 +152,18 @@ def _start_next(turn: Turn, sandbox: SandboxState) -> None:
         _consider(turn, container, sandbox, init=False)
         if turn.busy():
             return
+
+
+def _target_known(turn: Turn, spec: core.EphemeralContainer) -> bool:
+    """Whether there is an instance of the container to look into, or none is named."""
+    target = spec.target_container_name
+    if not target or target in turn.current:
+        return True
+    if not turn.of(spec.name).waiting:
+        message = f"unable to find target container {target}"
+        turn.note(spec.name, waiting="CreateContainerConfigError", message=message)
+        turn.record("Warning", "Failed", f"Error: {message}", spec.name)
+    return False
 
 
 def has_initialized(turn: Turn, sandbox: SandboxState | None) -> bool:
@@ -180,7 +204,7 @@ def _consider(turn: Turn, container: core.Container, sandbox: SandboxState, *, i
         case Stage.EXITED | Stage.LOST:
             again = init and not is_sidecar(container) and current is not None and current.sandbox_id != sandbox.id
             ended_ms = (current.finished_at_ms if current is not None else 0) or memory.lost_at_ms or turn.now
-            if again:
+            if again or memory.renew:
                 _start(turn, container, sandbox, ended_ms=None)
             elif restarts(turn.spec, container, exit_code(at, current), init=init):
                 _start(turn, container, sandbox, ended_ms=ended_ms)
@@ -204,5 +228,19 @@ def _start(turn: Turn, container: core.Container, sandbox: SandboxState, ended_m
     if ended_ms is not None:
         turn.note(name, crash=crash_next(memory.crash, ended_ms, turn.now))
     turn.begin(
-        CreateAndStart(op=turn.next_op, container=name, attempt=attempt, sandbox_id=sandbox.id, image=image),
+        CreateAndStart(
+            op=turn.next_op,
+            container=name,
+            attempt=attempt,
+            sandbox_id=sandbox.id,
+            image=image,
+            resources=memory.allocated or container.resources,
+            target_id=_target_id(turn, name),
+        ),
     )
+
+
+def _target_id(turn: Turn, name: str) -> str:
+    targets = (item.target_container_name for item in turn.spec.ephemeral_containers if item.name == name)
+    current = turn.current.get(next(targets, ""))
+    return current.id if current is not None else ""

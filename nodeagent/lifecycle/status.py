@@ -7,19 +7,21 @@ as its status stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from msgspec.structs import replace
 
-from mizzen.api import resources, times
+from mizzen.api import conditions, resources, times
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.container_status import container_status
-from nodeagent.lifecycle.containers import LOST_EXIT_CODE, is_sidecar, restarts
-from nodeagent.lifecycle.starts import has_initialized, sandbox_is_ready
+from nodeagent.lifecycle.containers import LOST_EXIT_CODE, ephemeral, is_sidecar, restarts
+from nodeagent.lifecycle.starts import has_initialized, runs_again, sandbox_is_ready
 from nodeagent.lifecycle.turn import Turn
 
-OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+OWN_CONDITIONS = (
+    "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", *conditions.OF_RESIZES
+)  # fmt: skip
 
 
 def pod_status(turn: Turn, *, over: bool) -> core.PodStatus:
@@ -35,8 +37,12 @@ def pod_status(turn: Turn, *, over: bool) -> core.PodStatus:
         container_status(c, turn.of(c.name), turn.current.get(c.name), init=False, has_init=has_init)
         for c in spec.containers
     )
+    added = tuple(
+        container_status(c, turn.of(c.name), turn.current.get(c.name), init=False, has_init=has_init, added=True)
+        for c in ephemeral(spec)
+    )
     failure = memory.failure if over else None
-    phase = "Failed" if failure is not None else _phase(turn, inits, mains, over=over)
+    phase = "Failed" if failure is not None else _phase(turn, inits, mains, added, over=over)
     ip = turn.seen.host_ip if spec.host_network else turn.seen.ip or memory.ip
     generation = turn.pod.metadata.generation
     same_phase = phase == old.phase
@@ -54,6 +60,7 @@ def pod_status(turn: Turn, *, over: bool) -> core.PodStatus:
         start_time=times.render(memory.start_ms),
         init_container_statuses=inits,
         container_statuses=mains,
+        ephemeral_container_statuses=added,
         qos_class=old.qos_class or resources.qos_class(spec),
     )
 
@@ -73,7 +80,7 @@ def rejected_status(turn: Turn, reason: str, message: str) -> core.PodStatus:
 
 def shows(stored: core.PodStatus, reported: core.PodStatus) -> bool:
     """Whether the control plane's status of a pod is what was reported, but for what others have added to it."""
-    own = {condition.type for condition in reported.conditions}
+    own = {*OWN_CONDITIONS, *(condition.type for condition in reported.conditions)}
     return reported == replace(
         stored,
         conditions=tuple(condition for condition in stored.conditions if condition.type in own),
@@ -96,7 +103,12 @@ def _pod_ips(ip: str) -> tuple[core.PodIP, ...]:
 
 
 def _phase(
-    turn: Turn, inits: Sequence[core.ContainerStatus], mains: Sequence[core.ContainerStatus], *, over: bool
+    turn: Turn,
+    inits: Sequence[core.ContainerStatus],
+    mains: Sequence[core.ContainerStatus],
+    added: Sequence[core.ContainerStatus],
+    *,
+    over: bool,
 ) -> str:
     started = has_initialized(turn, turn.sandbox)
     pending, failed = _init_progress(turn, inits, started=started)
@@ -108,7 +120,8 @@ def _phase(
     if pending or waiting:
         return "Pending"
     sidecars = zip(turn.spec.init_containers, inits, strict=True)
-    running = any(status.state.running is not None for status in mains) or any(
+    # What was added to look into the pod is ended before the pod counts as ended.
+    running = any(status.state.running is not None for status in (*mains, *added)) or any(
         is_sidecar(container) and status.state.running is not None for container, status in sidecars
     )
     if running or _some_restart(turn, mains):
@@ -156,7 +169,7 @@ def _all_succeeded(statuses: Sequence[core.ContainerStatus]) -> bool:
 def _some_restart(turn: Turn, statuses: Sequence[core.ContainerStatus]) -> bool:
     for container, status in zip(turn.spec.containers, statuses, strict=True):
         code = _exit_code(status)
-        if restarts(turn.spec, container, LOST_EXIT_CODE if code is None else code, init=False):
+        if runs_again(turn, container, LOST_EXIT_CODE if code is None else code, init=False):
             return True
     return False
 
@@ -187,16 +200,29 @@ def _conditions(
     )
     before = {condition.type: condition for condition in old.conditions}
     own = (_condition(turn, before.get(value[0]), value) for value in values)
-    return (*foreign, *own)
+    return (*foreign, *_of_resizes(turn, before), *own)
 
 
-def _condition(turn: Turn, before: core.PodCondition | None, value: tuple[str, str, str, str]) -> core.PodCondition:
+def _of_resizes(turn: Turn, before: Mapping[str, core.PodCondition]) -> Iterator[core.PodCondition]:
+    """Resources that the pod wants and does not have: they are not granted, or not given yet."""
+    held, resizing = turn.memory.held, turn.memory.resizing
+    if held is not None:
+        value = (conditions.RESIZE_PENDING, "True", held.reason, held.message)
+        yield _condition(turn, before.get(value[0]), value, held.generation)
+    if resizing is not None:
+        value = (conditions.RESIZE_IN_PROGRESS, "True", "Error" if resizing.error else "", resizing.error)
+        yield _condition(turn, before.get(value[0]), value, resizing.generation)
+
+
+def _condition(
+    turn: Turn, before: core.PodCondition | None, value: tuple[str, str, str, str], generation: int = 0
+) -> core.PodCondition:
     kind, status, reason, message = value
     same = before is not None and before.status == status
     since = before.last_transition_time if same and before is not None else times.render(turn.now)
     return core.PodCondition(
         type=kind,
-        observed_generation=turn.pod.metadata.generation,
+        observed_generation=generation or turn.pod.metadata.generation,
         status=status,
         last_transition_time=since,
         reason=reason,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.actions import Kill, RemoveContainer, RunHook, Stop
-from nodeagent.lifecycle.containers import every, spec_hash
+from nodeagent.lifecycle.containers import everything, find, spec_hash
 from nodeagent.lifecycle.observation import ProbeKind
 from nodeagent.lifecycle.turn import Turn
 from nodeagent.runtime.values import ContainerState, Status
@@ -31,7 +31,7 @@ def stop_unwanted(turn: Turn) -> None:
     sandbox = turn.sandbox
     alive_sandbox = sandbox.id if sandbox is not None and sandbox.status is Status.RUNNING else ""
     default_ms = grace_s(turn.spec) * 1000
-    for container, _ in every(turn.spec):
+    for container in everything(turn.spec):
         state = turn.current.get(container.name)
         if state is None or state.status is not Status.RUNNING:
             continue
@@ -61,6 +61,8 @@ def _why(turn: Turn, container: core.Container, state: ContainerState, sandbox: 
         return "FailedPostStartHook", None
     if state.spec_hash and state.spec_hash != spec_hash(container):
         return f"Container {name} definition changed, will be restarted", None
+    if memory.renew:
+        return f"Container {name} resize requires restart", None
     if state.sandbox_id and state.sandbox_id != sandbox:
         return f"Stopping container {name}", None
     return (f"Stopping container {name}", None) if memory.end_by_ms else None
@@ -97,7 +99,7 @@ def _hooked(turn: Turn, state: ContainerState, by_ms: int) -> bool:
         turn.pending.remove(running)
         turn.note(state.name, pre_stop="done")
         return False
-    container = next((item for item, _ in every(turn.spec) if item.name == state.name), None)
+    container = find(turn.spec, state.name)
     lifecycle = container.lifecycle if container is not None else None
     if memory.pre_stop or lifecycle is None or lifecycle.pre_stop is None or by_ms <= turn.now:
         return False

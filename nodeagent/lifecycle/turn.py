@@ -137,6 +137,8 @@ class Turn:
     def _list_of(self, name: str) -> str:
         if any(container.name == name for container in self.spec.init_containers):
             return "initContainers"
+        if any(container.name == name for container in self.spec.ephemeral_containers):
+            return "ephemeralContainers"
         return "containers"
 
     # the pod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +16,18 @@ from pathlib import Path
 from nodeagent.runtime import archive, docker_events, naming
 from nodeagent.runtime.docker_engine import DockerSettings, Engine, EngineError
 from nodeagent.runtime.docker_images import DockerImages
-from nodeagent.runtime.docker_specs import Body, container_body, sandbox_body
-from nodeagent.runtime.docker_states import architecture_of, info_of, rows, state_of
+from nodeagent.runtime.docker_specs import Body, container_body, limits_body, sandbox_body
+from nodeagent.runtime.docker_states import architecture_of, info_of, memory_used, rows, state_of
 from nodeagent.runtime.docker_streams import DockerStreams
-from nodeagent.runtime.errors import ContainerNotFound, Deadline, ImageNotFound, RuntimeFailure, StartFailed
+from nodeagent.runtime.errors import (
+    ContainerNotFound,
+    Deadline,
+    ImageNotFound,
+    LimitRefused,
+    RuntimeFailure,
+    StartFailed,
+    refuse_below_use,
+)
 from nodeagent.runtime.port import Session
 from nodeagent.runtime.values import (
     ContainerSpec,
@@ -26,6 +35,7 @@ from nodeagent.runtime.values import (
     Event,
     ExecResult,
     ImageInfo,
+    Limits,
     LogQuery,
     PullProgress,
     RegistryAuth,
@@ -40,6 +50,7 @@ from nodeagent.runtime.values import (
 _STOP_SIGNAL_API = (1, 42)  # older engines cannot be told the signal of a stop
 _CAP_SYS_RESOURCE = 24
 _STOP_MARGIN_S = 15.0
+_IN_USE = re.compile(r"current usage: (\d+)")
 _LISTED = {"all": "1", "filters": json.dumps({"label": [naming.TYPE]})}
 
 State = SandboxState | ContainerState
@@ -142,6 +153,23 @@ class DockerRuntime:
                 # 400 is Docker's answer when the program is missing or cannot be executed.
                 reason = "ContainerCannotRun" if error.status == 400 else "RunContainerError"
                 raise StartFailed(reason, f"failed to start container {container_id}: {error.message}") from error
+
+    async def update_container(self, container_id: str, limits: Limits) -> None:
+        """Change the bounds of a container."""
+        path = f"/containers/{container_id}"
+        try:
+            if limits.memory_bytes:
+                query = {"stream": "false", "one-shot": "true"}
+                used = memory_used(await self._engine.call("GET", f"{path}/stats", query=query))
+                refuse_below_use((await self._look(container_id)).name, limits, used)
+            await self._engine.call("POST", f"{path}/update", body=limits_body(limits))
+        except EngineError as error:
+            if error.status == 404:
+                raise _not_found(container_id) from error
+            # Where the engine does not tell what is in use, the kernel may refuse and say it (cgroup version 1).
+            if told := _IN_USE.search(error.message):
+                refuse_below_use((await self._look(container_id)).name, limits, int(told[1]))
+            raise LimitRefused(f"failed to update container {container_id}: {error.message}") from error
 
     async def stop_container(self, container_id: str, grace_s: int, signal: str = "") -> None:
         """Ask, wait, kill."""

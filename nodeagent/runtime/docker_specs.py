@@ -74,7 +74,7 @@ def _host_config(spec: ContainerSpec, oom_floor: int) -> Body:
     return {
         "NetworkMode": sandbox,
         "IpcMode": "host" if spec.host_ipc else sandbox,
-        "PidMode": "host" if spec.host_pid else sandbox if spec.share_pid else "",
+        "PidMode": _pid_mode(spec),
         "CgroupParent": spec.cgroup_parent,
         "Mounts": [_mount(mount) for mount in spec.mounts],
         "Devices": [
@@ -92,7 +92,7 @@ def _host_config(spec: ContainerSpec, oom_floor: int) -> Body:
             "Type": "json-file",
             "Config": {"max-size": str(spec.log.max_size_bytes), "max-file": str(spec.log.max_files)},
         },
-        **_limits(spec.limits),
+        **limits_body(spec.limits),
     }
 
 
@@ -102,11 +102,21 @@ def _mount(mount: Mount) -> Body:
         "Source": mount.host_path,
         "Target": mount.container_path,
         "ReadOnly": mount.read_only,
-        "BindOptions": {"Propagation": "rprivate" if mount.propagation == "private" else mount.propagation},
+        # Private is Docker's default; told so in words, it refuses every folder that holds its own.
+        "BindOptions": {} if mount.propagation == "private" else {"Propagation": mount.propagation},
     }
 
 
-def _limits(limits: Limits) -> Body:
+def _pid_mode(spec: ContainerSpec) -> str:
+    if spec.host_pid:
+        return "host"
+    if spec.share_pid:
+        return f"container:{spec.sandbox_id}"
+    return f"container:{spec.pid_of}" if spec.pid_of else ""
+
+
+def limits_body(limits: Limits) -> Body:
+    """Bounds, for the making of a container and for an update of one."""
     return {
         "CpuShares": limits.cpu_shares,
         "CpuQuota": limits.cpu_quota_us,

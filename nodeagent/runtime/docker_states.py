@@ -35,6 +35,7 @@ class _Config(msgspec.Struct, frozen=True, rename="pascal"):
     image: str
     labels: dict[str, str] | None = None
     tty: bool = False
+    stdin_once: bool = False
 
 
 class _HostConfig(msgspec.Struct, frozen=True, rename="pascal"):
@@ -111,6 +112,7 @@ def _container(seen: Inspected, labels: dict[str, str]) -> ContainerState:
         oom_killed=seen.state.oom_killed,
         error=seen.state.error,
         tty=seen.config.tty,
+        stdin_once=seen.config.stdin_once,
         labels={key.removeprefix(naming.CUSTOM): v for key, v in labels.items() if key.startswith(naming.CUSTOM)},
     )
 
@@ -128,6 +130,19 @@ def _status(state: _State) -> Status:
 def _ms(text: str) -> int:
     """Docker writes the year 1 for `never`."""
     return max(0, times.parse(text))
+
+
+class _MemoryStats(msgspec.Struct, frozen=True):
+    usage: int = 0
+
+
+class _Stats(msgspec.Struct, frozen=True):
+    memory_stats: _MemoryStats = _MemoryStats()
+
+
+def memory_used(answer: bytes) -> int:
+    """The bytes of memory that a container uses, out of the answer about its figures; 0 where it runs no longer."""
+    return msgspec.json.decode(answer, type=_Stats).memory_stats.usage
 
 
 class _Version(msgspec.Struct, frozen=True, rename="pascal"):

@@ -67,12 +67,14 @@ class HijackSession:
         connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         *,
         tty: bool,
+        ends_input: bool = True,
         resize: Callable[[int, int], Awaitable[None]],
         exit_code: Callable[[], Awaitable[int]],
     ) -> None:
         reader, self._writer = connection
         self._frames = Frames(reader, plain=tty)
         self._tty = tty
+        self._ends_input = ends_input
         self._resize = resize
         self._exit_code = exit_code
 
@@ -87,9 +89,9 @@ class HijackSession:
             await self._writer.drain()
 
     async def close_stdin(self) -> None:
-        """End the command's input."""
+        """End the command's input, where it does not outlive this session: then Docker would end the output, too."""
         with contextlib.suppress(OSError):
-            if self._writer.can_write_eof():
+            if self._ends_input and self._writer.can_write_eof():
                 self._writer.write_eof()
 
     async def resize(self, rows: int, columns: int) -> None:
@@ -203,7 +205,8 @@ class DockerStreams:
             ):
                 return int(json.loads(await response.read())["StatusCode"])
 
-        return HijackSession(connection, tty=tty, resize=resize, exit_code=exit_code)
+        ends_input = state.stdin_once and not tty
+        return HijackSession(connection, tty=tty, ends_input=ends_input, resize=resize, exit_code=exit_code)
 
     async def _create_exec(
         self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool, env: Sequence[tuple[str, str]]

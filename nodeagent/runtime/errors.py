@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from nodeagent.runtime.values import Limits
+
 
 class RuntimeFailure(Exception):
     """Any failed call of the runtime. `str(error)` is fit for a pod's status; the cause is chained."""
@@ -64,6 +66,13 @@ class StartFailed(RuntimeFailure):
         self.reason = reason
 
 
+class LimitRefused(RuntimeFailure):
+    """A bound can't be set on a running container; less use of memory may help."""
+
+    retryable = True
+    reason = "ResizeError"
+
+
 class ImageFailure(RuntimeFailure):
     """Any failed call about images."""
 
@@ -94,3 +103,12 @@ class ImageInUse(ImageFailure):
 
     retryable = True
     reason = "ImageInUse"
+
+
+def refuse_below_use(name: str, limits: Limits, used_bytes: int) -> None:
+    """Raise LimitRefused where a container already uses more memory than it is to have."""
+    if 0 < limits.memory_bytes < used_bytes:
+        raise LimitRefused(
+            f'cannot decrease memory limits: attempting to set container "{name}" memory limit '
+            f"({limits.memory_bytes}) below current usage ({used_bytes})"
+        )

@@ -12,6 +12,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from mizzen.engine.values import Clock
 from nodeagent.runtime import fake_streams
@@ -23,6 +24,7 @@ from nodeagent.runtime.errors import (
     RuntimeFailure,
     RuntimeUnavailable,
     StartFailed,
+    refuse_below_use,
 )
 from nodeagent.runtime.fake_images import FakeImage, FakeImages
 from nodeagent.runtime.fake_process import Process
@@ -34,6 +36,7 @@ from nodeagent.runtime.values import (
     Event,
     ExecResult,
     ImageInfo,
+    Limits,
     LogQuery,
     PodRef,
     PullProgress,
@@ -79,6 +82,8 @@ class FakeRuntime:
         """While set, every call raises RuntimeUnavailable, as with an engine that is not running."""
         self.latency_ms: dict[str, int] = {}
         """How long calls of a method take before they do anything, in the event loop's time."""
+        self.memory_used: dict[str, int] = {}
+        """Bytes that containers use, by id."""
         self.calls: list[tuple[str, str]] = []
         """Every call that changed something: method, and id or name of its object."""
 
@@ -190,6 +195,14 @@ class FakeRuntime:
         record.status, record.started_at_ms, record.pid = Status.RUNNING, self._clock.now(), self._next_pid()
         record.process.start()
         self._tell_of(record, "start")
+
+    async def update_container(self, container_id: str, limits: Limits) -> None:
+        """Change the bounds of a container."""
+        await self._enter("update_container", container_id)
+        record = self._record(container_id)
+        assert isinstance(record.spec, ContainerSpec)
+        refuse_below_use(record.spec.name, limits, self.memory_used.get(container_id, 0))
+        record.spec = replace(record.spec, limits=limits)
 
     async def stop_container(self, container_id: str, grace_s: int, signal: str = "") -> None:
         """Ask, wait, kill."""

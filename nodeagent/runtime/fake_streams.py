@@ -58,14 +58,15 @@ def attach(record: Record) -> FakeSession:
     assert isinstance(record.spec, ContainerSpec)
     output: asyncio.Queue[Frame | None] = asyncio.Queue()
     record.listeners.append(output)
-    return FakeSession(record.process, output)
+    return FakeSession(record.process, output, ends_input=record.spec.stdin_once)
 
 
 class FakeSession:
     """An exec or attach of the in-memory runtime; see `port.Session`."""
 
-    def __init__(self, process: Process, output: asyncio.Queue[Frame | None]) -> None:
+    def __init__(self, process: Process, output: asyncio.Queue[Frame | None], *, ends_input: bool = True) -> None:
         self.process = process
+        self._ends_input = ends_input
         self._output = output
         self._finished = False
         self.size = (0, 0)
@@ -84,7 +85,8 @@ class FakeSession:
 
     async def close_stdin(self) -> None:
         """End the command's input."""
-        await self.process.feed(b"")
+        if self._ends_input:
+            await self.process.feed(b"")
 
     async def resize(self, rows: int, columns: int) -> None:
         """Tell the terminal's size."""

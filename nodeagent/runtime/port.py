@@ -18,6 +18,7 @@ from nodeagent.runtime.values import (
     Event,
     ExecResult,
     ImageInfo,
+    Limits,
     LogQuery,
     PullProgress,
     RegistryAuth,
@@ -41,7 +42,10 @@ class Session(Protocol):
         ...
 
     async def close_stdin(self) -> None:
-        """Tell the command that its input has ended; its output goes on."""
+        """Tell the command that its input has ended; its output goes on.
+
+        A container's own input goes on for whoever attaches next, unless it is `stdin_once`.
+        """
         ...
 
     async def resize(self, rows: int, columns: int) -> None:
@@ -92,6 +96,14 @@ class Runtime(Protocol):
 
     async def start_container(self, container_id: str) -> None:
         """Start a created container; running already is success. Raises `StartFailed`, `ContainerNotFound`."""
+        ...
+
+    async def update_container(self, container_id: str, limits: Limits) -> None:
+        """Change the bounds of a running container; bounds that there were cannot be taken away.
+
+        Raises `LimitRefused` where the container has more memory in use than it may have then, and
+        `ContainerNotFound`.
+        """
         ...
 
     async def stop_container(self, container_id: str, grace_s: int, signal: str = "") -> None:

@@ -138,6 +138,8 @@ class ContainerSpec:
     share_pid: bool = False
     """Join the sandbox's process namespace (`shareProcessNamespace`)."""
     host_pid: bool = False
+    pid_of: str = ""
+    """The id of a running container whose process namespace to join, where neither of the above is asked for."""
     host_ipc: bool = False
     user: str = ""
     """`uid`, `uid:gid` or names known in the image; empty takes the image's."""
@@ -215,6 +217,8 @@ class ContainerState:
     error: str = ""
     """Why it could not be started, in the engine's words."""
     tty: bool = False
+    stdin_once: bool = False
+    """Its input ends with that of the first who attaches to it."""
     labels: Mapping[str, str] = field(default_factory=_nothing)
     """Those of the spec, without the runtime's own."""
 

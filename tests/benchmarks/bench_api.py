@@ -25,11 +25,11 @@ def main() -> None:
         report.skip("API", "no etcd on this machine")
     with tempfile.TemporaryDirectory(prefix="mizzen-bench-") as made:
         folder = Path(made)
-        https, grpc = free_ports(2)
+        https, grpc, tokens = free_ports(3)
         argv = [
             "controlplane", "--data-dir", folder, "--log-level", "warning",
             "--advertise-address", "127.0.0.1", "--bind-address", "127.0.0.1",
-            "--https-port", https, "--grpc-port", grpc,
+            "--https-port", https, "--grpc-port", grpc, "--grpc-token-port", tokens,
         ]  # fmt: skip
         with running(argv, folder / "server.log", folder / "admin.kubeconfig") as pid:
             client = [sys.executable, "-m", "tests.benchmarks.api_client", str(folder), str(pid)]

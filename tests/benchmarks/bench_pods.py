@@ -21,8 +21,7 @@ from deploy.lab.machine import DOCKERD
 from deploy.shell import wait_for
 from mizzen.api import kinds
 from mizzen.api.types import apps_v1, core_v1, meta_v1
-from mizzen.client import config
-from mizzen.client.client import Client, Event
+from mizzen.client import Client, Event, config
 from tests.benchmarks import accounts, report
 from tests.benchmarks.docker_peers import AT_ONCE, COMMAND, IMAGE, WAIT_S, Docker, swarm
 

@@ -93,12 +93,18 @@ def document(objects: Sequence[dict[str, Any]]) -> str:
 
 def programs() -> list[Path]:
     """Every kubectl on this machine that is new enough, oldest first; at least the one on the path, if any."""
+    recent = [program for program in all_programs() if program.suffix >= f".{OLDEST}"]
+    return recent or all_programs()
+
+
+def all_programs() -> list[Path]:
+    """Every kubectl on this machine, oldest first; at least the one on the path, if any."""
     found = shutil.which("kubectl")
     if found is None:
         return []
     folder = Path(found).resolve().parent
     versions = {int(path.name.rpartition(".")[2]): path for path in folder.glob("kubectl.1.*")}
-    return [versions[minor] for minor in sorted(versions) if minor >= OLDEST] or [Path(found)]
+    return [versions[minor] for minor in sorted(versions)] or [Path(found)]
 
 
 class Terminal:

@@ -12,7 +12,7 @@ from deploy.shell import wait_for
 from tests.e2e import network
 from tests.e2e.cluster import Cluster
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.manifests import deployment, service
+from tests.e2e.manifests import PORT, deployment, service
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
@@ -39,6 +39,22 @@ def test_everybody_reaches_every_pod(cluster: Cluster, kubectl: Kubectl, figure:
     assert seen_from_a_pod(kubectl, "http://web") == names
     assert seen_from_a_pod(kubectl, f"http://web.{kubectl.namespace}.svc.cluster.local:80") == names
     assert seen_from_a_pod(kubectl, f"http://{cluster.nodes[2].address}:{node_port}") == names
+
+
+def test_endpoints_written_by_hand(cluster: Cluster, kubectl: Kubectl) -> None:
+    kubectl.apply(deployment("web", 2), service("web"))
+    kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    pods = kubectl.items("pods")
+    shown = kubectl("get", "endpoints", "web").splitlines()[1].split()[1]
+    assert shown == ",".join(f"{address}:{PORT}" for address in sorted(pod["status"]["podIP"] for pod in pods))
+    plain = service("by-hand")
+    del plain["spec"]["selector"]
+    subset = {"addresses": [{"ip": pods[0]["status"]["podIP"]}], "ports": [{"port": PORT}]}
+    written = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "by-hand"}, "subsets": [subset]}
+    kubectl.apply(plain, written)
+    address = kubectl("get", "service", "by-hand", "-o", "jsonpath={.spec.clusterIP}")
+    for machine in cluster.nodes:
+        assert network.answering(machine, address, 80, 1) == {pods[0]["metadata"]["name"]}
 
 
 def seen_from_a_pod(kubectl: Kubectl, url: str) -> set[str]:

@@ -133,6 +133,17 @@ async def test_attach_joins_a_running_container(rig: Rig) -> None:
     assert await rig.output(container_id) == "hello\n"
 
 
+async def test_input_goes_on_for_the_next_who_attaches(rig: Rig) -> None:
+    container_id = await rig.started("cat", stdin=True)
+    for text in (b"first\n", b"second\n"):
+        async with closing(await rig.runtime.attach(container_id, stdin=True)) as session:
+            await session.close_stdin()
+            async with closing(await rig.runtime.attach(container_id, stdin=True)) as other:
+                await other.write(text)
+                assert await read_until(session, text) == text
+                assert await read_until(other, text) == text
+
+
 async def test_a_containers_terminal(rig: Rig) -> None:
     container_id = await rig.started("echo one; echo two >&2", tty=True)
     state = await rig.exited(container_id)

@@ -89,7 +89,7 @@ async def test_life(kind: kinds.Kind[Any], client: Client) -> None:
             _, ending = await client.ask("GET", one)
             code, _ = await client.ask("PUT", f"{one}/finalize", {**ending, "spec": {"finalizers": []}})
             assert code == 200
-        if kind is kinds.CUSTOM_RESOURCE_DEFINITION:  # waits for its objects, and there is no controller
+        if kind in HELD:
             let_go = {"metadata": {"finalizers": None}}
             assert (await client.ask("PATCH", one, let_go, headers={"Content-Type": PATCHES["merge"]}))[0] == 200
         assert (await client.ask("GET", one))[0] == 404
@@ -338,6 +338,10 @@ async def test_what_kubectl_is_refused(kubectl: Kubectl) -> None:
     assert 'The Job "once" is invalid: spec.completions: Invalid value: 3: field is immutable' in kubectl.said
     code, _ = await kubectl.ends("create", "cronjob", "bad", "--image=img:1", "--schedule=61 * * * *")
     assert 'spec.schedule: Invalid value: "61 * * * *": end of range (61) above maximum (59): 61' in kubectl.said
+
+
+HELD = (kinds.CUSTOM_RESOURCE_DEFINITION, kinds.PERSISTENT_VOLUME, kinds.PERSISTENT_VOLUME_CLAIM)
+"""What is deleted when a controller lets it go, and there is none here."""
 
 
 @pytest.mark.parametrize(

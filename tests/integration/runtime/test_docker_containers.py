@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nodeagent.runtime.docker import DockerRuntime
+from nodeagent.runtime.errors import ContainerNotFound, LimitRefused
 from nodeagent.runtime.values import Device, Limits, LogOptions, Mount
 from tests.conformance.runtime.rig import Rig, closing, read_all, read_until
 from tests.fixtures.docker_machine import DockerMachine
@@ -36,6 +38,43 @@ def _has_right(number: int) -> bool:
 
 async def test_the_network_is_empty_but_for_loopback(rig: Rig) -> None:
     assert await _says(rig, "ls /sys/class/net; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo up") == "lo\nup"
+
+
+async def test_bounds_change_while_it_runs(rig: Rig) -> None:
+    """Up and down, but not below what is in use."""
+    before = Limits(cpu_shares=102, cpu_quota_us=20_000, cpu_period_us=100_000, memory_bytes=4 * _MEMORY)
+    script = "dd if=/dev/zero of=/dev/shm/much bs=1M count=24 2>/dev/null; echo ready; sleep 100"
+    container_id = await rig.started(script, limits=before)
+    await rig.says(container_id, "ready")
+    larger = Limits(cpu_shares=204, cpu_quota_us=40_000, cpu_period_us=100_000, memory_bytes=6 * _MEMORY)
+    await rig.runtime.update_container(container_id, larger)
+    assert await _bounds(rig, container_id) == (40_000, 6 * _MEMORY)
+    with pytest.raises(LimitRefused, match=r'container "main" memory limit \(16777216\) below current usage \(\d+\)'):
+        await rig.runtime.update_container(container_id, replace(larger, memory_bytes=_MEMORY))
+    await rig.runtime.exec_sync(container_id, ["rm", "/dev/shm/much"], 10)
+    await rig.runtime.update_container(container_id, replace(before, memory_bytes=_MEMORY))
+    assert await _bounds(rig, container_id) == (20_000, _MEMORY)
+    with pytest.raises(ContainerNotFound):
+        await rig.runtime.update_container("0" * 64, before)
+
+
+async def _bounds(rig: Rig, container_id: str) -> tuple[int, int]:
+    """The CPU quota and the bytes of memory, as the container sees them."""
+    old = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    new = "cut -d' ' -f1 /sys/fs/cgroup/cpu.max; cat /sys/fs/cgroup/memory.max"
+    script = f"if [ -e /sys/fs/cgroup/memory.max ]; then {new}; else {old}; fi"
+    found = (await rig.runtime.exec_sync(container_id, ["sh", "-c", script], 10)).output.split()
+    return int(found[0]), int(found[1])
+
+
+async def test_it_sees_the_processes_of_the_container_that_it_looks_into(rig: Rig) -> None:
+    target = await rig.started("exec sleep 4321")
+    sandbox = await rig.sandbox()
+    spec = rig.spec(sandbox, "ps -o args; hostname", name="debugger", pid_of=target)
+    container_id = await rig.runtime.create_container(spec)
+    await rig.runtime.start_container(container_id)
+    await rig.exited(container_id)
+    assert "sleep 4321" in await rig.output(container_id)
 
 
 async def test_a_restarted_container_keeps_the_network(rig: Rig) -> None:

@@ -11,7 +11,7 @@ from mizzen.api import codec, kinds
 from tests.fixtures.examples import example
 
 WITHOUT_EFFECT = (
-    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.HORIZONTAL_POD_AUTOSCALER, kinds.RESOURCE_QUOTA,
+    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.HORIZONTAL_POD_AUTOSCALER,
     kinds.PERSISTENT_VOLUME_CLAIM,
 )  # fmt: skip
 
@@ -22,7 +22,9 @@ def test_whoever_relies_on_what_nobody_acts_on_is_told(kind: kinds.Kind[Any]) ->
     assert warnings_for(obj) == (f"{kind.kind} is stored, but this server does not act on it",)
 
 
-@pytest.mark.parametrize("kind", [kinds.DEPLOYMENT, kinds.JOB, kinds.ROLE, kinds.SERVICE], ids=lambda kind: kind.kind)
+@pytest.mark.parametrize(
+    "kind", [kinds.DEPLOYMENT, kinds.RESOURCE_QUOTA, kinds.LIMIT_RANGE, kinds.SERVICE], ids=lambda kind: kind.kind
+)
 def test_what_has_an_effect_is_stored_in_silence(kind: kinds.Kind[Any]) -> None:
     obj, _ = codec.decode_dict(example(kind), kind)
     assert warnings_for(obj) == ()

@@ -12,7 +12,7 @@ from grpc.aio import AioRpcError, Metadata
 
 from controlplane.server.grpc_errors import code_of, details_of
 from mizzen.api import errors, kinds
-from mizzen.client.client import DETAILS, api_error
+from mizzen.client.connection import DETAILS, api_error
 
 
 def failed(code: grpc.StatusCode, text: str = "?", details: bytes | None = None) -> AioRpcError:

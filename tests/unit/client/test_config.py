@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from mizzen.client.config import ClusterConfig, ConfigError, default_path, load, render
+from mizzen.client.config import ClusterConfig, ConfigError, default_paths, load, render
 
 PEM = b"-----BEGIN X-----\nYQ==\n-----END X-----\n"
-CONFIG = ClusterConfig("https://10.0.0.1:6443", "10.0.0.1:7777", b"ca" + PEM, b"crt" + PEM, b"key" + PEM, "shop")
+CONFIG = ClusterConfig(
+    "https://10.0.0.1:6443", "10.0.0.1:7777", b"ca" + PEM, b"crt" + PEM, b"key" + PEM, "shop", "10.0.0.1:7778"
+)
 
 
 def written(tmp_path: Path, document: Any) -> Path:
@@ -93,7 +95,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (changed("clusters/0/cluster/server", ""), "the server must be like https://host:6443"),
         (changed("clusters/0/cluster/server", "http://a:1"), "the server must be like https://host:6443"),
         (changed("clusters/0/cluster/server", "https://[::1"), "is no URL"),
-        (changed("clusters/0/cluster/certificate-authority-data", None), "certificate-authority or .*-data is needed"),
+        (changed("clusters/0/cluster/insecure-skip-tls-verify", True), "insecure-skip-tls-verify is not supported"),
+        (
+            changed("users/0/user", {"username": "a", "password": "b"}),
+            "the user needs a client certificate.*password is",
+        ),
+        (changed("users/0/user/client-key-data", None), "client-key or client-key-data is needed"),
         (changed("clusters/0/cluster/certificate-authority-data", "a"), "certificate-authority-data is not base64"),
         (changed("clusters/0/cluster/certificate-authority-data", 7), "certificate-authority-data is not base64"),
         (changed("users/0/user/client-key-data", base64.b64encode(b"x").decode()), "client-key is not PEM"),
@@ -117,6 +124,6 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         load(file)
 
 
-def test_the_default_path() -> None:
-    assert default_path({"KUBECONFIG": ":/a:/b"}) == Path("/a")
-    assert default_path({}) == Path.home() / ".kube" / "config"
+def test_the_default_paths() -> None:
+    assert default_paths({"KUBECONFIG": ":/a:/b"}) == (Path("/a"), Path("/b"))
+    assert default_paths({}) == (Path.home() / ".kube" / "config",)

@@ -24,7 +24,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings_module, "own_address", lambda: "192.0.2.7")
     assert parse([]) == ServerSettings(
         data_dir=Path("/var/lib/mizzen/server"), advertise_address="192.0.2.7", bind_address="0.0.0.0",
-        https_port=6443, grpc_port=6440, etcd=(), etcd_ca=None, etcd_certificate=None, etcd_key=None,
+        https_port=6443, grpc_port=6440, grpc_token_port=6441,
+        etcd=(), etcd_ca=None, etcd_certificate=None, etcd_key=None,
         cluster_cidr="10.244.0.0/16", node_prefix=24, service_cidr="10.96.0.0/16", cluster_dns="10.96.0.10",
         cluster_domain="cluster.local", heartbeat_ms=10_000, node_grace_ms=50_000, leader_ttl_s=15,
         log_level="info", log_format="text",
@@ -34,6 +35,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_given() -> None:
     given = (
         "--data-dir data --advertise-address 192.0.2.1 --bind-address :: --https-port 1 --grpc-port 2 "
+        "--grpc-token-port 3 "
         "--etcd http://a:2379,http://b:2379 --etcd-ca ca --etcd-certificate crt --etcd-key key "
         "--cluster-cidr 10.0.0.0/20 --node-prefix 26 --service-cidr 10.1.0.0/24 --heartbeat-interval 500ms "
         "--node-grace-period 1m30s --leader-ttl 3s --log-level debug --log-format json "
@@ -51,7 +53,8 @@ def test_what_is_given() -> None:
 
 def test_every_mistake_is_told_at_once() -> None:
     given = (
-        "--https-port x --grpc-port 0 --leader-ttl 1500ms --bind-address nowhere --heartbeat-interval 9 "
+        "--https-port x --grpc-port 0 --grpc-token-port - --leader-ttl 1500ms "
+        "--bind-address nowhere --heartbeat-interval 9 "
         "--node-grace-period soon --cluster-cidr 10.96.0.0/8 --service-cidr 10.96.0.5/16 --node-prefix a "
         "--advertise-address ::1 --cluster-dns x --cluster-domain _ --etcd-certificate a --log-level loud "
         "--log-format xml"
@@ -59,7 +62,7 @@ def test_every_mistake_is_told_at_once() -> None:
     found = wrong(*given.split())
     flags = [line.partition(":")[0] for line in found]
     assert flags == [
-        "--https-port", "--grpc-port", "--leader-ttl", "--bind-address", "--heartbeat-interval",
+        "--https-port", "--grpc-port", "--grpc-token-port", "--leader-ttl", "--bind-address", "--heartbeat-interval",
         "--node-grace-period", "--cluster-cidr", "--service-cidr", "--node-prefix", "--advertise-address",
         "--cluster-dns", "--cluster-domain", "--log-level", "--log-format", "--etcd-key", "--etcd-ca",
     ]  # fmt: skip
@@ -68,6 +71,7 @@ def test_every_mistake_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
+        ("--grpc-token-port 6440", "--grpc-token-port: must be another than --https-port and --grpc-port"),
         ("--grpc-port 6443", "--grpc-port: must be another than --https-port"),
         ("--https-port 70000", "--https-port: '70000' is not a port"),
         ("--cluster-cidr 10.96.0.0/15", "--service-cidr: 10.96.0.0/16 overlaps with --cluster-cidr"),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from nodeagent.lifecycle import actions as act
-from nodeagent.lifecycle.containers import spec_hash
+from nodeagent.lifecycle.containers import find, spec_hash
 from nodeagent.lifecycle.memory import PodMemory
 from nodeagent.lifecycle.observation import Failure, Observation, ProbeKind, Rejection, Result, Verdict
 from nodeagent.lifecycle.pod import step
@@ -71,13 +71,16 @@ def instance(name: str = "app", attempt: int = 0, status: Status = Status.RUNNIN
     return ContainerState(id=f"{name}-{attempt}", pod=REF, name=name, attempt=attempt, status=status, **given)
 
 
+_NAMED = act.Stop | act.CreateAndStart | act.RemoveContainer | act.Kill | act.RunHook | act.Resize
+
+
 def named(actions: Iterable[act.Action]) -> list[str]:
     """What is asked for, in short: names of operations and reasons of records; reports are left out."""
     found = []
     for action in actions:
         if isinstance(action, act.Record):
             found.append(f"!{action.reason}")
-        elif isinstance(action, act.Stop | act.CreateAndStart | act.RemoveContainer | act.Kill | act.RunHook):
+        elif isinstance(action, _NAMED):
             found.append(f"{type(action).__name__}:{action.container}")
         elif not isinstance(action, act.Report):
             found.append(type(action).__name__)
@@ -103,6 +106,7 @@ class Machine:
     fault: Fault = lambda _: None
     wanted: bool = True
     rejection: Rejection | None = None
+    resize: Rejection | None = None
     objects: int = 0
     results: list[Result] = field(default_factory=list)
     waiting: list[act.Operation] = field(default_factory=list)
@@ -123,6 +127,7 @@ class Machine:
             host_ip=HOST_IP,
             objects=self.objects,
             rejection=self.rejection,
+            resize=self.resize,
             wanted=self.wanted,
         )
 
@@ -189,7 +194,8 @@ class Machine:
     def one(self, name: str = "app") -> core.ContainerStatus:
         """The reported status of a container."""
         assert self.status is not None
-        every = (*self.status.container_statuses, *self.status.init_container_statuses)
+        status = self.status
+        every = (*status.container_statuses, *status.init_container_statuses, *status.ephemeral_container_statuses)
         return next(item for item in every if item.name == name)
 
     def of_pull(self, name: str = "app") -> int:
@@ -247,8 +253,8 @@ class Machine:
         name, attempt = operation.container, operation.attempt
         live = [c for c in self.containers if c.name == name and c.status is Status.RUNNING]
         assert not live, f"a second live instance of {name}"
-        every = (*self.spec.spec.containers, *self.spec.spec.init_containers)
-        spec = next(item for item in every if item.name == name)
+        spec = find(self.spec.spec, name)
+        assert spec is not None
         self.containers = [c for c in self.containers if (c.name, c.attempt) != (name, attempt)]
         state = instance(
             name, attempt, sandbox_id=operation.sandbox_id, started_at_ms=self.now, spec_hash=spec_hash(spec)

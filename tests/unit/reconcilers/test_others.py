@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from controlplane.reconcilers import endpointslice, garbage, namespace, nodeipam, nodelifecycle, podgc, tainteviction
-from mizzen.api.types import core_v1, discovery_v1, meta_v1
+from controlplane.reconcilers import garbage, namespace, nodeipam, nodelifecycle, podgc, tainteviction
+from mizzen.api.types import core_v1, meta_v1
 from mizzen.base.ids import SeededIds
-from mizzen.engine.effects import Create, Decision, Delete, Emit, Update, UpdateStatus
+from mizzen.engine.effects import Decision, Delete, Emit, Update, UpdateStatus
 from mizzen.engine.values import Key
 from tests.fixtures.cluster_objects import (
-    LABELS,
     NOW,
     at,
     deployment,
@@ -32,59 +31,6 @@ GRACE_MS = 50_000
 
 def of(decision: Decision, kind: type) -> list[Any]:
     return [effect for effect in decision.effects if isinstance(effect, kind)]
-
-
-def service(**spec: Any) -> core_v1.Service:
-    port = core_v1.ServicePort(name="http", port=80, target_port=spec.pop("target_port", "http"), protocol="TCP")
-    spec = {"selector": LABELS, "cluster_ip": "10.96.0.5", "ports": (port,), "ip_families": ("IPv4",), **spec}
-    return core_v1.Service(metadata=meta("web"), spec=core_v1.ServiceSpec(**spec))
-
-
-def slices(*objects: Any) -> Decision:
-    return endpointslice.reconcile(Key("services", "default", "web"), view(*objects), NOW, SeededIds(1))
-
-
-class TestEndpointSlices:
-    def test_ready_pods_are_endpoints_on_their_own_port(self) -> None:
-        made = of(slices(service(), pod("a", node="n1", ready_since=-5, ip="10.244.0.2")), Create)[0].object
-        assert made.metadata.labels["kubernetes.io/service-name"] == "web"
-        assert made.ports[0].port == 8080
-        endpoint = made.endpoints[0]
-        assert (endpoint.addresses, endpoint.node_name, endpoint.conditions.ready) == (("10.244.0.2",), "n1", True)
-
-    def test_terminating_pods_serve_but_are_not_ready(self) -> None:
-        leaving = pod("a", node="n1", ready_since=-5, ip="10.244.0.2", deletion_timestamp=at(-1))
-        conditions = of(slices(service(), leaving), Create)[0].object.endpoints[0].conditions
-        assert (conditions.ready, conditions.serving, conditions.terminating) == (False, True, True)
-
-    def test_pods_without_an_address_or_finished_are_left_out(self) -> None:
-        made = of(slices(service(), pod("a"), pod("b", ip="10.244.0.3", phase="Succeeded")), Create)[0].object
-        assert made.endpoints == ()
-
-    def test_a_change_is_one_update(self) -> None:
-        made = of(slices(service(), pod("a", node="n1", ip="10.244.0.2")), Create)[0].object
-        metadata = msgspec.structs.replace(made.metadata, resource_version="5", uid="s")
-        decision = slices(
-            service(),
-            pod("a", node="n1", ready_since=-1, ip="10.244.0.2"),
-            msgspec.structs.replace(made, metadata=metadata),
-        )
-        assert len(decision.effects) == 1
-        assert of(decision, Update)[0].object.endpoints[0].conditions.ready
-
-    def test_hundred_endpoints_a_slice(self) -> None:
-        pods = [pod(f"p{n:03}", ip=f"10.244.1.{n}", node="n1") for n in range(1, 151)]
-        assert [len(e.object.endpoints) for e in of(slices(service(), *pods), Create)] == [100, 50]
-
-    def test_slices_go_with_their_service(self) -> None:
-        made = of(slices(service(), pod("a", node="n1", ip="10.244.0.2")), Create)[0].object
-        assert len(of(slices(made), Delete)) == 1
-
-    def test_slices_of_others_are_not_touched(self) -> None:
-        foreign = discovery_v1.EndpointSlice(
-            metadata=meta("x", labels={"kubernetes.io/service-name": "web"}), address_type="IPv4"
-        )
-        assert not of(slices(service(selector={}), foreign), Delete)
 
 
 class TestNodes:

@@ -74,7 +74,8 @@ EVERY: dict[Any, dict[str, Any]] = {
     kinds.SERVICE: {"spec": {"type": "NodePort", "selector": {"a": "b"}, "ports": [{"port": 80}]}},
     kinds.SECRET: {"stringData": {"a": "b"}},
     kinds.NAMESPACE: {},
-    kinds.NODE: {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}},
+    # Its taints are one value, and admission adds to those of a new node.
+    kinds.NODE: {"spec": {"unschedulable": True}},
     kinds.POD: {"spec": SPEC},
     kinds.SERVICE_ACCOUNT: {"automountServiceAccountToken": False},
     kinds.ENDPOINTS: {"subsets": [{"addresses": [{"ip": "1.2.3.4"}], "ports": [{"port": 80}]}]},

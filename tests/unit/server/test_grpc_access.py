@@ -57,6 +57,7 @@ CALLS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "Why": (lambda: pb.WhyRequest(ref=REF), ("view", "edit")),
     "Logs": (lambda: pb.LogsRequest(namespace="default", pod="p"), ("view", "edit")),
     "Exec": (lambda: _one(pb.ExecRequest(start=pb.ExecStart(namespace="default", pod="p"))), ("edit",)),
+    "Attach": (lambda: _one(pb.AttachRequest(start=pb.AttachStart(namespace="default", pod="p"))), ("edit",)),
     "PortForward": (
         lambda: _one(pb.PortForwardRequest(start=pb.PortForwardStart(namespace="default", pod="p", port=80))),
         ("edit",),

@@ -1,0 +1,205 @@
+"""Which pods stand behind a service: slices, the old form, and what is mirrored from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controlplane.reconcilers import endpointmirror, endpoints, endpointslice
+from mizzen.api import kinds
+from mizzen.api.types import core_v1, discovery_v1
+from mizzen.base.ids import SeededIds
+from mizzen.engine.effects import Create, Decision, Delete, Update
+from mizzen.engine.values import Key
+from tests.fixtures.cluster_objects import LABELS, NOW, at, meta, node, pod, view
+from tests.unit.reconcilers.sets import Rig
+
+
+def of(decision: Decision, kind: type) -> list[Any]:
+    return [effect for effect in decision.effects if isinstance(effect, kind)]
+
+
+def service(**spec: Any) -> core_v1.Service:
+    port = core_v1.ServicePort(name="http", port=80, target_port=spec.pop("target_port", "http"), protocol="TCP")
+    spec = {"selector": LABELS, "cluster_ip": "10.96.0.5", "ports": (port,), "ip_families": ("IPv4",), **spec}
+    return core_v1.Service(metadata=meta("web"), spec=core_v1.ServiceSpec(**spec))
+
+
+def slices(*objects: Any) -> Decision:
+    return endpointslice.reconcile(Key("services", "default", "web"), view(*objects), NOW, SeededIds(1))
+
+
+class TestEndpointSlices:
+    def test_ready_pods_are_endpoints_on_their_own_port(self) -> None:
+        made = of(slices(service(), pod("a", node="n1", ready_since=-5, ip="10.244.0.2")), Create)[0].object
+        assert made.metadata.labels["kubernetes.io/service-name"] == "web"
+        assert made.ports[0].port == 8080
+        endpoint = made.endpoints[0]
+        assert (endpoint.addresses, endpoint.node_name, endpoint.conditions.ready) == (("10.244.0.2",), "n1", True)
+
+    def test_terminating_pods_serve_but_are_not_ready(self) -> None:
+        leaving = pod("a", node="n1", ready_since=-5, ip="10.244.0.2", deletion_timestamp=at(-1))
+        conditions = of(slices(service(), leaving), Create)[0].object.endpoints[0].conditions
+        assert (conditions.ready, conditions.serving, conditions.terminating) == (False, True, True)
+
+    def test_pods_without_an_address_or_finished_are_left_out(self) -> None:
+        made = of(slices(service(), pod("a"), pod("b", ip="10.244.0.3", phase="Succeeded")), Create)[0].object
+        assert made.endpoints == ()
+
+    def test_a_change_is_one_update(self) -> None:
+        made = of(slices(service(), pod("a", node="n1", ip="10.244.0.2")), Create)[0].object
+        metadata = msgspec.structs.replace(made.metadata, resource_version="5", uid="s")
+        decision = slices(
+            service(),
+            pod("a", node="n1", ready_since=-1, ip="10.244.0.2"),
+            msgspec.structs.replace(made, metadata=metadata),
+        )
+        assert len(decision.effects) == 1
+        assert of(decision, Update)[0].object.endpoints[0].conditions.ready
+
+    def test_hundred_endpoints_a_slice(self) -> None:
+        pods = [pod(f"p{n:03}", ip=f"10.244.1.{n}", node="n1") for n in range(1, 151)]
+        assert [len(e.object.endpoints) for e in of(slices(service(), *pods), Create)] == [100, 50]
+
+    def test_slices_go_with_their_service(self) -> None:
+        made = of(slices(service(), pod("a", node="n1", ip="10.244.0.2")), Create)[0].object
+        assert len(of(slices(made), Delete)) == 1
+
+    def test_slices_of_others_are_not_touched(self) -> None:
+        foreign = discovery_v1.EndpointSlice(
+            metadata=meta("x", labels={"kubernetes.io/service-name": "web"}), address_type="IPv4"
+        )
+        assert not of(slices(service(selector={}), foreign), Delete)
+
+    @pytest.mark.parametrize(
+        ("wish", "zones", "nodes"),
+        [
+            (None, [], []),
+            ("PreferClose", ["z1"], []),
+            ("PreferSameZone", ["z1"], []),
+            ("PreferSameNode", ["z1"], ["n1"]),
+        ],
+    )
+    def test_near_endpoints_are_hinted_at(self, wish: str | None, zones: list[str], nodes: list[str]) -> None:
+        where = node("n1", labels={"topology.kubernetes.io/zone": "z1"})
+        one = pod("a", node="n1", ready_since=-5, ip="10.244.0.2")
+        (endpoint,) = of(slices(service(traffic_distribution=wish), where, one), Create)[0].object.endpoints
+        assert endpoint.zone == "z1"
+        hints = endpoint.hints or discovery_v1.EndpointHints()
+        assert [zone.name for zone in hints.for_zones] == zones
+        assert [one.name for one in hints.for_nodes] == nodes
+
+
+def subsets(rig: Rig) -> list[tuple[list[str], list[str], list[int]]]:
+    """Ready addresses, others, and ports of the Endpoints."""
+    return [
+        ([a.ip for a in s.addresses], [a.ip for a in s.not_ready_addresses], [p.port for p in s.ports])
+        for s in rig.get(kinds.ENDPOINTS, "web").subsets
+    ]
+
+
+class TestEndpoints:
+    def test_they_follow_the_pods(self) -> None:
+        rig = Rig(endpoints.CONTROLLER, service(target_port=8080))
+        rig.settle()
+        assert subsets(rig) == []
+        rig.put(pod("b", node="n1", ready_since=-5, ip="10.244.0.3"))
+        rig.put(pod("a", node="n1", ready_since=-5, ip="10.244.0.2"))
+        rig.put(pod("c", node="n1", ip="10.244.0.4"))
+        rig.settle()
+        assert subsets(rig) == [(["10.244.0.2", "10.244.0.3"], ["10.244.0.4"], [8080])]
+        assert rig.get(kinds.ENDPOINTS, "web").metadata.labels == {
+            "endpoints.kubernetes.io/managed-by": "endpoint-controller"
+        }
+        (first, _) = rig.get(kinds.ENDPOINTS, "web").subsets[0].addresses
+        assert (first.node_name, first.target_ref.name) == ("n1", "a")
+        rig.put(pod("b", node="n1", ready_since=-5, ip="10.244.0.3", deletion_timestamp=at(-1)))
+        rig.put(pod("a", node="n1", phase="Failed", ip="10.244.0.2"))
+        rig.settle()
+        assert subsets(rig) == [([], ["10.244.0.4"], [8080])]
+
+    def test_ports_that_only_some_pods_have_stand_apart(self) -> None:
+        ports = (
+            core_v1.ServicePort(name="http", port=80, target_port=8080, protocol="TCP"),
+            core_v1.ServicePort(name="more", port=81, target_port="more", protocol="TCP"),
+        )
+        rich = pod("a", node="n1", ready_since=-5, ip="10.244.0.2")
+        own = (core_v1.ContainerPort(name="more", container_port=9, protocol="TCP"),)
+        container = msgspec.structs.replace(rich.spec.containers[0], ports=own)
+        rich = msgspec.structs.replace(rich, spec=msgspec.structs.replace(rich.spec, containers=(container,)))
+        rig = Rig(
+            endpoints.CONTROLLER, service(ports=ports), rich, pod("b", node="n1", ready_since=-5, ip="10.244.0.3")
+        )
+        rig.settle()
+        assert subsets(rig) == [(["10.244.0.2", "10.244.0.3"], [], [8080]), (["10.244.0.2"], [], [9])]
+
+    def test_more_than_anybody_should_read_is_cut(self) -> None:
+        pods = [pod(f"p{n:04}", node="n1", ready_since=-5, ip=f"10.{n // 250}.1.{n % 250}") for n in range(1002)]
+        waiting = pod("w", node="n1", ip="10.99.0.1")
+        rig = Rig(endpoints.CONTROLLER, service(), *pods, waiting)
+        rig.settle()
+        (only,) = subsets(rig)
+        assert (len(only[0]), only[1]) == (1000, [])
+        made = rig.get(kinds.ENDPOINTS, "web")
+        assert made.metadata.annotations == {"endpoints.kubernetes.io/over-capacity": "truncated"}
+
+    def test_they_go_with_their_service_but_those_of_users_stay(self) -> None:
+        rig = Rig(endpoints.CONTROLLER, service())
+        rig.settle()
+        key = Key("services", "default", "web")
+        made = rig.get(kinds.ENDPOINTS, "web")
+        assert [effect.key.name for effect in of(endpoints.reconcile(key, view(made), NOW, SeededIds(1)), Delete)] == [
+            "web"
+        ]
+        users = core_v1.Endpoints(metadata=meta("web"))
+        assert endpoints.reconcile(key, view(users), NOW, SeededIds(1)) == Decision()
+        assert endpoints.reconcile(key, view(users, service(selector={})), NOW, SeededIds(1)) == Decision()
+
+
+def by_hand(**metadata: Any) -> core_v1.Endpoints:
+    """Endpoints that a user wrote, of both families."""
+    subset = core_v1.EndpointSubset(
+        addresses=(core_v1.EndpointAddress(ip="192.0.2.1"), core_v1.EndpointAddress(ip="2001:db8::1")),
+        not_ready_addresses=(core_v1.EndpointAddress(ip="192.0.2.2"),),
+        ports=(core_v1.EndpointPort(port=5432, protocol="TCP"),),
+    )
+    return core_v1.Endpoints(metadata=meta("web", **metadata), subsets=(subset,))
+
+
+class TestMirroring:
+    def test_endpoints_of_users_become_slices(self) -> None:
+        rig = Rig(endpointmirror.CONTROLLER, service(selector={}), by_hand(labels={"team": "db"}))
+        rig.settle()
+        found = {piece.address_type: piece for piece in rig.list(kinds.ENDPOINT_SLICE)}
+        assert {
+            family: [(e.addresses[0], e.conditions.ready) for e in piece.endpoints] for family, piece in found.items()
+        } == {"IPv4": [("192.0.2.1", True), ("192.0.2.2", False)], "IPv6": [("2001:db8::1", True)]}
+        assert found["IPv4"].ports[0].port == 5432
+        assert found["IPv4"].metadata.labels == {
+            "team": "db",
+            "kubernetes.io/service-name": "web",
+            "endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io",
+        }
+        rig.put(msgspec.structs.replace(by_hand(), subsets=()))
+        rig.settle()
+        assert rig.list(kinds.ENDPOINT_SLICE) == []
+
+    @pytest.mark.parametrize(
+        ("spec", "metadata"),
+        [
+            ({}, {}),
+            ({"selector": {}}, {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}}),
+            ({"selector": {}}, {"annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"}}),
+        ],
+        ids=["a selector", "not wanted", "a lock"],
+    )
+    def test_what_is_not_mirrored(self, spec: dict[str, Any], metadata: dict[str, Any]) -> None:
+        rig = Rig(endpointmirror.CONTROLLER, service(selector={}), by_hand())
+        rig.settle()
+        assert len(rig.list(kinds.ENDPOINT_SLICE)) == 2
+        rig.put(service(**spec))
+        rig.put(by_hand(**metadata))
+        rig.settle()
+        assert rig.list(kinds.ENDPOINT_SLICE) == []

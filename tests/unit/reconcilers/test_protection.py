@@ -1,0 +1,83 @@
+"""Claims and volumes that are being deleted go when nobody uses them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controlplane.reconcilers import protection
+from mizzen.api import kinds
+from mizzen.api.types import core_v1, meta_v1
+from mizzen.base.ids import SeededIds
+from mizzen.engine.effects import Update
+from mizzen.engine.values import Key
+from tests.fixtures.cluster_objects import NOW, at, meta, owned_by, pod, view
+
+CLAIM, VOLUME = protection.CLAIM_FINALIZER, protection.VOLUME_FINALIZER
+DELETED: dict[str, Any] = {"deletion_timestamp": at(-5)}
+
+
+def claim(name: str = "data", finalizers: tuple[str, ...] = (CLAIM, "other/f"), **more: Any) -> Any:
+    return core_v1.PersistentVolumeClaim(metadata=meta(name, finalizers=finalizers, **more))
+
+
+def mounting(name: str = "p", node: str = "n1", **source: Any) -> core_v1.Pod:
+    one = pod(name, node=node)
+    volume = core_v1.Volume(name="v", **source)
+    return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, volumes=(volume,)))
+
+
+def of_claim(name: str) -> dict[str, Any]:
+    return {"persistent_volume_claim": core_v1.PersistentVolumeClaimVolumeSource(claim_name=name)}
+
+
+def left(*objects: Any, name: str = "data") -> tuple[str, ...] | None:
+    """The finalizers that the claim is to have; None where nothing is to be done."""
+    key = Key("persistentvolumeclaims", "default", name)
+    effects = protection.reconcile_claim(key, view(*objects), NOW, SeededIds(1)).effects
+    (effect,) = effects or (None,)
+    if effect is None:
+        return None
+    assert isinstance(effect, Update)
+    return effect.object.metadata.finalizers
+
+
+def test_a_claim_in_use_stays() -> None:
+    going = claim(**DELETED)
+    assert left(going, mounting(**of_claim("data"))) is None
+    assert left(going, mounting(**of_claim("other"))) == ("other/f",)
+    assert left(going, mounting(node="", **of_claim("data"))) == ("other/f",), "no node has seen the pod"
+    assert left(going) == ("other/f",)
+
+
+def test_the_claim_of_a_pod_s_own_volume_is_in_use_by_that_pod() -> None:
+    ephemeral: dict[str, Any] = {"ephemeral": core_v1.EphemeralVolumeSource()}
+    user = mounting("p", **ephemeral)
+    assert left(claim("p-v", owner_references=owned_by(user), **DELETED), user, name="p-v") is None
+    stranger = msgspec.structs.replace(user, metadata=meta("p", uid="another"))
+    assert left(claim("p-v", owner_references=owned_by(user), **DELETED), stranger, name="p-v") == ("other/f",)
+
+
+def test_what_was_made_without_protection_gets_it() -> None:
+    assert left(claim(finalizers=())) == (CLAIM,)
+    assert left(claim()) is None
+    assert left(claim(finalizers=("other/f",), **DELETED)) is None, "what goes already is not held up"
+
+
+@pytest.mark.parametrize(("phase", "stays"), [("Bound", True), ("Available", False), ("Released", False)])
+def test_a_volume_stays_while_it_is_bound(phase: str, stays: bool) -> None:
+    metadata = meta_v1.ObjectMeta(name="pv", uid="u", resource_version="1", finalizers=(VOLUME,), **DELETED)
+    volume = core_v1.PersistentVolume(metadata=metadata, status=core_v1.PersistentVolumeStatus(phase=phase))
+    key = Key(kinds.PERSISTENT_VOLUME.resource, "", "pv")
+    effects = protection.reconcile_volume(key, view(volume), NOW, SeededIds(1)).effects
+    assert [effect.object.metadata.finalizers for effect in effects if isinstance(effect, Update)] == (
+        [] if stays else [()]
+    )
+
+
+def test_a_pod_concerns_the_claims_that_it_mounts() -> None:
+    ((_, mapper),) = protection.CLAIMS.watches
+    assert list(mapper(mounting(**of_claim("data")), view())) == [Key("persistentvolumeclaims", "default", "data")]
+    assert list(mapper(pod("p"), view())) == []
