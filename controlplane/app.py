@@ -138,6 +138,7 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     stack.push_async_callback(registry.close)
     admission = AdmissionSettings(service_cidr=settings.service_cidr, service_accounts=True)
     verbs = Verbs.over(registry, clock, ids, admission)
+    stack.push_async_callback(verbs.close)
     await bootstrap.ensure_basics(verbs, settings)
     await ensure_roles(verbs)
     authority = pki.Pki.open(settings.data_dir / "pki", clock.now())
@@ -165,7 +166,8 @@ def _write_of(core: _Core, manager: str, effect: Any, view: Any, now: Any, ids: 
 def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recorder]:
     recorder = Recorder(core.registry, core.clock, core.ids)
     controlling = partial(_write_of, core, CONTROLLERS)
-    performer = Performer(core.registry, controlling, recorder.record, core.clock, core.ids)
+    outside = partial(core.verbs.admission.write_of, CONTROLLERS)
+    performer = Performer(core.registry, controlling, recorder.record, core.clock, core.ids, outside)
     collector = WorkqueueCollector(core.clock)
     prometheus_client.REGISTRY.register(collector)
     every = partial(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from controlplane.admission import binding, deletion, quotas
+from controlplane.admission import binding, deletion, nodes, quotas
 from controlplane.admission.chain import admit
 from controlplane.admission.request import Operation, Request, Settings
 from mizzen.api import kinds
@@ -38,8 +38,7 @@ def write_of(
     match effect:
         case Create():
             request = _request(Operation.CREATE, effect.object, manager)
-            made = admit(request, None, view, now, ids, settings).object
-            return replace(creation(made), beside=quotas.charges(request, made, None, view, now))
+            return written(request, admit(request, None, view, now, ids, settings).object, None, view, now)
         case Update():
             return _update(_request(Operation.UPDATE, effect.object, manager), view, now, ids, settings)
         case UpdateStatus():
@@ -48,6 +47,37 @@ def write_of(
             return _delete(effect, view, now)
         case Bind():
             return _bind(effect, view, now)
+
+
+def asked(effect: Create | Update | UpdateStatus | Delete, view: View, manager: str) -> tuple[Request, Any] | None:
+    """What admission is asked about an effect, and the stored object (None for `Create`); None where it is done.
+
+    Raises `Conflict` or `NotFound` as `write_of`.
+    """
+    if isinstance(effect, Create):
+        return _request(Operation.CREATE, effect.object, manager), None
+    if isinstance(effect, Delete):
+        key = effect.key
+        kind = view.catalog.by_resource.get(key.resource)
+        old = None if kind is None else view.get(kind, key.namespace, key.name)
+        if kind is None or old is None or old.metadata.uid != effect.uid:
+            return None
+        return Request(Operation.DELETE, kind, key.namespace, key.name, old, internal=True), old
+    operation = Operation.UPDATE if isinstance(effect, Update) else Operation.UPDATE_STATUS
+    request = _request(operation, effect.object, manager)
+    return request, _stored(request, view)
+
+
+def written(request: Request, new: Any, old: Any, view: View, now: Instant) -> Write | None:
+    """The write of what was admitted for an effect that is no deletion; None when nothing is left to do."""
+    if old is None:
+        return replace(creation(new), beside=quotas.charges(request, new, None, view, now))
+    if deletion.is_done(new):
+        return removal(request.kind, request.namespace, request.name, _version(old))
+    # A write of what is there already would only wake everybody.
+    if new == old:
+        return None
+    return replace(replacement(new, _version(old)), beside=quotas.charges(request, new, old, view, now))
 
 
 def _request(operation: Operation, obj: Object, manager: str) -> Request:
@@ -59,19 +89,19 @@ def _request(operation: Operation, obj: Object, manager: str) -> Request:
 
 
 def _update(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Write | None:
+    old = _stored(request, view)
+    return written(request, admit(request, old, view, now, ids, settings).object, old, view, now)
+
+
+def _stored(request: Request, view: View) -> Any:
+    """The object that a change is of. Raises NotFound or Conflict."""
     kind, wanted = request.kind, request.object.metadata
     old = view.get(kind, request.namespace, request.name)
     if old is None:
         raise NotFound(kind, request.name)
     if old.metadata.resource_version != wanted.resource_version or old.metadata.uid != wanted.uid:
         raise Conflict(kind, request.name)
-    new = admit(request, old, view, now, ids, settings).object
-    if deletion.is_done(new):
-        return removal(kind, request.namespace, request.name, _version(old))
-    # A write of what is there already would only wake everybody.
-    if new == old:
-        return None
-    return replace(replacement(new, _version(old)), beside=quotas.charges(request, new, old, view, now))
+    return old
 
 
 def _delete(effect: Delete, view: View, now: Instant) -> Write | None:
@@ -93,7 +123,8 @@ def _bind(effect: Bind, view: View, now: Instant) -> Write:
     pod = view.get(kinds.POD, effect.namespace, effect.name)
     if pod is None or pod.metadata.uid != effect.uid:
         raise NotFound(kinds.POD, effect.name)
-    return replacement(binding.bind(pod, effect.node, now), _version(pod))
+    bound = nodes.placed(binding.bind(pod, effect.node, now), effect.node, view)
+    return replacement(bound, _version(pod))
 
 
 def _version(obj: Object) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from controlplane.admission import classes, limits
+from controlplane.admission import classes, limits, nodes
 from controlplane.admission.request import Request
 from mizzen.api.edit import edited
 from mizzen.api.types import core_v1 as core
@@ -21,7 +21,7 @@ _EVICTS = "NoExecute"
 
 def complete(request: Request, pod: core.Pod, view: View) -> core.Pod:
     """The new pod with what it left out. Raises Forbidden for classes that can't be."""
-    pod = limits.fill(pod, request.namespace, view)
+    pod = nodes.placed(limits.fill(pod, request.namespace, view), pod.spec.node_name, view)
     pod = classes.run_by(request, classes.prioritised(request, pod, view), view)
     account = pod.spec.service_account_name or pod.spec.service_account or _ACCOUNT
     spec = replace(

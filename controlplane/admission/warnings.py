@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mizzen.api.types import admissionregistration_v1 as admissionregistration
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
@@ -22,11 +23,15 @@ _NOT_ACTED_ON = (
     core.PersistentVolumeClaim,
 )  # fmt: skip
 """Kinds, and groups, whose objects have no effect yet; whoever relies on them must know."""
+_ACTED_ON = (admissionregistration.MutatingWebhookConfiguration, admissionregistration.ValidatingWebhookConfiguration)
+"""Kinds of these groups that do have their effect."""
 
 
 def warnings_for(obj: Any) -> tuple[str, ...]:
     """The warnings for an object that is about to be stored."""
-    if isinstance(obj, _NOT_ACTED_ON) or obj.api_version.startswith(_GROUPS_NOT_ACTED_ON):
+    if isinstance(obj, _NOT_ACTED_ON) or (
+        obj.api_version.startswith(_GROUPS_NOT_ACTED_ON) and not isinstance(obj, _ACTED_ON)
+    ):
         return (f"{obj.kind} is stored, but this server does not act on it",)
     if isinstance(obj, core.Pod):
         return tuple(_pod_spec(obj.spec, "spec"))

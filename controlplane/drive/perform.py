@@ -8,7 +8,7 @@ What it is not: it chooses nothing; what an effect means is in `controlplane.adm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -30,6 +30,8 @@ Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign | I
 """The effects that write an object."""
 WriteOf: TypeAlias = Callable[[Effectual, View, Instant, Ids], Write | None]
 """What an effect means for the store; raises ApiError. See `controlplane.admission.effects.write_of`."""
+Outside: TypeAlias = Callable[[Effectual], Awaitable[Write | None] | None]
+"""The same for effects that others are asked about first; None for those that concern nobody outside."""
 
 _LOG = structlog.get_logger(__name__)
 
@@ -78,14 +80,21 @@ class Performer:
     """Turns effects into commits."""
 
     def __init__(
-        self, registry: Registry, write_of: WriteOf, record: Callable[[Emit], None], clock: Clock, ids: Ids
+        self,
+        registry: Registry,
+        write_of: WriteOf,
+        record: Callable[[Emit], None],
+        clock: Clock,
+        ids: Ids,
+        outside: Outside | None = None,
     ) -> None:
-        """Write through `registry` what `write_of` says; events go to `record`."""
+        """Write through `registry` what `write_of` says, or `outside` where it has a say; events go to `record`."""
         self._registry = registry
         self._write_of = write_of
         self._record = record
         self._clock = clock
         self._ids = ids
+        self._outside = outside
 
     async def perform(self, effects: Sequence[Effect], fence: Require) -> Performed:
         """Perform effects in order until one bounces. Raises `NotLeader`; every other trouble is in the result.
@@ -109,7 +118,7 @@ class Performer:
                 chunk.steps.append(effect)
                 continue
             try:
-                write = self._translate(effect)
+                write = await self._translate(effect)
             except ApiError as error:
                 await self._flush(chunk, fence, performed)
                 await self._refused(effect, error, fence, performed)
@@ -154,7 +163,7 @@ class Performer:
                     return None
                 raise
             await self._registry.fresh()
-            write = self._translate(effect)
+            write = await self._translate(effect)
         return None
 
     async def _charged(self, effect: Effectual, write: Write | None, fence: Require, performed: Performed) -> None:
@@ -167,7 +176,7 @@ class Performer:
                     raise
             await self._registry.fresh()
             try:
-                write = self._translate(effect)
+                write = await self._translate(effect)
             except ApiError as error:
                 await self._refused(effect, error, fence, performed)
                 raise
@@ -181,13 +190,16 @@ class Performer:
         if said is not None:
             self._record(said)
         noted = failure(effect, error, self._registry.view, self._clock.now())
-        write = self._translate(noted) if noted is not None else None
+        write = await self._translate(noted) if noted is not None else None
         if write is not None:
             # Whoever changes the owner meanwhile makes it be decided again.
             with suppress(Conflict, NotFound):
                 performed.wrote(await self._registry.commit((write,), fence=fence))
 
-    def _translate(self, effect: Effectual) -> Write | None:
+    async def _translate(self, effect: Effectual) -> Write | None:
+        asking = self._outside(effect) if self._outside is not None else None
+        if asking is not None:
+            return await asking
         return self._write_of(effect, self._registry.view, self._clock.now(), self._ids)
 
     async def caught_up(self) -> int:

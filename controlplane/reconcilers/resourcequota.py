@@ -20,7 +20,7 @@ from mizzen.engine.effects import Decision, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
-SETTLE_MS = 100
+SETTLE_MS = 200
 """How long changes of counted objects are collected before they are counted."""
 RESYNC_MS = 300_000
 
@@ -44,11 +44,8 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
 
 
 def _used(one: core_v1.ResourceQuota, kind: Kind[Any], names: tuple[str, ...], view: View, now: Instant) -> Listed:
-    total = dict.fromkeys(names, resource_lists.ZERO)
-    for obj in view.list(kind, one.metadata.namespace):
-        if quota.in_scopes(one.spec, obj):
-            total = resource_lists.add(total, resource_lists.only(quota.usage(kind, obj, now), names))
-    return total
+    counted = (obj for obj in view.list(kind, one.metadata.namespace) if quota.in_scopes(one.spec, obj))
+    return resource_lists.total((quota.usage(kind, obj, now) for obj in counted), names)
 
 
 def _next_overdue(namespace: str, view: View, now: Instant) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
+from controlplane.admission import Operation
 from controlplane.server import grpc_objects as objects
 from controlplane.server import grpc_options as options
 from controlplane.server.authn import VerifyToken, no_tokens
@@ -18,6 +19,7 @@ from controlplane.server.grpc_call import GrpcCall, streaming, unary
 from controlplane.server.grpc_parts import SCALE, PartCalls, check_scales
 from controlplane.server.grpc_streams import StreamCalls
 from controlplane.server.metrics import Metrics
+from controlplane.server.paths import Place
 from controlplane.server.reviews import Reviews
 from controlplane.server.streams import Streams
 from controlplane.server.tokens import Tokens
@@ -26,7 +28,7 @@ from controlplane.server.verbs_read import ListOptions
 from mizzen.api import errors, kinds
 from mizzen.api.catalog import Catalog
 from mizzen.api.kinds import Kind
-from mizzen.api.types import autoscaling_v1, meta_v1
+from mizzen.api.types import autoscaling_v1, core_v1, meta_v1
 from mizzen.engine.plans import HORIZON_MAX_S, HORIZON_S, Plan, Question
 from mizzen.engine.values import Key
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc
@@ -244,6 +246,10 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         if first is None or first.WhichOneof("body") != "start":
             raise errors.BadRequest("the first message must be `start`: which container, which command")
         call.allow("create", kinds.POD, first.start.namespace, first.start.pod, "exec")
+        await self._entering(call, first.start, "exec", core_v1.PodExecOptions(
+            container=first.start.container, command=tuple(first.start.command), stdin=first.start.stdin,
+            stdout=True, stderr=not first.start.tty, tty=first.start.tty,
+        ))  # fmt: skip
         async with aclosing(self._streams.exec(first.start, request)) as answers:
             async for answer in answers:
                 yield answer
@@ -257,6 +263,10 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         if first is None or first.WhichOneof("body") != "start":
             raise errors.BadRequest("the first message must be `start`: which container")
         call.allow("create", kinds.POD, first.start.namespace, first.start.pod, "attach")
+        await self._entering(call, first.start, "attach", core_v1.PodAttachOptions(
+            container=first.start.container, stdin=first.start.stdin, stdout=True, stderr=not first.start.tty,
+            tty=first.start.tty,
+        ))  # fmt: skip
         async with aclosing(self._streams.attach(first.start, request)) as answers:
             async for answer in answers:
                 yield answer
@@ -270,9 +280,17 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         if first is None or first.WhichOneof("body") != "start":
             raise errors.BadRequest("the first message must be `start`: which pod, which port")
         call.allow("create", kinds.POD, first.start.namespace, first.start.pod, "portforward")
+        await self._entering(call, first.start, "portforward", core_v1.PodPortForwardOptions(
+            ports=(first.start.port,)
+        ))  # fmt: skip
         async with aclosing(self._streams.forward(first.start, request)) as answers:
             async for answer in answers:
                 yield answer
+
+    async def _entering(self, call: GrpcCall, start: Any, subresource: str, given: Any) -> None:
+        """Ask those who have a say about who enters a pod. Raises ApiError."""
+        place = Place(kinds.POD, start.namespace, start.pod, subresource)
+        await self._verbs.admission.consult(call.sent(place, given, Operation.CONNECT))
 
 
 def _planned(plan: Plan) -> cluster_pb2.PlanResponse:

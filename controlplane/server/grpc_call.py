@@ -14,6 +14,7 @@ from functools import wraps
 from typing import Any, Protocol, TypeVar
 
 from controlplane.access.grants import wants
+from controlplane.admission import Operation, Request
 from controlplane.server.authn import NOBODY, UserInfo, VerifyToken, authenticate, from_certificate
 from controlplane.server.authz import Authorizer
 from controlplane.server.field_managers import NAME_MAX_BYTES, manager_of
@@ -99,6 +100,15 @@ class GrpcCall:
     def _headers(self) -> list[tuple[str, str]]:
         given = self._context.invocation_metadata() or ()
         return [(key, value) for key, value in given if isinstance(value, str)]
+
+    def sent(
+        self, place: Place, obj: Any, operation: Operation = Operation.CREATE, *, dry_run: bool = False
+    ) -> Request:
+        """What admission is asked about an object that is sent to a place below another one."""
+        return Request(
+            operation, place.kind, place.namespace, place.name, obj, subresource=place.subresource, user=self.user,
+            dry_run=dry_run,
+        )  # fmt: skip
 
     def manager(self, named: str) -> str:
         """Who manages what is written: whom the caller names, else the program that calls. Raises BadRequest."""

@@ -53,8 +53,9 @@ class PartCalls:
         )
 
     async def _bind(self, request: cluster_pb2.CreateRequest, place: Place, call: GrpcCall) -> Any:
-        del call
-        binding = _of(request.object, core.Binding)
+        given = _of(request.object, core.Binding)
+        asked = call.sent(place, given, dry_run=request.dry_run)
+        binding, _ = await self._verbs.admission.consult(asked)
         await self._verbs.bind(place.namespace, place.name, binding, dry_run=request.dry_run)
         return meta.Status(status="Success", code=201)
 
@@ -62,6 +63,8 @@ class PartCalls:
         eviction = _of(request.object, policy.Eviction)
         if eviction.metadata.name not in ("", place.name):
             raise errors.BadRequest("metadata.name: must be ref.name, or empty")
+        dry = request.dry_run or bool(eviction.delete_options and eviction.delete_options.dry_run)
+        eviction, _ = await self._verbs.admission.consult(call.sent(place, eviction, dry_run=dry))
         given = eviction.delete_options or meta.DeleteOptions()
         conditions = given.preconditions or meta.Preconditions()
         how = DeleteOptions(

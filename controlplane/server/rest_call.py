@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 from multidict import MultiMapping
 
+from controlplane.admission import Operation, Request
 from controlplane.admission.deletion import Deletion
 from controlplane.server import negotiate, rest_yaml
 from controlplane.server.authn import UserInfo
@@ -183,6 +184,21 @@ class Call:
             allow_bookmarks=bool(truth(query, "allowWatchBookmarks")),
             send_initial_events=truth(query, "sendInitialEvents"),
             timeout_s=number(query, "timeoutSeconds") or TIMEOUT_S,
+        )
+
+    def sent(self, obj: Any, operation: Operation = Operation.CREATE) -> Request:
+        """What admission is asked about an object that is sent to a path below another. Raises Invalid."""
+        place = self.place
+        return Request(
+            operation,
+            place.kind,
+            place.namespace,
+            place.name,
+            obj,
+            subresource=place.subresource,
+            user=self.user,
+            dry_run=self.dry_run,
+            options={} if operation is Operation.CONNECT else self._verb_options(),
         )
 
     async def body(self) -> bytes:

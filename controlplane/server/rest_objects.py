@@ -128,9 +128,9 @@ class ObjectHandlers:
     def _deleted(self, call: Call, deleted: Deleted, code: int) -> web.StreamResponse:
         if deleted.gone and call.kind not in _RETURNED_WHEN_GONE:
             success = status_success(call.kind, deleted.object.metadata)
-            return self._answer(call, success, codec.encode_json(success), code)
+            return self._answer(call, success, codec.encode_json(success), code, deleted.warnings)
         raw = rest_forms.raw_of(self._verbs.registry, call.kind, deleted.object)
-        return self._answer(call, deleted.object, raw, code)
+        return self._answer(call, deleted.object, raw, code, deleted.warnings)
 
     async def _delete_collection(self, call: Call) -> web.StreamResponse:
         options = await call.delete_options()
@@ -171,21 +171,23 @@ class ObjectHandlers:
 
     async def _bind(self, call: Call) -> web.StreamResponse:
         binding, _ = await call.decoded(core.Binding)
+        binding, warnings = await self._verbs.admission.consult(call.sent(binding))
         await self._verbs.bind(call.place.namespace, call.place.name, binding, dry_run=call.dry_run)
-        return self._success(call)
+        return self._success(call, warnings)
 
     async def _evict(self, call: Call) -> web.StreamResponse:
         place = call.place
         eviction, _ = await call.decoded(policy.Eviction)
         if eviction.metadata.name not in ("", place.name):
             raise errors.BadRequest("name in URL does not match name in Eviction object")
+        eviction, warnings = await self._verbs.admission.consult(call.sent(eviction))
         options = call.deletion(eviction.delete_options or meta.DeleteOptions())
         await self._verbs.evictions.evict(place.namespace, place.name, options)
-        return self._success(call)
+        return self._success(call, warnings)
 
-    def _success(self, call: Call) -> web.StreamResponse:
+    def _success(self, call: Call, warnings: tuple[str, ...]) -> web.StreamResponse:
         success = meta.Status(status="Success", code=_CREATED)
-        return self._answer(call, success, codec.encode_json(success), _CREATED)
+        return self._answer(call, success, codec.encode_json(success), _CREATED, warnings)
 
     def _answer(
         self, call: Call, obj: Any, raw: bytes, code: int = 200, warnings: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec.structs import replace
 from multidict import MultiMapping
 
+from controlplane.admission import Operation
 from controlplane.server import rest_spdy, rest_websocket
 from controlplane.server.containers import container_for_log, container_to_enter
 from controlplane.server.rest_call import Call, number, truth
@@ -63,6 +64,8 @@ class StreamHandlers:
             stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, tty=ends.tty,
         )  # fmt: skip
 
+        await self._verbs.admission.consult(call.sent(given, Operation.CONNECT))
+
         async def open_(pod: core.Pod, container: str) -> Any:
             return await self._streams.open_exec(pod, _with_container(given, container))
 
@@ -74,6 +77,8 @@ class StreamHandlers:
             container=call.query.get("container", ""),
             stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, tty=ends.tty,
         )  # fmt: skip
+
+        await self._verbs.admission.consult(call.sent(given, Operation.CONNECT))
 
         async def open_(pod: core.Pod, container: str) -> Any:
             return await self._streams.open_attach(pod, _with_container(given, container))
@@ -92,6 +97,7 @@ class StreamHandlers:
     async def _port_forward(self, call: Call) -> web.StreamResponse:
         pod = await self._pod(call)
         container_to_enter(pod, pod.spec.containers[0].name)
+        await self._verbs.admission.consult(call.sent(core.PodPortForwardOptions(), Operation.CONNECT))
 
         async def open_(port: int) -> Session:
             return await self._streams.open_port(pod, core.PodPortForwardOptions(ports=(port,)))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.admission import Admitted, Settings
+from controlplane.admission import Admitted, Settings, nodes
 from controlplane.admission.binding import bind
+from controlplane.server.admit import Admission
 from controlplane.server.authz import Authorizer
 from controlplane.server.verbs_delete import Deletes
 from controlplane.server.verbs_evict import Evictions
@@ -18,6 +19,8 @@ from controlplane.server.verbs_read import Reads
 from controlplane.server.verbs_scale import Scales
 from controlplane.server.verbs_watch import Watch, WatchOptions, open_watch
 from controlplane.server.verbs_write import Writes, Written
+from controlplane.server.webhook_calls import WebhookCalls
+from controlplane.server.webhooks import Webhooks
 from controlplane.store.registry import Registry
 from controlplane.store.values import Closed, Refused, StoreError, TooLarge, UnknownOutcome
 from mizzen.api import errors, kinds
@@ -39,15 +42,25 @@ class Verbs:
     evictions: Evictions
     access: Authorizer
     """Who may use them; asked by those who serve requests, not by the verbs."""
+    admission: Admission
+    webhook_calls: WebhookCalls
 
     @classmethod
     def over(cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> Verbs:
         """All verbs over one registry."""
+        calls = WebhookCalls(lambda: registry.view)
+        admission = Admission(registry, clock, ids, settings, Webhooks(registry, calls, ids))
         reads = Reads(registry)
-        writes = Writes(registry, clock, ids, settings)
-        deletes = Deletes(registry, reads, clock, ids, settings)
-        access = Authorizer(registry.cache)
-        return cls(registry, clock, reads, writes, deletes, Scales(reads, writes), Evictions(registry, clock), access)
+        writes = Writes(registry, clock, admission)
+        deletes = Deletes(registry, reads, clock, admission)
+        return cls(
+            registry, clock, reads, writes, deletes, Scales(reads, writes), Evictions(registry, clock),
+            Authorizer(registry.cache), admission, calls,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """End what is open to others."""
+        await self.webhook_calls.close()
 
     async def watch(self, kind: Kind[Any], namespace: str, options: WatchOptions) -> Watch:
         """Begin to watch. Raises BadRequest, Invalid, Expired or Timeout."""
@@ -62,9 +75,10 @@ class Verbs:
             raise errors.BadRequest(f'a pod is bound to a Node, not to a {target.kind}; set target.kind to "Node"')
         metadata = binding.metadata
 
-        def decide(pod: core.Pod) -> Admitted:
+        async def decide(pod: core.Pod) -> Admitted:
             now = self.clock.now()
-            return Admitted(bind(pod, target.name, now, uid=metadata.uid, annotations=metadata.annotations))
+            bound = bind(pod, target.name, now, uid=metadata.uid, annotations=metadata.annotations)
+            return Admitted(nodes.placed(bound, target.name, self.registry.view))
 
         return await self.writes.decided(kinds.POD, namespace, name, decide, dry_run=dry_run)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from controlplane import admission
 from controlplane.access.values import UserInfo
-from controlplane.admission import Admitted, Operation, Request, Settings, deletion
+from controlplane.admission import Operation, Request, deletion
 from controlplane.admission.deletion import Deletion
+from controlplane.server.admit import Admission
 from controlplane.server.representations import storage
 from controlplane.server.verbs_read import ListOptions, Reads
 from controlplane.server.verbs_write import TRIES
@@ -19,7 +19,7 @@ from mizzen.api import errors
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Entry
-from mizzen.engine.values import Clock, Ids
+from mizzen.engine.values import Clock
 from mizzen.engine.writes import removal, replacement
 
 AT_ONCE = 32
@@ -49,18 +49,18 @@ class Deleted:
     object: Any
     """The last state, or the state in which the object waits."""
     gone: bool
+    warnings: tuple[str, ...] = ()
 
 
 class Deletes:
     """The verbs that delete."""
 
-    def __init__(self, registry: Registry, reads: Reads, clock: Clock, ids: Ids, settings: Settings) -> None:
-        """Delete from `registry`."""
+    def __init__(self, registry: Registry, reads: Reads, clock: Clock, admission: Admission) -> None:
+        """Delete from `registry` what `admission` lets go."""
         self._registry = registry
         self._reads = reads
         self._clock = clock
-        self._ids = ids
-        self._settings = settings
+        self._admission = admission
 
     async def delete(self, kind: Kind[Any], namespace: str, name: str, options: DeleteOptions) -> Deleted:
         """Delete an object, or let it begin to go. Raises NotFound, Forbidden, or Conflict for a precondition."""
@@ -72,10 +72,10 @@ class Deletes:
                 raise errors.NotFound(kind, name)
             old = entry.object()
             check_preconditions(own, old, options)
-            self._admit(kind, namespace, name, old, options)
+            warnings = await self._admit(kind, namespace, name, old, options)
             left = deletion.delete(old, options.how, self._clock.now())
             try:
-                return await self._store(entry, old, left, options.dry_run)
+                return replace(await self._store(entry, old, left, options.dry_run), warnings=warnings)
             except errors.Conflict:
                 await self._registry.fresh()
         raise errors.Conflict(kind, name)
@@ -97,7 +97,9 @@ class Deletes:
         done = await asyncio.gather(*(one(entry) for entry in listing.entries))
         return [deleted for deleted in done if deleted is not None]
 
-    def _admit(self, kind: Kind[Any], namespace: str, name: str, old: Any, options: DeleteOptions) -> Admitted:
+    async def _admit(
+        self, kind: Kind[Any], namespace: str, name: str, old: Any, options: DeleteOptions
+    ) -> tuple[str, ...]:
         request = Request(
             Operation.DELETE,
             storage(kind),
@@ -110,7 +112,7 @@ class Deletes:
             dry_run=options.dry_run,
             options=options.verb_options,
         )
-        return admission.admit(request, old, self._registry.view, self._clock.now(), self._ids, self._settings)
+        return (await self._admission.admit(request, old)).warnings
 
     async def _store(self, entry: Entry, old: Any, left: Any | None, dry_run: bool) -> Deleted:
         if left is None:

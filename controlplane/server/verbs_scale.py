@@ -1,111 +1,19 @@
-"""The scale of a workload: its number of replicas seen as an object of its own, the same for every kind."""
+"""Reading and setting the number of replicas of a workload, whatever its kind."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-import msgspec
-from msgspec.structs import replace
-
-from controlplane.server.representations import shown
+from controlplane.server.scale_views import KIND, MESSAGE, SCALE, paths_of, scale_of, scaled, valid
 from controlplane.server.verbs_read import Reads
 from controlplane.server.verbs_write import WriteOptions, Writes, Written
-from mizzen.api import codec, errors, patch, schema, selectors
-from mizzen.api.custom import CustomKind, ScalePaths, at, with_value
+from mizzen.api import codec, patch, schema
+from mizzen.api.custom import at, with_value
 from mizzen.api.kinds import Kind
-from mizzen.api.managed import applying, objects, sets
+from mizzen.api.managed import applying
 from mizzen.api.managed.values import Json
 from mizzen.api.types import autoscaling_v1 as autoscaling
-from mizzen.api.types import meta_v1 as meta
-
-_MESSAGE = codec.message_name(autoscaling.Scale)
-SCALE = "scale"
-_KIND = Kind(autoscaling.Scale, "autoscaling", "v1", "Scale", "scales", stored=False)
-_REPLICAS: sets.Node = {sets.field("spec"): {sets.field("replicas"): sets.LEAF}}
-"""The one field of a scale that somebody sets; the table's kinds have it under the same path."""
-_FIELDS = msgspec.Raw(sets.text(_REPLICAS))
-
-
-def scale_of(kind: Kind[Any], obj: Any) -> autoscaling.Scale:
-    """The scale of a stored object. Raises InternalError for one of a user's kind that says no number."""
-    metadata: meta.ObjectMeta = obj.metadata
-    return autoscaling.Scale(
-        metadata=meta.ObjectMeta(
-            name=metadata.name,
-            namespace=metadata.namespace,
-            uid=metadata.uid,
-            resource_version=metadata.resource_version,
-            creation_timestamp=metadata.creation_timestamp,
-            managed_fields=tuple(
-                replace(entry, api_version=_KIND.api_version, fields_v1=_FIELDS)
-                for entry in objects.owns(obj, _number(kind))
-            ),
-        ),
-        spec=autoscaling.ScaleSpec(replicas=_wanted(kind, obj)),
-        status=_reached(kind, obj),
-    )
-
-
-def _number(kind: Kind[Any]) -> sets.Node:
-    """The field of a workload that is its scale's."""
-    paths = _paths(kind)
-    if paths is None:
-        return _REPLICAS
-    node = sets.LEAF
-    for name in reversed(paths.spec):
-        node = {sets.field(name): node}
-    return node
-
-
-def _wanted(kind: Kind[Any], obj: Any) -> int:
-    paths = _paths(kind)
-    if paths is None:
-        return obj.spec.replicas or 0
-    number = at(shown(kind, obj).content, paths.spec)
-    if not isinstance(number, int):
-        raise errors.InternalError(f'the spec replicas field ".{".".join(paths.spec)}" does not exist')
-    return number
-
-
-def _reached(kind: Kind[Any], obj: Any) -> autoscaling.ScaleStatus:
-    paths = _paths(kind)
-    if paths is None:
-        return autoscaling.ScaleStatus(
-            replicas=obj.status.replicas, selector=str(selectors.of_workload(obj.spec.selector))
-        )
-    number, selector = at(obj.content, paths.status), at(obj.content, paths.selector) if paths.selector else ""
-    return autoscaling.ScaleStatus(
-        replicas=number if isinstance(number, int) else 0, selector=selector if isinstance(selector, str) else ""
-    )
-
-
-def _paths(kind: Kind[Any]) -> ScalePaths | None:
-    """Where a user's kind keeps its numbers; the table's kinds all keep them in the same fields."""
-    return kind.scale if isinstance(kind, CustomKind) else None
-
-
-def _valid(scale: autoscaling.Scale, name: str) -> int:
-    replicas = scale.spec.replicas
-    if replicas < 0:
-        error = errors.FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
-        raise errors.Invalid(errors.Named("autoscaling", "scales", "Scale"), name, [error])
-    return replicas
-
-
-def _scaled(kind: Kind[Any], old: Any, scale: autoscaling.Scale) -> Any:
-    """The workload with the scale's number. Raises Invalid below zero, Conflict for another object."""
-    replicas = _valid(scale, old.metadata.name)
-    metadata = replace(
-        old.metadata,
-        uid=scale.metadata.uid or old.metadata.uid,
-        resource_version=scale.metadata.resource_version,
-    )
-    if (paths := _paths(kind)) is not None:
-        # Without a version it is the newest state that is scaled; replacing it whole would need one.
-        metadata = replace(metadata, resource_version=metadata.resource_version or old.metadata.resource_version)
-        return replace(old, metadata=metadata, content=with_value(old.content, paths.spec, replicas))
-    return replace(old, metadata=metadata, spec=replace(old.spec, replicas=replicas))
 
 
 class Scales:
@@ -125,7 +33,7 @@ class Scales:
     ) -> tuple[autoscaling.Scale, Written]:
         """Set the number of replicas; with a resource version the workload must be at that version."""
         through = dataclasses.replace(options, subresource=SCALE)
-        written = await self._writes.change(kind, namespace, name, lambda old: _scaled(kind, old, scale), through)
+        written = await self._writes.change(kind, namespace, name, lambda old: scaled(kind, old, scale), through)
         return scale_of(kind, written.object), written
 
     async def patch(
@@ -134,9 +42,9 @@ class Scales:
         """Change the scale by a patch."""
 
         def patched(old: Any) -> Any:
-            value = patch.apply(media_type, body, codec.to_dict(scale_of(kind, old)), schema.message(_MESSAGE))
+            value = patch.apply(media_type, body, codec.to_dict(scale_of(kind, old)), schema.message(MESSAGE))
             scale, _ = codec.decode_dict(value, autoscaling.Scale, validation=options.validation)
-            return _scaled(kind, old, scale)
+            return scaled(kind, old, scale)
 
         through = dataclasses.replace(options, subresource=SCALE)
         written = await self._writes.change(kind, namespace, name, patched, through)
@@ -146,12 +54,12 @@ class Scales:
         self, kind: Kind[Any], namespace: str, name: str, config: Json, options: WriteOptions
     ) -> tuple[autoscaling.Scale, Written]:
         """Apply a scale: what it says is applied to the workload. Raises BadRequest and Conflict."""
-        scale = applying.checked(config, _KIND, namespace)
+        scale = applying.checked(config, KIND, namespace)
         value = {**scale, "apiVersion": kind.api_version, "kind": kind.kind}
         value.pop("status", None)
-        paths = _paths(kind)
+        paths = paths_of(kind)
         if paths is not None and at(value.pop("spec", None), ("replicas",)) is not None:
-            replicas = _valid(codec.from_dict(scale, autoscaling.Scale), name)
+            replicas = valid(codec.from_dict(scale, autoscaling.Scale), name)
             value = with_value(value, paths.spec, replicas)
         through = dataclasses.replace(options, subresource=SCALE)
         written = await self._writes.apply(kind, namespace, name, value, through)

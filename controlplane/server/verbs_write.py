@@ -11,18 +11,18 @@ Vocabulary
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from controlplane import admission
 from controlplane.access.values import UserInfo
-from controlplane.admission import Admitted, Operation, Request, Settings, deletion, services
+from controlplane.admission import Admitted, Operation, Request, deletion, services
 from controlplane.admission.accounts import NoAccount
 from controlplane.admission.request import SUBRESOURCES
+from controlplane.server.admit import Admission
 from controlplane.server.charging import Charging
 from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
@@ -37,7 +37,7 @@ from mizzen.api.managed.applying import Configuration
 from mizzen.api.managed.entries import UNKNOWN, Writer
 from mizzen.api.managed.values import Json
 from mizzen.engine.entry import Entry
-from mizzen.engine.values import Clock, Ids
+from mizzen.engine.values import Clock
 from mizzen.engine.writes import Write, creation, removal, replacement
 
 TRIES = 8
@@ -50,7 +50,7 @@ ALLOCATIONS = ROOT + "allocations/"
 _NEVER_BLINDLY = (kinds.LEASE,)
 """Kinds that exist to be fought over: who changes one must say which version they have seen."""
 
-Decide = Callable[[Any], Admitted]
+Decide = Callable[[Any], Awaitable[Admitted]]
 Guard = Callable[[Any, Any], None]
 
 
@@ -136,12 +136,11 @@ class _Owner(msgspec.Struct):
 class Writes:
     """The verbs that store objects."""
 
-    def __init__(self, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> None:
-        """Write to `registry`."""
+    def __init__(self, registry: Registry, clock: Clock, admission: Admission) -> None:
+        """Write to `registry` what `admission` admits."""
         self._registry = registry
         self._clock = clock
-        self._ids = ids
-        self._settings = settings
+        self._admission = admission
         self._charging = Charging(registry, clock)
 
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
@@ -303,7 +302,10 @@ class Writes:
         for _ in range(TRIES):
             request = replace(options.request(operation, kind, namespace, name, None), taken=taken, applied=applied)
 
-            def decide(old: Any, request: Request = request) -> Admitted:
+            if fresh := self._admission.concerns_others(request):
+                await self._registry.fresh()
+
+            async def decide(old: Any, request: Request = request) -> Admitted:
                 obj = make(old)
                 version = obj.metadata.resource_version
                 if not version and own in _NEVER_BLINDLY:
@@ -312,15 +314,14 @@ class Writes:
                 if version and version != old.metadata.resource_version:
                     raise errors.Conflict(own, name)
                 request = replace(request, object=obj)
-                view, now = self._registry.view, self._clock.now()
-                admitted = admission.admit(request, old, view, now, self._ids, self._settings)
+                admitted = await self._admission.admit(request, old)
                 if options.guard is not None:
                     options.guard(old, admitted.object)
                 return admitted
 
             try:
                 return await self.decided(
-                    own, namespace, name, decide, dry_run=options.dry_run, expects=expects, request=request
+                    own, namespace, name, decide, dry_run=options.dry_run, expects=expects, request=request, fresh=fresh
                 )
             except Bounced as bounced:
                 taken = (await self._resolve(request, bounced, expects)).taken
@@ -336,15 +337,17 @@ class Writes:
         dry_run: bool = False,
         expects: Mapping[str, int] | None = None,
         request: Request | None = None,
+        fresh: bool = False,
     ) -> Written:
         """Store what is decided on an object's newest state; nothing is written where that is what there is.
 
-        What it uses more than before is charged to the namespace's quotas where the request is known.
+        What it uses more than before is charged to the namespace's quotas where the request is known. With `fresh` the
+        cache shows the newest state, or one that is good enough to be refused on.
+
         Raises NotFound, Conflict after too many attempts, Bounced for a claim, and what `decide` raises.
         """
-        fresh = False
         for _ in range(TRIES):
-            attempt = self._decide(kind, namespace, name, decide, final=fresh)
+            attempt = await self._decide(kind, namespace, name, decide, final=fresh)
             if attempt is not None:
                 entry, admitted = attempt
                 if admitted.object == entry.object():
@@ -357,7 +360,7 @@ class Writes:
             fresh = True
         raise errors.Conflict(kind, name)
 
-    def _decide(
+    async def _decide(
         self, kind: Kind[Any], namespace: str, name: str, decide: Decide, *, final: bool
     ) -> tuple[Entry, Admitted] | None:
         """What is decided on the state that the cache shows; a refusal counts only when that is the newest one."""
@@ -365,7 +368,7 @@ class Writes:
             entry = self._registry.cache.entry(kind, namespace, name)
             if entry is None:
                 raise errors.NotFound(kind, name)
-            return entry, decide(entry.object())
+            return entry, await decide(entry.object())
         except errors.ApiError:
             if final:
                 raise
@@ -403,21 +406,18 @@ class Writes:
         return await self._charging.commit(write, request, old, extra)
 
     async def _admit_new(self, request: Request) -> Admitted:
-        try:
-            return self._admit(request)
-        except errors.ApiError:
-            # A moment ago another server may have made the namespace, or given up the address.
-            await self._registry.fresh()
+        if not self._admission.concerns_others(request):
+            with suppress(errors.ApiError):
+                return await self._admission.admit(request, None)
+        # A moment ago another server may have made the namespace, or given up the address.
+        await self._registry.fresh()
         for _ in range(ACCOUNT_TRIES):
             try:
-                return self._admit(request)
+                return await self._admission.admit(request, None)
             except NoAccount:
                 # The namespace may be so new that its controller has not come to it yet.
                 await asyncio.sleep(ACCOUNT_PAUSE_S)
-        return self._admit(request)
-
-    def _admit(self, request: Request) -> Admitted:
-        return admission.admit(request, None, self._registry.view, self._clock.now(), self._ids, self._settings)
+        return await self._admission.admit(request, None)
 
     async def _resolve(self, request: Request, bounced: Bounced, expects: dict[str, int]) -> Request:
         """After a claim was in the way: take it over if its owner is gone, or pick another next time."""

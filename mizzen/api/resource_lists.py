@@ -7,6 +7,7 @@ Exact, and in the suffixes that people wrote, for sums that people read. Where o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from mizzen.api import quantity, resources
 from mizzen.api.types import core_v1 as core
@@ -17,10 +18,28 @@ ZERO = "0"
 
 def add(left: Mapping[str, str], right: Mapping[str, str]) -> Listed:
     """The sums, over the names of either side. Raises QuantityError."""
-    total = dict(left)
+    sums = dict(left)
     for name, text in right.items():
-        total[name] = quantity.add(total[name], text) if name in total else text
-    return total
+        sums[name] = _sum(sums[name], text) if name in sums else text
+    return sums
+
+
+@lru_cache(maxsize=4096)
+def _sum(left: str, right: str) -> str:
+    """Pods of one workload ask for the same, so that the same sums are made over and over."""
+    return quantity.add(left, right)
+
+
+def total(lists: Iterable[Mapping[str, str]], names: Iterable[str]) -> Listed:
+    """The sums of many, under these names only: zero where nothing is listed. Raises QuantityError."""
+    sums = {name: quantity.Quantity(0) for name in names}
+    for listed in lists:
+        for name, text in listed.items():
+            if name in sums:
+                nano, family = sums[name]
+                more = quantity.parse(text)
+                sums[name] = quantity.Quantity(nano + more.nano, family if nano else more.format)
+    return {name: quantity.render(amount) for name, amount in sums.items()}
 
 
 def most(left: Mapping[str, str], right: Mapping[str, str]) -> Listed:
@@ -56,19 +75,19 @@ def text(listed: Mapping[str, str]) -> str:
 def pod_requests(pod: core.Pod, *, overhead: bool = True) -> Listed:
     """What a pod asks for: containers, init containers, sidecars, overhead. Raises QuantityError."""
     spec = pod.spec
-    total = _of_containers(pod, limits=False)
+    asked = _of_containers(pod, limits=False)
     if spec.resources is not None:
-        total |= _of_whole_pod(spec.resources.requests)
-    return add(total, spec.overhead) if overhead else total
+        asked |= _of_whole_pod(spec.resources.requests)
+    return add(asked, spec.overhead) if overhead and spec.overhead else asked
 
 
 def pod_limits(pod: core.Pod, *, overhead: bool = True) -> Listed:
     """What a pod may use at most; overhead comes on top of what is limited. Raises QuantityError."""
     spec = pod.spec
-    total = _of_containers(pod, limits=True)
+    limited = _of_containers(pod, limits=True)
     if spec.resources is not None:
-        total |= _of_whole_pod(spec.resources.limits)
-    return add(total, only(spec.overhead, total)) if overhead else total
+        limited |= _of_whole_pod(spec.resources.limits)
+    return add(limited, only(spec.overhead, limited)) if overhead and spec.overhead else limited
 
 
 def _of_whole_pod(listed: Mapping[str, str]) -> Listed:
@@ -90,7 +109,7 @@ def _of_containers(pod: core.Pod, *, limits: bool) -> Listed:
             # While a plain init container runs, so do the sidecars started before it.
             wanted = add(wanted, sidecars)
         starting = most(starting, wanted)
-    return most(running, starting)
+    return most(running, starting) if starting else running
 
 
 def _wanted(
@@ -98,6 +117,8 @@ def _wanted(
 ) -> Mapping[str, str]:
     """What a container asks for, or still has where it has more since before it was resized."""
     own = container.resources.limits if limits else container.resources.requests
+    if not statuses:
+        return own
     status = next((status for status in statuses if status.name == container.name), None)
     if status is None or status.resources is None:
         return own

@@ -11,7 +11,7 @@ from controlplane.plan.model_node import HEARTBEAT_MS
 from controlplane.plan.script import GRACE_MS, Run
 from controlplane.plan.whatif import planner
 from mizzen.api import errors, kinds
-from mizzen.api.types import apps_v1, meta_v1
+from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine.plans import Plan, PlanStep, Question
 from mizzen.engine.values import Key
 
@@ -111,3 +111,22 @@ def test_the_cluster_itself_is_untouched(cluster: Run) -> None:
     before = cluster.store.cache.revision
     ask(cluster, Question(apply=(web(cluster, replicas=1),), horizon_s=60))
     assert cluster.store.cache.revision == before
+
+
+def test_a_quota_holds_a_plan_as_it_holds_the_cluster() -> None:
+    made = Run(3)
+    quota = core_v1.ResourceQuota(
+        metadata=meta_v1.ObjectMeta(name="q", namespace="default"),
+        spec=core_v1.ResourceQuotaSpec(hard={"pods": "8", "requests.cpu": "10"}),
+    )
+    made.world.after(1_000, made._begin)
+    made.world.after(2_000, lambda: made._create(quota))
+    made.world.run_until(60_000)
+    counted = made.store.cache.get(kinds.RESOURCE_QUOTA, "default", "q")
+    assert counted is not None
+    assert counted.status.used["pods"] == "6"
+    plan = ask(made, Question(apply=(web(made, replicas=12),), horizon_s=120))
+    assert len(steps(plan, "create")) == 2
+    assert any(problem.startswith("deployments.apps/default/web has 8 available") for problem in plan.problems)
+    back = ask(made, Question(apply=(web(made, replicas=2),), horizon_s=120))
+    assert (len(steps(back, "delete")), back.problems) == (4, ())

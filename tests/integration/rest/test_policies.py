@@ -20,6 +20,7 @@ from controlplane.store.port import Store
 from tests.fixtures.api_server import ApiServer, api_server
 from tests.fixtures.deciders import deciding
 from tests.integration.rest.conftest import Client, Kubectl, tls_of
+from tests.integration.rest.widgets import definition, widget
 
 NAMESPACE = "/api/v1/namespaces/default"
 QUOTAS, PODS = f"{NAMESPACE}/resourcequotas", f"{NAMESPACE}/pods"
@@ -214,3 +215,16 @@ async def test_a_claim_in_use_is_deleted_when_its_pod_is_gone(
     assert (await client.ask("GET", f"{claims}/data"))[1]["metadata"]["deletionTimestamp"]
     await kubectl("delete", "pod", "user", "--grace-period=0", "--force")
     await kubectl("wait", "pvc/data", "--for=delete", "--timeout=10s")
+
+
+async def test_users_kinds_are_counted_too(client: Client, decided: ApiServer, kubectl: Kubectl) -> None:
+    await kubectl("create", "-f", "-", stdin=json.dumps(definition()))
+    await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=10s")
+    await kubectl("create", "quota", "q", "--hard=count/widgets.example.com=1")
+    await used(client, count__widgets_example_com="0")
+    await kubectl("create", "-f", "-", stdin=json.dumps(widget("a")))
+    refused = await kubectl.fails("create", "-f", "-", stdin=json.dumps(widget("b")))
+    told = "exceeded quota: q, requested: count/widgets.example.com=1, used: count/widgets.example.com=1, limited: "
+    assert told in refused
+    await kubectl("delete", "widgets", "a")
+    await used(client, count__widgets_example_com="0")

@@ -12,6 +12,7 @@ from mizzen.api import kinds
 from mizzen.api.errors import AlreadyExists, Conflict
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.effects import Bind, Create, Delete, Emit, Update, UpdateStatus
 from mizzen.engine.values import Key
@@ -197,3 +198,56 @@ async def test_after_an_unknown_outcome_the_view_shows_what_happened(
     assert names(cluster) == ["a"]
     assert performed.version >= cluster.registry.cache.entries(CONFIGS)[0].version
     assert cluster.clock.now() >= BEGAN_MS
+
+
+def bounded(pods: str) -> core.ResourceQuota:
+    """A quota that was counted when there was nothing."""
+    return core.ResourceQuota(
+        metadata=meta.ObjectMeta(name="q", namespace="default", uid="q"),
+        spec=core.ResourceQuotaSpec(hard={"pods": pods}),
+        status=core.ResourceQuotaStatus(hard={"pods": pods}, used={"pods": "0"}),
+    )
+
+
+def charged(cluster: Cluster) -> dict[str, str]:
+    found = cluster.registry.view.get(kinds.RESOURCE_QUOTA, "default", "q")
+    assert found is not None
+    return dict(found.status.used)
+
+
+async def test_what_a_controller_makes_is_charged_in_the_same_commit(cluster: Cluster) -> None:
+    await cluster.registry.create(bounded("2"))
+    owner = await cluster.registry.create(
+        apps.ReplicaSet(metadata=meta.ObjectMeta(name="web", namespace="default", uid="u"))
+    )
+    reference = meta.OwnerReference(api_version="apps/v1", kind="ReplicaSet", name="web", uid="u", controller=True)
+    pods = [pod(name) for name in "abc"]
+    pods = [replace(one, metadata=replace(one.metadata, owner_references=(reference,))) for one in pods]
+    cluster.store.commits.clear()
+    performed = await cluster.performer.perform([Create(one) for one in pods], cluster.fence)
+    told = 'pods "c" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2'
+    assert str(performed.error) == told
+    assert charged(cluster) == {"pods": "2"}
+    assert cluster.store.commits == [3, 3, 2], "each pod, the quota and the fence; then the owner is told"
+    assert [(said.reason, said.message) for said in cluster.emitted] == [("FailedCreate", f"Error creating: {told}")]
+    noted = cluster.registry.view.get(kinds.REPLICA_SET, "default", "web")
+    assert noted is not None
+    (condition,) = noted.status.conditions
+    assert (condition.type, condition.status, condition.reason) == ("ReplicaFailure", "True", "FailedCreate")
+    assert condition.message == told
+    await cluster.performer.perform([Create(pods[2])], cluster.fence)
+    again = cluster.registry.view.get(kinds.REPLICA_SET, "default", "web")
+    assert again == noted, "what is known already is not written"
+    assert again != owner
+
+
+async def test_who_is_charged_in_between_is_in_nobodys_way(cluster: Cluster) -> None:
+    made = await cluster.registry.create(bounded("2"))
+
+    async def meanwhile() -> None:
+        status = core.ResourceQuotaStatus(hard={"pods": "2"}, used={"pods": "1"})
+        await cluster.registry.update(replace(made, status=status), int(made.metadata.resource_version))
+
+    cluster.store.before = meanwhile
+    assert (await cluster.performer.perform([Create(pod("a"))], cluster.fence)).error is None
+    assert charged(cluster) == {"pods": "2"}

@@ -28,12 +28,16 @@ def node_of(one: core.Pod, view: View) -> Iterable[Key]:
     return [Key("nodes", "", one.spec.node_name)] if one.spec.node_name else []
 
 
-def loop_of(decide: Callable[[Key], Decision] = lambda key: Decision(), *, resync_ms: int = 0) -> ControlLoop:
+def loop_of(
+    decide: Callable[[Key], Decision] = lambda key: Decision(), *, resync_ms: int = 0, settle_ms: int = 0
+) -> ControlLoop:
     def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
         return decide(key)
 
     watches = ((kinds.POD, node_of),)
-    return ControlLoop(Controller("test", kinds.NODE, reconcile, watches=watches, resync_ms=resync_ms))
+    return ControlLoop(
+        Controller("test", kinds.NODE, reconcile, watches=watches, resync_ms=resync_ms, settle_ms=settle_ms)
+    )
 
 
 def take(loop: ControlLoop, view: View, tick: int) -> Turn | None:
@@ -155,3 +159,21 @@ def test_a_reconciler_that_raises_is_told_with_its_key(view: Cache) -> None:
         take(loop, view, 0)
     loop.failed(caught.value.turn, "defect", 0, 0)
     assert loop.queue.next_due(0) == 5
+
+
+def test_changes_of_others_settle_before_a_key_runs_and_its_own_run_it_at_once(view: Cache) -> None:
+    loop = loop_of(settle_ms=200)
+    feed = Feed([loop])
+    for version in (2, 3):
+        feed.changed(
+            [replacement(entry(pod("a", node="n1"), version - 1), entry(pod("a", node="n1"), version))],
+            version,
+            view,
+            version * 50,
+        )
+    assert take(loop, view, 299) is None
+    assert loop.queue.next_due(250) == 50
+    loop.succeeded(taken(loop, view, 300), 0, 300)
+    assert take(loop, view, 9_000) is None, "one run for both"
+    feed.changed([replacement(None, entry(core.Node(metadata=core.meta_v1.ObjectMeta(name="n1")), 4))], 4, view, 9_000)
+    assert taken(loop, view, 9_000).key == NODE

@@ -194,3 +194,17 @@ def test_a_rollout_that_hangs_exceeds_its_deadline() -> None:
     progressing = next(c for c in late.conditions if c.type == "Progressing")
     assert (progressing.status, progressing.reason) == ("False", "ProgressDeadlineExceeded")
     assert times.parse(progressing.last_transition_time) == NOW + 30_000
+
+
+def test_pods_that_may_not_be_made_are_a_condition_of_the_deployment() -> None:
+    owner = annotated(deployment(3), "1")
+    failure = apps_v1.ReplicaSetCondition(
+        type="ReplicaFailure", status="True", reason="FailedCreate", message="no", last_transition_time=at(-5)
+    )
+    rs = generation(owner, "web-1", "web:v1", 1, 3, 1)
+    failed = msgspec.structs.replace(rs, status=msgspec.structs.replace(rs.status, conditions=(failure,)))
+    (written,) = of(decide(owner, failed), UpdateStatus)
+    (told,) = [one for one in written.object.status.conditions if one.type == "ReplicaFailure"]
+    assert (told.status, told.reason, told.message, told.last_transition_time) == ("True", "FailedCreate", "no", at(-5))
+    (healed,) = of(decide(written.object, rs), UpdateStatus)
+    assert "ReplicaFailure" not in {one.type for one in healed.object.status.conditions}

@@ -9,7 +9,7 @@ import pytest
 
 from controlplane.reconcilers.replicaset import CONTROLLER, REPLICATION_CONTROLLERS
 from mizzen.api import kinds
-from mizzen.api.types import core_v1
+from mizzen.api.types import apps_v1, core_v1
 from mizzen.base.ids import SeededIds
 from mizzen.engine.effects import Create, Decision, Delete, Update, UpdateStatus
 from mizzen.engine.values import Key
@@ -131,3 +131,15 @@ def test_a_replication_controller_lives_by_the_same_rules() -> None:
     assert [line.partition(":")[0] for line in rig.told if ":" in line] == ["SuccessfulCreate"] + [
         "SuccessfulDelete"
     ] * 2
+
+
+def test_a_failure_is_taken_back_when_all_pods_are_there() -> None:
+    failure = apps_v1.ReplicaSetCondition(type="ReplicaFailure", status="True", reason="FailedCreate")
+    owner = replica_set(replicas=2, status={"conditions": (failure,)})
+    pods = [pod(f"p{n}", owner, node="n1", ready_since=-9) for n in range(2)]
+
+    def conditions(*objects: Any) -> list[Any]:
+        return [list(effect.object.status.conditions) for effect in of(decide(owner, *objects), UpdateStatus)]
+
+    assert conditions(*pods) == [[]]
+    assert conditions(pods[0]) == [[failure]], "one may still not be made"
