@@ -221,6 +221,24 @@ async def test_what_is_done_with_pods(client: Client) -> None:
     await client.made(f"{one}/eviction?dryRun=All", eviction)
 
 
+async def test_a_pod_is_looked_into_and_resized(client: Client) -> None:
+    container = {"name": "c", "image": "img:1", "resources": {"requests": {"cpu": "10m"}}}
+    one = f"{collection(kinds.POD)}/p"
+    await client.made(collection(kinds.POD), {"metadata": {"name": "p"}, "spec": {"containers": [container]}})
+    await run_pod(client.server, "p")
+    added = {"spec": {"ephemeralContainers": [{"name": "look", "image": "img:1"}]}}
+    larger = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "20m"}}}]}}
+    for sub, change in (("ephemeralcontainers", added), ("resize", larger)):
+        code, changed = await client.ask(
+            "PATCH", f"{one}/{sub}", change, headers={"Content-Type": PATCHES["strategic"]}
+        )
+        assert code == 200, changed
+        assert await client.ask("GET", f"{one}/{sub}") == (200, changed)
+        assert (await client.ask("PUT", f"{one}/{sub}", changed))[0] == 200
+    assert changed["spec"]["ephemeralContainers"][0]["name"] == "look"
+    assert changed["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "20m"}
+
+
 RUNNING = {
     "name": "c", "image": "img:1", "imageID": "", "ready": True, "restartCount": 0, "containerID": "docker://1",
     "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}},

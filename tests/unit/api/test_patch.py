@@ -268,7 +268,7 @@ def test_json_patch_has_bounds() -> None:
 @pytest.mark.parametrize("media_type", [patch.MERGE_PATCH, patch.STRATEGIC_MERGE_PATCH])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1"])
 def test_no_object(media_type: str, body: bytes) -> None:
-    with pytest.raises(BadRequest, match="error decoding patch"):
+    with pytest.raises(BadRequest, match=r"error decoding patch|json: cannot unmarshal (array|number) into Go value"):
         patch.apply(media_type, body, {}, POD)
 
 
