@@ -28,15 +28,17 @@ from controlplane.drive.metrics import WorkqueueCollector
 from controlplane.drive.perform import Performer
 from controlplane.drive.scheduler import SchedulerDriver
 from controlplane.drive.sign import issued, signed
-from controlplane.plan.whatif import PLANNED, planner
+from controlplane.plan.whatif import Snapshot, planned, planner
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
+from controlplane.server.authn import VerifyToken, either
 from controlplane.server.grpc_api import ClusterService, Planner
 from controlplane.server.grpc_server import Listen, grpc_server
 from controlplane.server.join_api import JoinApi
 from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
+from controlplane.server.oidc import OidcLogin
 from controlplane.server.presence import Presence, check_authority
 from controlplane.server.rest_api import Deps, build_app
 from controlplane.server.rest_listen import listen, tls_context
@@ -74,9 +76,17 @@ class _Core:
     verbs: Verbs
     authority: pki.Pki
     tokens: Tokens
+    login: OidcLogin | None
+    """Of another issuer, whose tokens are believed, too."""
     admission: AdmissionSettings
     clock: SystemClock
     ids: RandomIds
+
+    @property
+    def verify_token(self) -> VerifyToken:
+        """Whom tokens stand for."""
+        own = self.tokens.user_of
+        return own if self.login is None else either(own, self.login.user_of)
 
 
 async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
@@ -91,7 +101,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
         cluster = ClusterService(
-            core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens, core.tokens.user_of
+            core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens, core.verify_token
         )
         where = Listen(settings.bind_address, settings.grpc_port, settings.grpc_token_port)
         pair = _server_pair(settings, core)
@@ -114,6 +124,8 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             group.create_task(lead(core.store, LEADER, identity, settings.leader_ttl_s, decide), name="leader")
             group.create_task(run_compactor(core.store), name="compactor")
             group.create_task(core.registry.ended(), name="registry")
+            if core.login is not None:
+                group.create_task(core.login.run(), name="oidc")
             if bootstrap.is_reached(settings):
                 presence = Presence(
                     core.registry, settings.advertise_address, core.authority.ca_hash, core.clock, core.ids
@@ -146,7 +158,8 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     issuer = f"https://{bootstrap.API_SERVICE}.default.svc.{settings.cluster_domain}"
     tokens = Tokens(authority.account_key(), issuer, registry, clock, ids)
     await bootstrap.note_account_key(verbs, tokens.key_id)
-    return _Core(store, registry, verbs, authority, tokens, admission, clock, ids)
+    login = OidcLogin(settings.oidc, clock, settings.oidc_ca) if settings.oidc else None
+    return _Core(store, registry, verbs, authority, tokens, login, admission, clock, ids)
 
 
 def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
@@ -182,9 +195,10 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
 
 
 def _planner(settings: ServerSettings, core: _Core) -> Planner:
-    def snapshot() -> tuple[list[Any], int]:
-        entries = (entry for kind in PLANNED for entry in core.registry.entries(kind))
-        return [entry.object() for entry in entries], core.registry.revision
+    def snapshot() -> Snapshot:
+        registry = core.registry
+        entries = (entry for kind in planned(registry.catalog) for entry in registry.entries(kind))
+        return Snapshot([entry.object() for entry in entries], registry.revision, registry.catalog)
 
     prepare = planner(snapshot, core.clock.now, heartbeat_ms=settings.heartbeat_ms, grace_ms=settings.node_grace_ms)
 
@@ -229,7 +243,7 @@ async def _rest_server(
         streams=gateway.streams,
         site=SiteInfo(address=address, documents=core.tokens.documents(address)),
         metrics=metrics,
-        verify_token=core.tokens.user_of,
+        verify_token=core.verify_token,
         tokens=core.tokens,
         routes=joining.routes(),
     )

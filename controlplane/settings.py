@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from controlplane import settings_oidc
+from controlplane.access.oidc import Rules
 from mizzen.api import formats
 from mizzen.base.settings import Problems, duration_ms
 from mizzen.base.telemetry import LEVELS
@@ -56,6 +58,9 @@ class ServerSettings:
     """How often a node says that it is alive; Kubernetes' nodes do so every 10 s."""
     node_grace_ms: int
     """How long a node may be silent before it counts as lost; Kubernetes waits 50 s."""
+    oidc: Rules | None
+    """Whose tokens are believed beside our own, and whom they stand for."""
+    oidc_ca: Path | None
     leader_ttl_s: int
     """How long a dead leader is waited for."""
     log_level: str
@@ -99,6 +104,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         if text not in words:
             problems.add(flag, f"{text!r} must be one of: {', '.join(words)}")
     _check_etcd(problems, args)
+    oidc = settings_oidc.read(problems, args)
     if https_port is not None and https_port == grpc_port:
         problems.add("--grpc-port", "must be another than --https-port")
     if token_port is not None and token_port in (https_port, grpc_port):
@@ -122,6 +128,8 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         cluster_domain=args.cluster_domain,
         heartbeat_ms=heartbeat_ms or 0,
         node_grace_ms=grace_ms or 0,
+        oidc=oidc,
+        oidc_ca=args.oidc_ca_file,
         leader_ttl_s=leader_ttl_s or 0,
         log_level=args.log_level,
         log_format=args.log_format,
@@ -152,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--leader-ttl", default="15s", help="how long a dead leader is waited for")
     add("--log-level", default="info", help=f"what is logged: {', '.join(LEVELS)}")
     add("--log-format", default="text", help=f"how it is logged: {', '.join(FORMATS)}")
+    settings_oidc.add_to(parser)
     return parser
 
 

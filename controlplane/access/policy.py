@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from controlplane.access import policy_components
 from controlplane.access.aggregate import aggregated
 from controlplane.access.rules import EVERYTHING, Rules, missing
 from controlplane.access.values import AUTHENTICATED, MASTERS, UNAUTHENTICATED
@@ -79,7 +80,6 @@ _ADMIN: Rules = (
     _on(("create",), "authorization.k8s.io", "localsubjectaccessreviews"),
     _on(_ALL, _GROUP, "rolebindings", "roles"),
 )
-_SIGNER = "kubernetes.io/kube-apiserver-client"
 _KEYS = (
     "/.well-known/openid-configuration",
     "/.well-known/openid-configuration/",
@@ -113,7 +113,8 @@ def cluster_roles() -> tuple[rbac.ClusterRole, ...]:
         _role("system:discovery", _at(*_DISCOVERY)),
         _role("system:public-info-viewer", _at(*_HEALTH)),
         _role(
-            "system:monitoring", _at("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/readyz", "/readyz/*")
+            "system:monitoring",
+            _at("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*"),
         ),
         _role(
             "system:basic-user",
@@ -126,10 +127,7 @@ def cluster_roles() -> tuple[rbac.ClusterRole, ...]:
             _on(("create",), "authorization.k8s.io", "subjectaccessreviews"),
         ),
         _role("system:service-account-issuer-discovery", _at(*_KEYS)),
-        _role(
-            "system:certificates.k8s.io:kube-apiserver-client-approver",
-            _on(("approve",), "certificates.k8s.io", "signers", names=(_SIGNER,)),
-        ),
+        *(_role(name, *rules) for name, rules in policy_components.ROLES.items()),
         _part("view", _VIEW),
         _part("edit", _EDIT),
         _part("admin", _ADMIN),
@@ -152,13 +150,18 @@ def cluster_role_bindings() -> tuple[rbac.ClusterRoleBinding, ...]:
         ("system:public-info-viewer", (AUTHENTICATED, UNAUTHENTICATED)),
         ("system:service-account-issuer-discovery", ("system:serviceaccounts",)),
     )
-    return tuple(
-        rbac.ClusterRoleBinding(
-            metadata=_metadata(name, {}),
-            role_ref=rbac.RoleRef(api_group=_GROUP, kind="ClusterRole", name=name),
-            subjects=tuple(rbac.Subject(kind="Group", api_group=_GROUP, name=group) for group in groups),
-        )
+    to_groups = tuple(
+        _binding(name, *(rbac.Subject(kind="Group", api_group=_GROUP, name=group) for group in groups))
         for name, groups in given
+    )
+    return (*to_groups, *(_binding(name, subject) for name, subject in policy_components.SUBJECTS.items()))
+
+
+def _binding(name: str, *subjects: rbac.Subject) -> rbac.ClusterRoleBinding:
+    return rbac.ClusterRoleBinding(
+        metadata=_metadata(name, {}),
+        role_ref=rbac.RoleRef(api_group=_GROUP, kind="ClusterRole", name=name),
+        subjects=subjects,
     )
 
 

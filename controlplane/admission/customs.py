@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from controlplane.admission import lifecycle, metadata, ownership
 from controlplane.admission.request import Admitted, Operation, Request
-from mizzen.api import formats, structural, structural_rules, validate_meta
+from mizzen.api import formats, json_values, structural, structural_rules, validate_meta
 from mizzen.api.custom import Custom
 from mizzen.api.errors import FieldError, Invalid, MethodNotSupported
 from mizzen.api.managed import objects
@@ -94,7 +94,7 @@ def _changed(request: Request, obj: Custom, old: Custom) -> Custom:
         desired, before = _without_status(obj), _without_status(old)
         kept = {_STATUS: old.content[_STATUS]} if _STATUS in old.content else {}
         obj = replace(obj, content=_ordered({**desired, **kept}))
-    if not structural.same(desired, before):
+    if not json_values.same(desired, before):
         obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation + 1))
     return obj
 

@@ -48,6 +48,7 @@ class Brain:
         self._random = world.random("brain")
         self._fence = store.lead(name)
         self._replica = Replica(Cache(indexes.ALL))
+        self._replica.cache.catalog = store.cache.catalog
         store.fill(self._replica)
         every = every_controller(world.now, node_grace_ms=grace_ms, cluster_cidr="10.244.0.0/16", node_prefix=24)
         self._loops = [ControlLoop(one) for one in every]

@@ -10,6 +10,7 @@ from controlplane.store.model import Model
 from controlplane.store.objects import Objects
 from controlplane.store.values import Conflict, Op, Put, Remove, Require, WatchEvent
 from mizzen.api import errors
+from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.engine import canonical, indexes
 from mizzen.engine.cache import Cache
 from mizzen.engine.entry import Change
@@ -27,11 +28,14 @@ class Deposed(Exception):
 class SimStore:
     """Objects at their newest state (`cache`), and the log for who lags behind."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, catalog: Catalog = BUILT_IN) -> None:
+        """Begin empty; which kinds there are stays as `catalog` says."""
         self._world = world
         self.model = Model()
         self.objects = Objects()
+        self.objects.catalog = catalog
         self.cache = Cache(indexes.ALL)
+        self.cache.catalog = catalog
         self.replica = Replica(self.cache)
         self.followers: list[Callable[[Sequence[Change]], None]] = []
         self.writes = 0

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mizzen.api import kinds
+from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.types import core_v1
 from mizzen.engine.entry import Change, ChangeType
 from mizzen.engine.plans import PlanStep
@@ -13,7 +14,7 @@ from mizzen.engine.values import Instant, Key
 from mizzen.engine.view import View
 
 TOLD = (kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.POD, kinds.SERVICE, kinds.NODE, kinds.NAMESPACE)
-"""Kinds whose changes people want to see; the rest follows from them."""
+"""Kinds whose changes people want to see, beside those that users defined; the rest follows from them."""
 
 
 class Steps:
@@ -27,7 +28,7 @@ class Steps:
     def take(self, changes: Sequence[Change], now: Instant) -> None:
         """Takes in changes that were made now."""
         for change in changes:
-            if change.entry.kind in TOLD:
+            if change.entry.kind in TOLD or isinstance(change.entry.kind, CustomKind):
                 for action, message in _told(change):
                     self._steps.append(PlanStep(now - self._began, action, change.key, message))
 
@@ -50,8 +51,15 @@ def _told(change: Change) -> Iterator[tuple[str, str]]:
         yield from _pod(before, after)
     elif isinstance(after, core_v1.Node):
         yield from _readiness(before, after)
-    elif before is not None and getattr(before, "spec", None) != getattr(after, "spec", None):
+    elif before is not None and _wanted(before) != _wanted(after):
         yield "change", _size(after)
+
+
+def _wanted(obj: Any) -> Any:
+    """What is wanted of an object; of one of a user's kind, whose fields nobody else knows, all but its status."""
+    if isinstance(obj, Custom):
+        return {name: value for name, value in obj.content.items() if name != "status"}
+    return getattr(obj, "spec", None)
 
 
 def _pod(before: core_v1.Pod | None, after: core_v1.Pod) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,8 @@ It takes images to be there and probes to succeed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -25,7 +25,10 @@ from controlplane.plan.model_node import ModelNode
 from controlplane.plan.simstore import SimStore
 from controlplane.plan.steps import Steps, problems_of
 from controlplane.plan.world import World
-from mizzen.api import errors, kinds, times
+from mizzen.api import codec, errors, kinds, times
+from mizzen.api.catalog import BUILT_IN, Catalog
+from mizzen.api.custom import CustomKind
+from mizzen.api.kinds import Kind
 from mizzen.api.managed import applying
 from mizzen.api.managed import objects as managed
 from mizzen.api.managed.applying import Configuration
@@ -40,15 +43,30 @@ SETTLE_MS = 20_000
 PLANNED = tuple(kind for kind in kinds.KINDS if kind.stored and kind is not kinds.EVENT)
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A cluster at one version."""
+
+    objects: Sequence[Any]
+    version: int
+    catalog: Catalog = BUILT_IN
+
+
+def planned(catalog: Catalog) -> tuple[Kind[Any], ...]:
+    """The kinds whose objects a plan knows: those of the table that matter, and those that users defined."""
+    return (*PLANNED, *catalog.custom)
+
+
 class WhatIf:
     """One plan."""
 
-    def __init__(self, objects: Iterable[Any], now: Instant, version: int, *, heartbeat_ms: int, grace_ms: int) -> None:
-        """Copies a cluster: all objects at one version, the time, and how its nodes' silence is counted."""
+    def __init__(self, cluster: Snapshot, now: Instant, *, heartbeat_ms: int, grace_ms: int) -> None:
+        """Copies a cluster: all that there is, the time, and how its nodes' silence is counted."""
         self._world = World(SEED, now)
-        self._store = SimStore(self._world)
-        self._version = version
-        present = [obj for obj in objects if kinds.kind_of(obj) in PLANNED]
+        self._store = SimStore(self._world, cluster.catalog)
+        self._version = cluster.version
+        wanted = planned(cluster.catalog)
+        present = [obj for obj in cluster.objects if kinds.kind_of(obj) in wanted]
         for obj in present:
             bare = msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, resource_version=""))
             self._store.commit((creation(bare),))
@@ -79,21 +97,26 @@ class WhatIf:
         for obj in question.apply:
             self._apply(obj)
         for key in question.delete:
-            self._delete(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
+            self._delete(self._store.cache.catalog.by_resource[key.resource], key.namespace, key.name)
         self._world.run_until(SETTLE_MS + question.horizon_s * 1000)
         return Plan(steps.found(), tuple(problems_of(self._store.cache)), str(self._version))
 
     def _apply(self, obj: Any) -> None:
         kind = kinds.kind_of(obj)
         namespace, name = obj.metadata.namespace, obj.metadata.name
-        entry = self._store.cache.entry(kind, namespace, name)
+        custom = kind if isinstance(kind, CustomKind) else None
+        own = kind if custom is None else custom.storage
+        entry = self._store.cache.entry(own, namespace, name)
         old = None if entry is None else entry.object()
-        value = applying.checked(managed.configuration_of(obj), kind, namespace)
+        given = managed.configuration_of(obj) if custom is None else codec.to_dict(obj)
+        value = applying.checked(given, kind, namespace)
         config = Configuration(value, COMMAND_LINE, force=True)
         new = applying.apply(old, kind, config, times.render(self._world.now))
         writer = Writer(COMMAND_LINE, kind.api_version)
         operation = Operation.CREATE if old is None else Operation.UPDATE
-        request = Request(operation, kind, namespace, "" if old is None else name, new, writer=writer, applied=True)
+        request = Request(
+            operation, own, namespace, "" if old is None else name, new, writer=writer, applied=True, served=custom
+        )
         admitted = self._admit(request, old)
         write = creation(admitted) if entry is None else replacement(admitted, entry.version)
         if admitted != old:
@@ -114,13 +137,12 @@ class WhatIf:
 
 
 def planner(
-    snapshot: Callable[[], tuple[list[Any], int]], clock: Callable[[], Instant], *, heartbeat_ms: int, grace_ms: int
+    snapshot: Callable[[], Snapshot], clock: Callable[[], Instant], *, heartbeat_ms: int, grace_ms: int
 ) -> Callable[[Question], Callable[[], Plan]]:
     """A planner: copies the cluster at once, and gives the work to be done wherever there is time for it."""
 
     def prepare(question: Question) -> Callable[[], Plan]:
-        objects, version = snapshot()
-        now = clock()
-        return lambda: WhatIf(objects, now, version, heartbeat_ms=heartbeat_ms, grace_ms=grace_ms).answer(question)
+        cluster, now = snapshot(), clock()
+        return lambda: WhatIf(cluster, now, heartbeat_ms=heartbeat_ms, grace_ms=grace_ms).answer(question)
 
     return prepare

@@ -39,6 +39,11 @@ def no_tokens(token: str) -> UserInfo | None:
     return None
 
 
+def either(first: VerifyToken, second: VerifyToken) -> VerifyToken:
+    """A verifier of the tokens that one of two knows."""
+    return lambda token: first(token) or second(token)
+
+
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """A certificate as far as it matters here."""
@@ -83,6 +88,11 @@ def _read(der: bytes) -> _Shown:
     )
 
 
+def vouched(user: UserInfo) -> UserInfo:
+    """A user for whom somebody vouches, which their groups say."""
+    return user if AUTHENTICATED in user.groups else replace(user, groups=(*user.groups, AUTHENTICATED))
+
+
 def authenticate(certificate: bytes | None, authorization: str, verify_token: VerifyToken, now: Instant) -> UserInfo:
     """The user behind a request, by its peer certificate (DER) and its Authorization header. Raises Unauthorized."""
     scheme, _, token = authorization.partition(" ")
@@ -90,5 +100,5 @@ def authenticate(certificate: bytes | None, authorization: str, verify_token: Ve
         user = verify_token(token.strip())
         if user is None:
             raise Unauthorized()
-        return user if AUTHENTICATED in user.groups else replace(user, groups=(*user.groups, AUTHENTICATED))
+        return vouched(user)
     return in_time(certificate, now) if certificate else NOBODY

@@ -61,7 +61,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self.metrics = metrics
         self.access = verbs.access
         self.verify_token = verify_token
-        self._reviews = Reviews(verbs.access, tokens)
+        self._reviews = Reviews(verbs.access, tokens, verify_token)
 
     @property
     def _catalog(self) -> Catalog:

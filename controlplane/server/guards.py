@@ -32,17 +32,17 @@ _SIGNER_VERBS = {"approval": "approve", "status": "sign"}
 def guard_of(access: Authorizer, user: UserInfo, place: Place, verb: str) -> Guard | None:
     """The guard of a write; None where the permission to write is all that it takes."""
     guard = _guard_of_kind(access, user, place)
-    if verb != "patch" or place.subresource:
+    if verb not in ("patch", "update") or place.subresource:
         return guard
 
-    def patching(old: Any, new: Any) -> None:
-        """What is applied is made where it is missing."""
+    def changing(old: Any, new: Any) -> None:
+        """What is applied is made where it is missing, and so is what is replaced, of some kinds."""
         if old is None:
             access.check_place(user, "create", place)
         if guard is not None:
             guard(old, new)
 
-    return patching
+    return changing
 
 
 def _guard_of_kind(access: Authorizer, user: UserInfo, place: Place) -> Guard | None:

@@ -41,6 +41,7 @@ AT_ONCE = 64
 REPORT_MAX_BYTES = 512 * 1024
 """What is larger will not fit into the store beside the rest of its object."""
 MESSAGE_MAX = 1024
+FIELD_PATH_MAX = 256
 COUNT_MAX = 1_000_000
 
 T = TypeVar("T")
@@ -290,7 +291,8 @@ def _by_object(node: str, items: Iterable[Report]) -> Iterable[Sequence[core_v1.
 
 def _happening(event: core_v1.Event, regarding: Any, now: Instant) -> Happening:
     component = event.source.component or "kubelet"
-    emit = Emit(regarding, event.type, event.reason, event.message[:MESSAGE_MAX], component)
+    part = event.involved_object.field_path[:FIELD_PATH_MAX]
+    emit = Emit(regarding, event.type, event.reason, event.message[:MESSAGE_MAX], component, part)
     return Happening(emit, min(max(1, event.count), COUNT_MAX), now)
 
 

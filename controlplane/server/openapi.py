@@ -22,6 +22,8 @@ from mizzen.api.kinds import Kind
 
 _V3 = "/openapi/v3"
 _V2 = "/openapi/v2"
+_V2_JSON, _V2_BINARY, _V3_INDEX = "v2", "v2 binary", "v3"
+"""The names of documents that are about all kinds; others have their paths for names."""
 
 _Kinds = tuple[Kind[Any], ...]
 
@@ -46,6 +48,10 @@ class OpenApi:
         self._made: dict[str, tuple[_Kinds, _Document]] = {}
         self._making = asyncio.Lock()
 
+    def __len__(self) -> int:
+        """How many documents are kept."""
+        return len(self._made)
+
     async def answer(self, request: web.Request, path: str, catalog: Catalog) -> web.Response:
         """The document under a path. Raises PathNotFound."""
         binary = openapi_v2_binary.ASKED_FOR in request.headers.get("Accept", "")
@@ -63,22 +69,29 @@ class OpenApi:
     async def _find(self, path: str, catalog: Catalog, *, binary: bool) -> _Document:
         if path == _V2:
             make = self._v2_binary if binary else self._v2
-            return await self._kept("v2 binary" if binary else "v2", catalog.served, lambda: make(catalog))
+            return await self._kept(_V2_BINARY if binary else _V2_JSON, catalog, catalog.served, lambda: make(catalog))
         if path == _V3:
-            return await self._kept("v3", catalog.served, lambda: self._index(catalog))
+            return await self._kept(_V3_INDEX, catalog, catalog.served, lambda: self._index(catalog))
         group_version = _group_versions(catalog).get(path.removeprefix(f"{_V3}/"))
         if group_version is None:
             raise errors.PathNotFound
-        return await self._kept(path, _kinds_in(catalog, group_version), lambda: self._v3(catalog, *group_version))
+        kinds = _kinds_in(catalog, group_version)
+        return await self._kept(path, catalog, kinds, lambda: self._v3(catalog, *group_version))
 
-    async def _kept(self, name: str, kinds: _Kinds, make: Callable[[], _Document]) -> _Document:
+    async def _kept(self, name: str, catalog: Catalog, kinds: _Kinds, make: Callable[[], _Document]) -> _Document:
         """The document of a name, made once for these kinds, beside the event loop: it takes a tenth of a second."""
         if (found := self._found(name, kinds)) is None:
             async with self._making:
                 if (found := self._found(name, kinds)) is None:
                     found = await asyncio.to_thread(make)
+                    self._forget_all_but(catalog)
                     self._made[name] = (kinds, found)
         return found
+
+    def _forget_all_but(self, catalog: Catalog) -> None:
+        """Drop the documents of groups and versions that are served no longer."""
+        known = {_V2_JSON, _V2_BINARY, _V3_INDEX, *(f"{_V3}/{name}" for name in _group_versions(catalog))}
+        self._made = {name: made for name, made in self._made.items() if name in known}
 
     def _found(self, name: str, kinds: _Kinds) -> _Document | None:
         made = self._made.get(name)

@@ -2,6 +2,7 @@
 
     /api/v1/namespaces/shop/pods/web-1/log      pods "web-1" in shop, subresource log
     /apis/apps/v1/deployments                   all deployments
+    /api/v1/watch/namespaces/shop/pods          the changes of the pods in shop, asked for in the old way
     /version                                    no object at all
 
 Paths that are well-formed but name nothing that is served give None; the server answers them with its 404.
@@ -10,7 +11,7 @@ Paths that are well-formed but name nothing that is served give None; the server
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mizzen.api.catalog import BUILT_IN, Catalog
@@ -36,6 +37,8 @@ class Place:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    watched: bool = False
+    """The path itself asks for a watch, in the old way: `/api/v1/watch/pods`."""
 
     @property
     def resource(self) -> str:
@@ -68,6 +71,9 @@ def parse(path: str, catalog: Catalog = BUILT_IN) -> Place | None:
 def _place(group: str, version: str, parts: list[str], catalog: Catalog) -> Place | None:
     if not all(parts):
         return None
+    if parts[0] == "watch" and len(parts) > 1:
+        found = _place(group, version, parts[1:], catalog)
+        return None if found is None or found.subresource or found.watched else replace(found, watched=True)
     namespace = ""
     if parts[0] == "namespaces" and len(parts) > 2 and not (len(parts) == 3 and parts[2] in _OWN_SUBRESOURCES):
         namespace, parts = parts[1], parts[2:]
@@ -82,8 +88,10 @@ def _place(group: str, version: str, parts: list[str], catalog: Catalog) -> Plac
 
 def verb(method: str, place: Place, watching: bool) -> str:
     """The API's verb for a method on a path; empty for methods that the API does not have."""
+    if place.watched and method != "GET":
+        return ""
     if method == "GET":
-        if watching:
+        if watching or place.watched:
             return "watch"
         return "get" if place.name else "list"
     if method == "DELETE":

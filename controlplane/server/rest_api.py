@@ -75,7 +75,7 @@ class RestApi:
         self._registry = deps.verbs.registry
         self._verify_token = deps.verify_token
         self._access = deps.verbs.access
-        self._identity = IdentityHandlers(deps.verbs, deps.tokens)
+        self._identity = IdentityHandlers(deps.verbs, deps.tokens, deps.verify_token)
         self._objects = ObjectHandlers(deps.verbs)
         self._streams = StreamHandlers(deps.verbs, deps.streams)
         self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry)
@@ -216,6 +216,8 @@ def _only(verb: str, query: MultiMapping[str]) -> str:
 
 def _verbs_at(place: Place) -> list[str]:
     """The verbs for as much as the path names: one object, or many."""
+    if place.watched:
+        return [verb for verb in ("watch",) if verb in place.kind.verbs]
     if place.name:
         wanted: tuple[str, ...] = ("get", "watch", "update", "patch", "delete")
     elif place.kind.namespaced and not place.namespace:

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.server import rest_forms
+from controlplane.server.authn import VerifyToken
 from controlplane.server.paths import Place
 from controlplane.server.rest_answers import answer
 from controlplane.server.rest_call import Call
@@ -23,12 +24,12 @@ _CREATED = 201
 class IdentityHandlers:
     """Handlers by what a path names."""
 
-    def __init__(self, verbs: Verbs, tokens: Tokens | None) -> None:
-        """Answer from `verbs`, and from `tokens` where there are any."""
+    def __init__(self, verbs: Verbs, tokens: Tokens | None, verify_token: VerifyToken) -> None:
+        """Answer from `verbs`, from `tokens` where there are any, and of all tokens from `verify_token`."""
         self._registry = verbs.registry
         self._clock = verbs.clock
         self._tokens = tokens
-        self._reviews = Reviews(verbs.access, tokens)
+        self._reviews = Reviews(verbs.access, tokens, verify_token)
 
     def find(self, place: Place) -> Handler | None:
         """The handler of what a path names, if it is one of these."""

@@ -87,7 +87,7 @@ class ObjectHandlers:
         written = await self._verbs.writes.update(
             call.kind, place.namespace, place.name, obj, call.write_options, OPERATIONS[place.subresource]
         )
-        return self._written(call, written, warnings)
+        return self._written(call, written, warnings, _CREATED if written.created else 200)
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         place = call.place

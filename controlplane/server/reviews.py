@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from controlplane.access.grants import wants
 from controlplane.access.values import UserInfo, Wanted
+from controlplane.server.authn import VerifyToken, no_tokens, vouched
 from controlplane.server.authz import Authorizer
 from controlplane.server.tokens import Tokens
 from mizzen.api import kinds, validate
@@ -26,10 +27,11 @@ Answer = Callable[[UserInfo, Any], Any]
 class Reviews:
     """Answers to the questions that the API takes."""
 
-    def __init__(self, access: Authorizer, tokens: Tokens | None) -> None:
-        """By `access`, and by `tokens` where the server knows any."""
+    def __init__(self, access: Authorizer, tokens: Tokens | None, verify_token: VerifyToken = no_tokens) -> None:
+        """By `access`, by `tokens` where the server knows any, and of other issuers' tokens by `verify_token`."""
         self._access = access
         self._tokens = tokens
+        self._verify_token = verify_token
         self._answers: Mapping[Kind[Any], Answer] = {
             kinds.SELF_SUBJECT_REVIEW: self._who_am_i,
             kinds.TOKEN_REVIEW: self._whose_token,
@@ -65,8 +67,18 @@ class Reviews:
         if self._tokens is None:
             status = authentication.TokenReviewStatus(error="this server knows no tokens")
         else:
-            status = self._tokens.reviewed(question.spec.token, question.spec.audiences)
+            asked = question.spec.audiences
+            status = self._tokens.reviewed(question.spec.token, asked)
+            if not status.authenticated and (not asked or set(asked) & set(self._tokens.audiences)):
+                status = self._of_others(question.spec.token, self._tokens.audiences) or status
         return replace(question, status=status)
+
+    def _of_others(self, token: str, audiences: tuple[str, ...]) -> authentication.TokenReviewStatus | None:
+        """What is to be said of a token of another issuer, which is for this server; None where nobody knows it."""
+        user = self._verify_token(token)
+        if user is None:
+            return None
+        return authentication.TokenReviewStatus(authenticated=True, user=_shown(vouched(user)), audiences=audiences)
 
     def _may_i(self, user: UserInfo, question: authorization.SelfSubjectAccessReview) -> Any:
         spec = question.spec

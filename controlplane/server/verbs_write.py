@@ -50,6 +50,13 @@ ALLOCATIONS = ROOT + "allocations/"
 _NEVER_BLINDLY = (kinds.LEASE,)
 """Kinds that exist to be fought over: who changes one must say which version they have seen."""
 
+_MADE_BY_UPDATES = (
+    kinds.LEASE, kinds.EVENT, kinds.ENDPOINTS, kinds.SERVICE, kinds.LIMIT_RANGE, kinds.ROLE, kinds.ROLE_BINDING,
+    kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING,
+)  # fmt: skip
+"""Kinds whose objects are made by an update where there are none, as in Kubernetes."""
+_COMES_AND_GOES = "it is created and deleted again all the time"
+
 Decide = Callable[[Any], Awaitable[Admitted]]
 Guard = Callable[[Any, Any], None]
 
@@ -198,9 +205,20 @@ class Writes:
         options: WriteOptions,
         operation: Operation = Operation.UPDATE,
     ) -> Written:
-        """Replace an object, its status or its finalizers. With a resource version it must be at that version."""
+        """Replace an object, its status or its finalizers. With a resource version it must be at that version.
+
+        An object of some kinds is made where there is none.
+        """
         changed = stored(obj)
-        return await self.change(kind, namespace, name, lambda old: changed, options, operation)
+        for _ in range(TRIES):
+            try:
+                return await self.change(kind, namespace, name, lambda old: changed, options, operation)
+            except errors.NotFound:
+                if operation is not Operation.UPDATE or storage(kind) not in _MADE_BY_UPDATES:
+                    raise
+            with suppress(errors.AlreadyExists):
+                return await self._create_missing(kind, namespace, name, changed, options, applied=False)
+        raise errors.Conflict(storage(kind), name, _COMES_AND_GOES)
 
     async def patch(
         self,
@@ -262,12 +280,13 @@ class Writes:
                 if subresource:
                     raise
             with suppress(errors.AlreadyExists):
-                return await self._create_applied(own, namespace, name, make(None), options)
-        raise errors.Conflict(own, name, "it is created and deleted again all the time")
+                return await self._create_missing(own, namespace, name, make(None), options, applied=True)
+        raise errors.Conflict(own, name, _COMES_AND_GOES)
 
-    async def _create_applied(
-        self, kind: Kind[Any], namespace: str, name: str, obj: Any, options: WriteOptions
+    async def _create_missing(
+        self, kind: Kind[Any], namespace: str, name: str, obj: Any, options: WriteOptions, *, applied: bool
     ) -> Written:
+        """Make what was to be changed. Raises Conflict where the sender has seen it before."""
         given = obj.metadata
         if given.uid:
             why = f"uid mismatch: the provided object specified uid {given.uid}, and no existing object was found"
@@ -279,7 +298,7 @@ class Writes:
                 f"the name of the object ({given.name}) does not match the name on the URL ({name})"
             )
         request = options.request(Operation.CREATE, kind, namespace, "", obj)
-        return await self._create(replace(request, applied=True), options)
+        return await self._create(replace(request, applied=applied), options)
 
     async def change(
         self,

@@ -52,6 +52,9 @@ mount --bind etc.docker /etc/docker # the Engine's identity, not the box's
 cat "$hosts" >/etc/hosts
 hostname "$name"
 
+# As on every machine with an init system: what is mounted later shows in those who mount the root.
+mount --make-rshared /
+
 cd /
 echo "$pid" >&3
 exec tini -- sleep infinity 3>&-

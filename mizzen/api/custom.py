@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 
 from mizzen.api import reading
+from mizzen.api.json_values import same
 from mizzen.api.kinds import Kind
-from mizzen.api.structural import Node, filled, pruned, same
+from mizzen.api.structural import Node, filled, pruned
 from mizzen.api.types import meta_v1 as meta
 
 _METADATA = "meta_v1.ObjectMeta"

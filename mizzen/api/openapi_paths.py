@@ -113,6 +113,8 @@ def paths(kind: Kind[Any]) -> Iterator[PathItem]:
     for name in kind.subresources:
         if name in _WHOLE_OBJECTS:
             yield _item(f"{collection}/{{name}}/{name}", make.read(name), make.replace(name), make.patch(name))
+        elif name == "finalize":
+            yield _item(f"{collection}/{{name}}/{name}", make.replace(name))
         elif name in _SUBRESOURCES:
             message, gvk = _SUBRESOURCES[name]
             yield _item(f"{collection}/{{name}}/{name}", *make.through(name, message, gvk))
@@ -122,6 +124,7 @@ _WHOLE_OBJECTS = ("status", "approval", "ephemeralcontainers", "resize")
 """Subresources through which the whole object is seen, and a part of it is changed."""
 _SUBRESOURCES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "scale": ("autoscaling_v1.Scale", ("autoscaling", "v1", "Scale")),
+    "eviction": ("policy_v1.Eviction", ("policy", "v1", "Eviction")),
     "binding": ("core_v1.Binding", ("", "v1", "Binding")),
     "token": ("authentication_v1.TokenRequest", ("authentication.k8s.io", "v1", "TokenRequest")),
 }

@@ -19,6 +19,7 @@ import msgspec
 
 from mizzen.api import strategic
 from mizzen.api.errors import ApiError, BadRequest, FieldError, Invalid, RequestEntityTooLarge, UnsupportedMediaType
+from mizzen.api.json_values import same
 from mizzen.api.schema import MessageSchema
 from mizzen.api.types import meta_v1 as meta
 
@@ -113,7 +114,7 @@ def create_merge_patch(before: dict[str, Any], after: dict[str, Any]) -> dict[st
         if isinstance(value, dict) and isinstance(old, dict):
             if inner := create_merge_patch(old, value):
                 patch[key] = inner
-        elif value is not None and not _same(value, old):
+        elif value is not None and not same(value, old):
             patch[key] = value
     return patch
 
@@ -130,21 +131,12 @@ def create_three_way_patch(last: dict[str, Any], wanted: dict[str, Any], current
             before = last.get(key)
             if inner := create_three_way_patch(before if isinstance(before, dict) else {}, value, now):
                 patch[key] = inner
-        elif value is not None and not _same(value, now):
+        elif value is not None and not same(value, now):
             patch[key] = value
     for key in last:
         if wanted.get(key) is None and current.get(key) is not None:
             patch[key] = None
     return patch
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Equality of JSON values, where `true` is not `1`."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_same, left, right))
-    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 
 def _copied_bytes(document: Any, operation: Any) -> int:

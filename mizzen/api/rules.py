@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from mizzen.api import cel_cost, structural
+from mizzen.api import cel_cost, json_values, structural
 from mizzen.api.errors import FieldError
 from mizzen.api.structural import UNSET, Node, Rule
 
@@ -116,7 +116,7 @@ class _Judge:
                 yield from self.of(item, node.items, f"{path}[{i}]", counterpart)
 
     def _here(self, value: Any, node: Node, path: str, old: Any) -> Errors:
-        unchanged = old is not UNSET and structural.same(value, old)
+        unchanged = old is not UNSET and json_values.same(value, old)
         names = {"self": typed(value, node)}
         if old is not UNSET:
             names[_OLD] = typed(old, node)

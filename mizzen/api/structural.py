@@ -97,11 +97,6 @@ def compiled(schema: Mapping[str, Any]) -> Node:
     )
 
 
-def same(left: Any, right: Any) -> bool:
-    """Equality of JSON values, where `true` is not `1`."""
-    return bool(left == right) and msgspec.json.encode(left) == msgspec.json.encode(right)
-
-
 def identity(item: Any, node: Node, place: int) -> str:
     """What tells an item of a list apart from the others: its keys, itself, or its place."""
     if node.list_type == "map" and isinstance(item, Mapping):

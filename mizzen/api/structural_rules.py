@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from mizzen.api import rules, structural, structural_formats
+from mizzen.api import json_values, rules, structural, structural_formats
 from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.errors import FieldError, quoted
 from mizzen.api.structural import UNSET, Node
@@ -52,7 +52,7 @@ def _identity(kind: CustomKind, obj: Custom) -> dict[str, Any]:
 
 
 def _judged(value: Any, node: Node, path: str, old: Any) -> Errors:
-    if old is not UNSET and path and structural.same(value, old):
+    if old is not UNSET and path and json_values.same(value, old):
         return
     if value is None and (node.nullable or not (node.type or node.int_or_string)):
         return
@@ -89,7 +89,7 @@ def _in_body(path: str, value: Any, why: str) -> FieldError:
 def _scalars(value: Any, node: Node, path: str) -> Errors:
     source = node.source
     allowed = source.get("enum")
-    if allowed is not None and not any(structural.same(value, one) for one in allowed):
+    if allowed is not None and not any(json_values.same(value, one) for one in allowed):
         names = ", ".join(quoted(one if isinstance(one, str) else _json(one)) for one in allowed)
         yield FieldError("FieldValueNotSupported", path, value, f"supported values: {names}")
     if isinstance(value, str):

@@ -12,14 +12,14 @@ import typer
 from mizzen.api import errors, kinds
 from mizzen.api.managed.entries import COMMAND_LINE
 from mizzen.cli import manifests
-from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, of_cluster, others, with_client
 from mizzen.cli.names import label
 from mizzen.client import Client
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command("apply")(apply)
+    app.command("apply")(of_cluster(apply))
 
 
 def apply(
@@ -40,7 +40,7 @@ def apply(
     """Create or change objects. What was applied before and is in no manifest any more goes."""
     if force_conflicts and not server_side:
         raise typer.BadParameter("--force-conflicts only works with --server-side")
-    objects = manifests.load(filename, namespace_of(kubeconfig, namespace))
+    objects = manifests.load(filename, namespace_of(kubeconfig, namespace), others(kubeconfig))
     how = _How(server_side, force_conflicts or not server_side, field_manager, dry_run)
 
     async def use(client: Client) -> None:

@@ -11,7 +11,7 @@ import typer
 from mizzen.api import errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.cli import manifests
-from mizzen.cli.common import CommandError, Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import CommandError, Kubeconfig, Namespace, namespace_of, of_cluster, others, with_client
 from mizzen.cli.names import NameProblem, targets
 from mizzen.client import Client, wait_for
 
@@ -21,7 +21,7 @@ CASCADES = ("background", "foreground", "orphan")
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command("delete")(delete)
+    app.command("delete")(of_cluster(delete))
 
 
 def delete(
@@ -39,13 +39,13 @@ def delete(
         raise typer.BadParameter(f"must be one of: {', '.join(CASCADES)}", param_hint="--cascade")
     if filename and what:
         raise NameProblem("name objects or files, not both")
-    where = namespace_of(kubeconfig, namespace)
+    where, known = namespace_of(kubeconfig, namespace), others(kubeconfig)
     wanted: list[tuple[Kind[Any], str, str]]
     if filename:
-        objects = manifests.load(filename, where)
+        objects = manifests.load(filename, where, known)
         wanted = [(kinds.kind_of(obj), obj.metadata.namespace, obj.metadata.name) for obj in objects]
     else:
-        wanted = [(kind, where if kind.namespaced else "", name) for kind, name in targets(what or [])]
+        wanted = [(kind, where if kind.namespaced else "", name) for kind, name in targets(what or [], known)]
 
     async def use(client: Client) -> None:
         grace = None if grace_period < 0 else grace_period

@@ -9,16 +9,16 @@ import msgspec
 import typer
 import yaml
 
-from mizzen.api import kinds, times
+from mizzen.api import codec, kinds, times
 from mizzen.api.types import core_v1
-from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, of_cluster, others, with_client
 from mizzen.cli.names import target
 from mizzen.client import Client
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command("describe")(describe)
+    app.command("describe")(of_cluster(describe))
 
 
 def describe(
@@ -27,7 +27,7 @@ def describe(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show an object, why it is as it is, and its events."""
-    kind, name = target(what)
+    kind, name = target(what, others(kubeconfig))
     where = namespace_of(kubeconfig, namespace) if kind.namespaced else ""
 
     async def use(client: Client) -> None:
@@ -45,7 +45,7 @@ def describe(
 
 
 def _readable(obj: Any) -> Any:
-    plain = msgspec.json.decode(msgspec.json.encode(obj))
+    plain = msgspec.json.decode(codec.encode_json(obj))
     plain["metadata"].pop("managedFields", None)
     if isinstance(obj, core_v1.Secret):
         plain["data"] = {key: f"<{len(value)} bytes>" for key, value in obj.data.items()}

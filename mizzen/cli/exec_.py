@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, of_cluster, with_client
 from mizzen.cli.names import pod_called
 from mizzen.client import Client
 from mizzen.client.values import Command, EndOfInput, Exit, Input, Resize, Stderr, Stdin, Stdout
@@ -24,7 +24,7 @@ INPUT_MAX = 64 * 1024
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command("exec", context_settings={"ignore_unknown_options": True})(exec_)
+    app.command("exec", context_settings={"ignore_unknown_options": True})(of_cluster(exec_))
 
 
 def exec_(

@@ -9,16 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from mizzen.api.kinds import Kind
-from mizzen.cli.common import Kubeconfig, Namespace
-from mizzen.cli.names import NameProblem, kind_called, targets
-from mizzen.client import config
+from mizzen.cli.common import Kubeconfig, Namespace, configured, of_cluster, others
+from mizzen.cli.names import NameProblem, Others, kind_called, targets
 
 OUTPUTS = ("", "wide", "yaml", "json", "name")
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command("get")(get)
+    app.command("get")(of_cluster(get))
 
 
 def get(
@@ -36,7 +35,7 @@ def get(
     """Show objects."""
     if output not in OUTPUTS:
         raise typer.BadParameter("must be wide, yaml, json or name", param_hint="--output")
-    named = _named(what)
+    named = _named(what, others(kubeconfig))
     if every and any(named.values()):
         raise NameProblem("an object is shown by name in one namespace only: leave --all-namespaces out")
     if (selector or field_selector) and any(named.values()):
@@ -45,16 +44,16 @@ def get(
         raise NameProblem("only one type, or one object, can be watched at a time")
     from mizzen.cli.show import Wanted, show  # large: see there
 
-    loaded = config.load(kubeconfig)
+    loaded = configured(kubeconfig)
     selection = {"labelSelector": selector, "fieldSelector": field_selector}
     wanted = Wanted(named, "" if every else namespace or loaded.namespace, output, selection)
     asyncio.run(show(loaded, wanted, watch))
 
 
-def _named(what: Sequence[str]) -> dict[Kind[Any], tuple[str, ...]]:
+def _named(what: Sequence[str], known: Others) -> dict[Kind[Any], tuple[str, ...]]:
     if len(what) == 1 and "/" not in what[0]:
-        return {kind_called(word): () for word in what[0].split(",")}
+        return {kind_called(word, known): () for word in what[0].split(",")}
     found: dict[Kind[Any], tuple[str, ...]] = {}
-    for kind, name in targets(what):
+    for kind, name in targets(what, known):
         found[kind] = (*found.get(kind, ()), name)
     return found

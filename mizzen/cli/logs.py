@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, of_cluster, with_client
 from mizzen.cli.names import pod_called
 from mizzen.client import Client
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command("logs")(logs)
+    app.command("logs")(of_cluster(logs))
 
 
 def logs(

@@ -9,8 +9,11 @@ from typing import Any
 
 import yaml
 
-from mizzen.api import codec, kinds
+from mizzen.api import codec, custom, kinds, reading
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import ApiError
+from mizzen.api.kinds import Kind
+from mizzen.cli.names import Others
 
 try:
     from yaml import CSafeLoader as Loader
@@ -24,9 +27,9 @@ class ManifestError(ValueError):
     """A manifest can't be used; names the file, the document and what to do."""
 
 
-def load(paths: Sequence[Path], namespace: str) -> list[Any]:
+def load(paths: Sequence[Path], namespace: str, others: Others) -> list[Any]:
     """The objects in the files, in order; those without a namespace get `namespace`. Raises ManifestError."""
-    found = [_object(document, where, namespace) for path in paths for document, where in _documents(path)]
+    found = [_object(document, where, namespace, others) for path in paths for document, where in _documents(path)]
     if paths and not found:
         raise ManifestError(f"there are no objects in {', '.join(map(str, paths))}")
     return found
@@ -74,11 +77,14 @@ def _listed(items: list[Any], where: str) -> Iterator[tuple[dict[str, Any], str]
         yield item, f"{where}, item {number}"
 
 
-def _object(document: dict[str, Any], where: str, namespace: str) -> Any:
+def _object(document: dict[str, Any], where: str, namespace: str, others: Others) -> Any:
     api_version, name = document.get("apiVersion"), document.get("kind")
     if not api_version or not name:
         raise ManifestError(f"{where}: apiVersion and kind must be set")
-    kind = kinds.BY_KIND.get((str(api_version), str(name)))
+    wanted = (str(api_version), str(name))
+    kind: Kind[Any] | None = kinds.BY_KIND.get(wanted)
+    if kind is None:
+        kind = next((one for one in others() if (one.api_version, one.kind) == wanted), None)
     if kind is None:
         raise ManifestError(f'{where}: no matches for kind "{name}" in version "{api_version}"')
     if kind.namespaced:
@@ -86,7 +92,11 @@ def _object(document: dict[str, Any], where: str, namespace: str) -> Any:
         if isinstance(metadata, dict) and not metadata.get("namespace"):
             metadata["namespace"] = namespace
     try:
+        if isinstance(kind, CustomKind):
+            return custom.from_value(kind, document)[0]
         obj, _ = codec.decode_dict(document, kind, validation="Strict")
     except ApiError as error:
         raise ManifestError(f"{where}: {error.message}") from error
+    except reading.Mismatch as error:
+        raise ManifestError(f"{where}: {error}") from error
     return obj

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from mizzen.cli import manifests
-from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, of_cluster, others, with_client
 from mizzen.cli.names import NameProblem, target
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verbs."""
-    app.command("plan")(plan)
-    app.command("why")(why)
+    app.command("plan")(of_cluster(plan))
+    app.command("why")(of_cluster(why))
 
 
 def plan(
@@ -27,7 +27,7 @@ def plan(
     """Show what a change, or the loss of a node, would do, without doing it."""
     if not filename and not lose_node:
         raise NameProblem("say what to plan: manifests with -f, or a node to lose with --lose-node")
-    objects = manifests.load(filename or [], namespace_of(kubeconfig, namespace))
+    objects = manifests.load(filename or [], namespace_of(kubeconfig, namespace), others(kubeconfig))
     answer = with_client(kubeconfig, lambda client: client.plan(objects, lose_nodes=lose_node or ()))
     for step in answer.steps:
         typer.echo(f"{step.at_ms / 1000:8.1f} s  {step.action:<10} {step.object}  {step.message}")
@@ -42,7 +42,7 @@ def why(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show why an object is in the state that it is in."""
-    kind, name = target(what)
+    kind, name = target(what, others(kubeconfig))
     where = namespace_of(kubeconfig, namespace)
     reasons = with_client(kubeconfig, lambda client: client.why(kind, where, name))
     for reason in reasons:

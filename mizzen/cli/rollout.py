@@ -13,7 +13,7 @@ import typer
 from mizzen.api import errors, kinds, times
 from mizzen.api.types import apps_v1
 from mizzen.base.settings import duration_ms
-from mizzen.cli.common import CommandError, Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import CommandError, Kubeconfig, Namespace, namespace_of, of_cluster, with_client
 from mizzen.cli.names import NameProblem, target
 from mizzen.client import Client, wait_for
 
@@ -24,13 +24,14 @@ What = Annotated[list[str], typer.Argument(metavar="deployment/NAME", help="Whic
 
 
 def _deployment(what: list[str]) -> str:
-    kind, name = target(what)
+    kind, name = target(what, lambda: ())
     if kind is not kinds.DEPLOYMENT:
         raise NameProblem("only deployments are rolled out")
     return name
 
 
 @app.command()
+@of_cluster
 def status(
     what: What,
     namespace: Namespace = "",
@@ -99,6 +100,7 @@ def _revision(rs: apps_v1.ReplicaSet) -> int:
 
 
 @app.command()
+@of_cluster
 def history(what: What, namespace: Namespace = "", kubeconfig: Kubeconfig = None) -> None:
     """Show the revisions."""
     name, where = _deployment(what), namespace_of(kubeconfig, namespace)
@@ -110,6 +112,7 @@ def history(what: What, namespace: Namespace = "", kubeconfig: Kubeconfig = None
 
 
 @app.command()
+@of_cluster
 def undo(
     what: What,
     namespace: Namespace = "",
@@ -139,6 +142,7 @@ def _template(rs: apps_v1.ReplicaSet) -> object:
 
 
 @app.command()
+@of_cluster
 def restart(what: What, namespace: Namespace = "", kubeconfig: Kubeconfig = None) -> None:
     """Replace all pods, one after the other, by new ones of the same kind."""
     name, where = _deployment(what), namespace_of(kubeconfig, namespace)

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, with_client
+from mizzen.cli.common import Kubeconfig, Namespace, namespace_of, of_cluster, others, with_client
 from mizzen.cli.names import label, target
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the verb."""
-    app.command("scale")(scale)
+    app.command("scale")(of_cluster(scale))
 
 
 def scale(
@@ -22,7 +22,7 @@ def scale(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Set a number of replicas."""
-    kind, name = target(what)
+    kind, name = target(what, others(kubeconfig))
     where = namespace_of(kubeconfig, namespace)
     with_client(kubeconfig, lambda client: client.scale(kind, where, name, replicas))
     typer.echo(f"{label(kind, name)} scaled")

@@ -12,8 +12,7 @@ import typer
 
 from mizzen.api import kinds, times
 from mizzen.api.types import core_v1, meta_v1
-from mizzen.cli.common import Kubeconfig, with_client
-from mizzen.client import config
+from mizzen.cli.common import Kubeconfig, configured, of_cluster, with_client
 
 app = typer.Typer(help="Tokens for nodes to join with.", no_args_is_help=True)
 PREFIX = "bootstrap-token-"
@@ -22,12 +21,13 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 @app.command()
+@of_cluster
 def create(
     ttl_hours: Annotated[float, typer.Option(min=0.01, help="How long it is good for, in hours.")] = 24,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Make a token and print it."""
-    loaded = config.load(kubeconfig)
+    loaded = configured(kubeconfig)
     name = "".join(secrets.choice(ALPHABET) for _ in range(6))
     secret = secrets.token_hex(16)
     ends = times.render(int(time.time() * 1000 + ttl_hours * 3_600_000))
@@ -48,6 +48,7 @@ def create(
 
 
 @app.command("list")
+@of_cluster
 def list_(kubeconfig: Kubeconfig = None) -> None:
     """Show the tokens' names and when they end; never their secrets."""
     found = with_client(

@@ -70,6 +70,8 @@ class Emit:
     message: str
     component: str
     """The reporting controller, e.g. `deployment-controller`."""
+    field_path: str = ""
+    """The part of the object that it is about, such as `spec.containers{web}`."""
 
 
 @dataclass(frozen=True, slots=True)

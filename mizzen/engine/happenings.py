@@ -61,7 +61,8 @@ def _recorded(happening: Happening, events: Sequence[core_v1.Event], ids: Ids) -
     """The event that counts this happening: one there is already, or a new one."""
     emit = happening.emit
     similar = [event for event in events if _is_similar(event, emit) and _is_recent(event, happening.at)]
-    found = next((event for event in similar if event.message == emit.message), None)
+    same = (emit.message, emit.field_path)
+    found = next((event for event in similar if (event.message, event.involved_object.field_path) == same), None)
     if found is not None or len(similar) < SIMILAR_MAX:
         message = emit.message
     else:
@@ -102,6 +103,7 @@ def _first(happening: Happening, message: str, ids: Ids) -> core_v1.Event:
             name=about.name,
             uid=about.uid,
             resource_version=about.resource_version,
+            field_path=emit.field_path,
         ),
         reason=emit.reason,
         message=message,

@@ -9,11 +9,13 @@ import pytest
 
 from controlplane.plan.model_node import HEARTBEAT_MS
 from controlplane.plan.script import GRACE_MS, Run
-from controlplane.plan.whatif import planner
-from mizzen.api import errors, kinds
+from controlplane.plan.whatif import Snapshot, planner
+from mizzen.api import codec, errors, kinds
+from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine.plans import Plan, PlanStep, Question
 from mizzen.engine.values import Key
+from tests.fixtures.definitions import definition, established, widget
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +27,19 @@ def cluster() -> Run:
     return made
 
 
-def ask(cluster: Run, question: Question, heartbeat_ms: int = HEARTBEAT_MS, grace_ms: int = GRACE_MS) -> Plan:
-    def snapshot() -> tuple[list[Any], int]:
+def ask(
+    cluster: Run,
+    question: Question,
+    heartbeat_ms: int = HEARTBEAT_MS,
+    grace_ms: int = GRACE_MS,
+    *,
+    extra: tuple[Any, ...] = (),
+    catalog: Catalog = BUILT_IN,
+) -> Plan:
+    def snapshot() -> Snapshot:
         cache = cluster.store.cache
-        return [obj for kind in kinds.KINDS if kind.stored for obj in cache.list(kind)], cache.revision
+        objects = [obj for kind in kinds.KINDS if kind.stored for obj in cache.list(kind)]
+        return Snapshot([*objects, *extra], cache.revision, catalog)
 
     prepare = planner(snapshot, lambda: cluster.world.now, heartbeat_ms=heartbeat_ms, grace_ms=grace_ms)
     return prepare(question)()
@@ -111,6 +122,42 @@ def test_the_cluster_itself_is_untouched(cluster: Run) -> None:
     before = cluster.store.cache.revision
     ask(cluster, Question(apply=(web(cluster, replicas=1),), horizon_s=60))
     assert cluster.store.cache.revision == before
+
+
+ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def test_objects_of_kinds_that_users_define_are_created_changed_and_deleted(cluster: Run) -> None:
+    catalog = BUILT_IN.with_definition(established(definition(ANYTHING)))
+    (kind,) = catalog.defined["widgets.example.com"].versions
+    key = Key("widgets.example.com", "default", "a")
+
+    def told(question: Question, *present: Any) -> list[tuple[str, Key]]:
+        plan = ask(cluster, question, extra=present, catalog=catalog)
+        return [(step.action, step.object) for step in plan.steps]
+
+    new = widget(kind, spec={"size": "small"})
+    assert told(Question(apply=(new,), horizon_s=30)) == [("create", key)]
+    stored = msgspec.structs.replace(new, of=kind.storage)
+    stored = msgspec.structs.replace(stored, metadata=msgspec.structs.replace(new.metadata, uid="u1"))
+    assert told(Question(apply=(new,), horizon_s=30), stored) == []
+    large = widget(kind, spec={"size": "large"})
+    assert told(Question(apply=(large,), horizon_s=30), stored) == [("change", key)]
+    assert told(Question(delete=(key,), horizon_s=30), stored) == [("delete", key)]
+
+
+def test_what_belongs_to_an_object_of_a_users_kind_goes_with_it(cluster: Run) -> None:
+    catalog = BUILT_IN.with_definition(established(definition(ANYTHING)))
+    (kind,) = catalog.defined["widgets.example.com"].versions
+    owner = msgspec.structs.replace(widget(kind), of=kind.storage)
+    owner = msgspec.structs.replace(owner, metadata=msgspec.structs.replace(owner.metadata, uid="u1"))
+    reference = meta_v1.OwnerReference(api_version=kind.api_version, kind=kind.kind, name="a", uid="u1")
+    metadata = meta_v1.ObjectMeta(name="owned", namespace="default", uid="u2", owner_references=(reference,))
+    owned = codec.from_dict(codec.to_dict(web(cluster)), apps_v1.Deployment)
+    owned = msgspec.structs.replace(owned, metadata=metadata, spec=msgspec.structs.replace(owned.spec, replicas=0))
+    question = Question(delete=(Key("widgets.example.com", "default", "a"),), horizon_s=60)
+    plan = ask(cluster, question, extra=(owner, owned), catalog=catalog)
+    assert [step.object.name for step in plan.steps if step.action == "delete"][:2] == ["a", "owned"]
 
 
 def test_a_quota_holds_a_plan_as_it_holds_the_cluster() -> None:

@@ -61,6 +61,19 @@ async def _relabel(client: Client, name: str, value: str) -> None:
     assert code == 200
 
 
+async def test_watches_may_be_asked_for_in_the_old_way(client: Client) -> None:
+    await client.made(CONFIG_MAPS, config_map("a"))
+    await client.made(CONFIG_MAPS, config_map("b"))
+    old = CONFIG_MAPS.replace("/v1/", "/v1/watch/")
+    for path, expected in ((old, ["a", "b"]), ("/api/v1/watch/configmaps", ["a", "b"]), (f"{old}/b", ["b"])):
+        async with watching(client, path) as lines:
+            assert await lines.seen(len(expected)) == [("ADDED", name) for name in expected]
+    for method in ("DELETE", "PUT", "POST", "PATCH"):
+        code, answer = await client.ask(method, f"{old}/a", config_map("a"))
+        assert (code, answer["reason"]) == (405, "MethodNotAllowed")
+    assert (await client.ask("GET", f"{CONFIG_MAPS}/a"))[0] == 200
+
+
 async def test_a_watch_goes_on_where_the_list_ended(client: Client) -> None:
     await client.made(CONFIG_MAPS, config_map("a"))
     _, listed = await client.ask("GET", CONFIG_MAPS)

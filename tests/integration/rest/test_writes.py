@@ -24,6 +24,29 @@ async def test_what_is_not_there_is_not_made_by_an_update(client: Client) -> Non
         assert answer["details"] == {"name": "a", "kind": "configmaps"}
 
 
+SERVICE = {"metadata": {"name": "a"}, "spec": {"ports": [{"port": 80}]}}
+
+
+async def test_objects_of_some_kinds_are_made_by_an_update(client: Client) -> None:
+    services = "/api/v1/namespaces/default/services"
+    code, made = await client.ask("PUT", f"{services}/a?dryRun=All", SERVICE)
+    assert code == 201
+    code, made = await client.ask("PUT", f"{services}/a", SERVICE)
+    assert (code, made["metadata"]["name"]) == (201, "a")
+    assert made["spec"]["clusterIP"]
+    code, again = await client.ask("PUT", f"{services}/a", SERVICE)
+    assert (code, again["metadata"]["uid"]) == (200, made["metadata"]["uid"])
+    code, answer = await client.ask("PUT", f"{services}/b", SERVICE)
+    assert (code, answer["reason"]) == (400, "BadRequest"), "the name must be that of the path"
+    for seen in ({"uid": "u"}, {"resourceVersion": "7"}):
+        gone = SERVICE | {"metadata": {"name": "c", **seen}}
+        assert (await client.ask("PUT", f"{services}/c", gone))[0] == 409
+    code, answer = await client.ask("PUT", f"{services}/d/status", SERVICE | {"metadata": {"name": "d"}})
+    assert code == 404
+    code, answer = await client.ask("PATCH", f"{services}/e", SERVICE, headers=MERGE)
+    assert code == 404
+
+
 async def test_an_update_without_a_version(client: Client) -> None:
     await client.made(CONFIG_MAPS, config_map("a", k="1"))
     code, answer = await client.ask("PUT", f"{CONFIG_MAPS}/a", config_map("a", k="2"))

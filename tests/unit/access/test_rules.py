@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from controlplane.access import escalation, policy
 from controlplane.access.aggregate import aggregated
 from controlplane.access.grants import grants_of
-from controlplane.access.rules import EVERYTHING, described, missing
+from controlplane.access.rules import EVERYTHING, Grants, described, missing
 from controlplane.access.values import UserInfo, Verdict, Wanted
 from mizzen.api import kinds, validate
 from mizzen.api.errors import Forbidden, NotFound
@@ -139,3 +139,19 @@ def test_every_kind_of_the_default_roles_is_named_right() -> None:
     }
     own = {("", "pods"), ("", "serviceaccounts"), ("apps", "deployments"), (GROUP, "roles")}
     assert own <= known & named
+
+
+def test_components_have_roles_of_their_own() -> None:
+    """A scheduler beside ours may bind pods and no more than that takes; nobody else has its role."""
+    roles = {role.metadata.name: role for role in policy.cluster_roles()}
+    bound = {binding.metadata.name: binding.subjects for binding in policy.cluster_role_bindings()}
+    (scheduler,) = bound["system:kube-scheduler"]
+    assert (scheduler.kind, scheduler.name) == ("User", "system:kube-scheduler")
+    grants = Grants([("a binding", roles["system:kube-scheduler"].rules)])
+    may = [
+        Wanted("create", "", "pods/binding", "a", "p"),
+        Wanted("update", "coordination.k8s.io", "leases", "a", "kube-scheduler"),
+    ]
+    may_not = [Wanted("get", "", "secrets", "a", "s"), Wanted("update", "coordination.k8s.io", "leases", "a", "other")]
+    assert [grants.decide(wanted).allowed for wanted in (*may, *may_not)] == [True, True, False, False]
+    assert "system:node-bootstrapper" not in bound

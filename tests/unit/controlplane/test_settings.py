@@ -9,6 +9,7 @@ import pytest
 from controlplane import __main__ as entry
 from controlplane import settings as settings_module
 from controlplane.__main__ import main
+from controlplane.access.oidc import Rules
 from controlplane.settings import ServerSettings, parse
 from mizzen.base.settings import SettingsError
 
@@ -28,6 +29,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         etcd=(), etcd_ca=None, etcd_certificate=None, etcd_key=None,
         cluster_cidr="10.244.0.0/16", node_prefix=24, service_cidr="10.96.0.0/16", cluster_dns="10.96.0.10",
         cluster_domain="cluster.local", heartbeat_ms=10_000, node_grace_ms=50_000, leader_ttl_s=15,
+        oidc=None, oidc_ca=None,
         log_level="info", log_format="text",
     )  # fmt: skip
 
@@ -107,3 +109,31 @@ def test_what_an_operator_can_mend_is_told_without_a_trace(
     assert said.startswith("mizzen server: ")
     assert "Not a directory" in said
     assert len(said.splitlines()) == 1
+
+
+def test_logins_of_another_issuer() -> None:
+    given = (
+        "--oidc-issuer-url https://a.example --oidc-client-id c --oidc-username-claim email --oidc-username-prefix - "
+        "--oidc-groups-claim groups --oidc-groups-prefix g: --oidc-required-claim hd=a.example "
+        "--oidc-required-claim x=y=z --oidc-signing-algs RS256,ES256"
+    )
+    assert parse(given.split()).oidc == Rules(
+        "https://a.example", "c", "email", "-", "groups", "g:", {"hd": "a.example", "x": "y=z"}, ("RS256", "ES256")
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ("--oidc-client-id c", "--oidc-issuer-url: is needed with --oidc-client-id"),
+        ("--oidc-ca-file f", "--oidc-issuer-url: is needed with --oidc-ca-file"),
+        ("--oidc-issuer-url https://a", "--oidc-client-id: is needed with --oidc-issuer-url"),
+        ("--oidc-issuer-url http://a --oidc-client-id c", "--oidc-issuer-url: 'http://a' must be like https://"),
+        ("--oidc-issuer-url https://a --oidc-client-id c --oidc-signing-algs HS256", "--oidc-signing-algs: 'HS256'"),
+        ("--oidc-issuer-url https://a --oidc-client-id c --oidc-required-claim =b", "--oidc-required-claim: '=b' must"),
+        ("--oidc-issuer-url https://a --oidc-client-id c --oidc-ca-file none", "--oidc-ca-file: none: No such file"),
+    ],
+)  # fmt: skip
+def test_logins_that_can_not_be(argv: str, line: str) -> None:
+    (found,) = wrong(*argv.split())
+    assert found.startswith(line)

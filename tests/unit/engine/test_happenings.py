@@ -63,6 +63,22 @@ def test_the_same_again_is_counted() -> None:
     assert recorded.all() == [("no room", 2)]
 
 
+def test_the_same_about_two_parts_is_counted_for_each() -> None:
+    recorded = Recorded()
+    for part in ("spec.containers{a}", "spec.containers{b}", "spec.containers{a}"):
+        for write in writes_of(
+            [Happening(Emit(ABOUT, "Normal", "Started", "Container started", "kubelet", part), 1, 0)],
+            recorded.cache,
+            recorded.ids,
+        ):
+            recorded.version += 1
+            recorded.cache.put(entry(write.object, recorded.version))
+    events = recorded.cache.select(indexes.EVENTS_BY_REGARDING, "u1")
+    assert sorted((event.involved_object.field_path, event.count) for event in events) == [
+        ("spec.containers{a}", 2), ("spec.containers{b}", 1),
+    ]  # fmt: skip
+
+
 def test_after_ten_minutes_it_is_a_new_event() -> None:
     recorded = Recorded()
     recorded.happen("no room")

@@ -26,6 +26,10 @@ from mizzen.api.errors import NotAcceptable, UnsupportedMediaType
         ("/api/v1/nodes/n1/status", Place(kinds.NODE, "", "n1", "status")),
         ("/apis/apps/v1/deployments", Place(kinds.DEPLOYMENT)),
         ("/apis/apps/v1/namespaces/shop/deployments/web/scale", Place(kinds.DEPLOYMENT, "shop", "web", "scale")),
+        ("/api/v1/watch/pods", Place(kinds.POD, watched=True)),
+        ("/api/v1/watch/namespaces/shop/pods/web-1", Place(kinds.POD, "shop", "web-1", watched=True)),
+        ("/api/v1/watch/namespaces", Place(kinds.NAMESPACE, watched=True)),
+        ("/apis/apps/v1/watch/deployments", Place(kinds.DEPLOYMENT, watched=True)),
         ("/apis/events.k8s.io/v1/namespaces/shop/events/e", Place(kinds.EVENTS_EVENT, "shop", "e")),
     ],
 )
@@ -38,6 +42,7 @@ def test_a_path_names_objects(path: str, place: Place) -> None:
     [
         "/", "/api", "/api/v1", "/apis/apps/v1", "/version", "/api/v2/pods", "/api/v1/deployments",
         "/api/v1/pods/web-1", "/api/v1/namespaces/shop/nodes", "/api/v1/namespaces/shop/nodes/n1",
+        "/api/v1/watch", "/api/v1/watch/watch/pods", "/api/v1/watch/namespaces/shop/pods/web-1/log",
         "/api/v1/namespaces/shop/pods/web-1/log/more", "/api/v1/namespaces//pods", "/apis/apps/v1/namespaces/a/b/c/d",
     ],
 )  # fmt: skip
