@@ -6,9 +6,6 @@ too. Who comes on top is asked to come again in a second; nothing waits in line 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from controlplane.server.authn import UserInfo
@@ -35,7 +32,28 @@ OF_NODES = Width(400, 40)
 class _Lane:
     width: Width
     taken: int = 0
-    by_client: Counter[str] = field(default_factory=Counter)
+    by_client: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A place in a lane; every request passes here, so it is no generator."""
+
+    lane: _Lane
+    client: str
+
+    def __enter__(self) -> None:
+        """Served from now on."""
+
+    def __exit__(self, *_: object) -> None:
+        """Served no more."""
+        lane = self.lane
+        lane.taken -= 1
+        left = lane.by_client[self.client] - 1
+        if left:
+            lane.by_client[self.client] = left
+        else:
+            del lane.by_client[self.client]
 
 
 class Lanes:
@@ -46,18 +64,12 @@ class Lanes:
         self._everybody = _Lane(everybody)
         self._nodes = _Lane(nodes)
 
-    @contextmanager
-    def enter(self, user: UserInfo) -> Iterator[None]:
-        """Hold a place while a request is served. Raises TooManyRequests where there is none."""
+    def enter(self, user: UserInfo) -> Held:
+        """Hold a place while a request is served, as a context. Raises TooManyRequests where there is none."""
         lane = self._nodes if NODES in user.groups else self._everybody
-        if lane.taken >= lane.width.most or lane.by_client[user.name] >= lane.width.each:
+        here = lane.by_client.get(user.name, 0)
+        if lane.taken >= lane.width.most or here >= lane.width.each:
             raise TooManyRequests("too many requests are being served, please try again later")
         lane.taken += 1
-        lane.by_client[user.name] += 1
-        try:
-            yield
-        finally:
-            lane.taken -= 1
-            lane.by_client[user.name] -= 1
-            if not lane.by_client[user.name]:
-                del lane.by_client[user.name]
+        lane.by_client[user.name] = here + 1
+        return Held(lane, user.name)

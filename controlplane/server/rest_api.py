@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import structlog
@@ -22,7 +22,7 @@ from controlplane.server import authn, negotiate, paths, subresources
 from controlplane.server.authn import UserInfo, VerifyToken
 from controlplane.server.guards import guard_of
 from controlplane.server.impersonate import acting
-from controlplane.server.lanes import Lanes
+from controlplane.server.lanes import Held, Lanes
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
 from controlplane.server.rest_answers import error_answer, warning_header
@@ -131,9 +131,7 @@ class RestApi:
         """The answer, or what went wrong; a `short` request needs a lane, and is counted where it gets none."""
         try:
             user = self._authenticated(request)
-            with ExitStack() as held:
-                if short is not None:
-                    self._take_lane(held, user, short)
+            with nullcontext() if short is None else self._lane(user, short):
                 if place is not None:
                     return await self._place(request, place, query, user)
                 self._access.check_path(user, request.method, request.path)
@@ -150,9 +148,9 @@ class RestApi:
             why = errors.InternalError("the request could not be handled; see the server's log")
             return _refused(request, place, query, why)
 
-    def _take_lane(self, held: ExitStack, user: UserInfo, what: Measured) -> None:
+    def _lane(self, user: UserInfo, what: Measured) -> Held:
         try:
-            held.enter_context(self._lanes.enter(user))
+            return self._lanes.enter(user)
         except errors.TooManyRequests as error:
             self._metrics.terminated(what, error.code)
             raise

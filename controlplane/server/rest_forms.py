@@ -19,6 +19,7 @@ from controlplane.server.tables import render
 from controlplane.server.verbs_read import Listing
 from controlplane.store.registry import Registry
 from mizzen.api import codec
+from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.entry import Entry
@@ -50,6 +51,18 @@ def message_of(kind: Kind[Any], entry: Entry) -> bytes:
     return entry.message
 
 
+def row_of(kind: Kind[Any], entry: Entry, now: Instant) -> tuple[render.Kept, bytes]:
+    """An entry's object as a table takes it; the row is made once where that can be."""
+    if kind is entry.kind and entry.row is not None:
+        return entry.row, entry.raw
+    raw = shown_raw(kind, entry)
+    made = render.row(render.what(kind), in_table(kind, entry.object()), raw, now)
+    # The columns of users' kinds may change, the objects staying as they are.
+    if kind is entry.kind and not isinstance(kind, CustomKind) and render.lasts(raw):
+        entry.row = made
+    return made, raw
+
+
 def text(output: Output, body: bytes) -> bytes:
     """A JSON text as the client wants its texts."""
     if output.media_type == YAML:
@@ -68,7 +81,7 @@ def object_body(kind: Kind[Any], output: Output, obj: Any, raw: bytes, now: Inst
         return text(output, render.partial(raw, output.version))
     version = getattr(obj.metadata, "resource_version", "")
     head = msgspec.json.encode({"resourceVersion": version} if version else {})
-    rows = [(in_table(kind, obj), raw)]
+    rows = [(render.row(what, in_table(kind, obj), raw, now), raw)]
     return text(output, render.table(what, rows, now, list_metadata=head, include=include, version=output.version))
 
 
@@ -97,7 +110,7 @@ async def list_body(kind: Kind[Any], listing: Listing, output: Output, now: Inst
     if output.media_type == PROTOBUF:
         return await _binary_list(kind, listing.entries, output, metadata)
     if output.form == "table":
-        rows = ((in_table(kind, entry.object()), shown_raw(kind, entry)) for entry in listing.entries)
+        rows = await _rows(kind, listing.entries, now)
         head = codec.encode_json(metadata)
         body = render.table(render.what(kind), rows, now, list_metadata=head, include=include, version=output.version)
         return text(output, body)
@@ -132,6 +145,17 @@ def _binary(output: Output, obj: Any) -> bytes:
     if output.form == "metadata" and isinstance(obj.metadata, meta.ObjectMeta):
         return partial_message(obj.metadata, output.version)
     return convert.encode_envelope(obj)
+
+
+async def _rows(kind: Kind[Any], entries: Iterable[Entry], now: Instant) -> list[tuple[render.Kept, bytes]]:
+    rows, made = [], 0
+    for entry in entries:
+        made += entry.row is None
+        rows.append(row_of(kind, entry, now))
+        if made >= AT_ONCE:
+            made = 0
+            await asyncio.sleep(0)
+    return rows
 
 
 async def _binary_list(kind: Kind[Any], entries: Iterable[Entry], output: Output, metadata: meta.ListMeta) -> bytes:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from controlplane.server import rest_forms
 from controlplane.server.negotiate import JSON, PROTOBUF, Output
-from controlplane.server.representations import empty, in_table, shown_raw
+from controlplane.server.representations import empty
 from controlplane.server.rest_answers import headers_of
 from controlplane.server.rest_call import Call
 from controlplane.server.tables import render
@@ -109,11 +109,11 @@ class Frames:
 
     def _row(self, change: Change) -> bytes:
         """A table of one row; the first one says what the columns are."""
-        entry = change.entry
+        entry, now = change.entry, self._now()
         table = render.table(
             self._what,
-            [(in_table(self._kind, entry.object()), shown_raw(self._kind, entry))],
-            self._now(),
+            [rest_forms.row_of(self._kind, entry, now)],
+            now,
             list_metadata=b'{"resourceVersion":"%d"}' % entry.version,
             include=self._include,
             version=self._output.version,

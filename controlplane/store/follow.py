@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TypeAlias
 
@@ -45,21 +45,42 @@ class Latest:
     def __init__(self, store: Store) -> None:
         """Ask `store`."""
         self._store = store
-        self._lock = asyncio.Lock()
-        self._asked = 0
-        self._answered = 0
-        self._answer = 0
+        self._waiting: list[asyncio.Future[int]] = []
+        self._asking: asyncio.Task[None] | None = None
 
     async def version(self) -> int:
         """Return a version that was current at some moment after this call began. Raises `Unavailable`."""
         # A question that is under way may have been answered before now; the next one serves all who wait here.
-        wanted = self._asked + 1
-        async with self._lock:
-            if self._answered < wanted:
-                self._asked = number = self._asked + 1
-                self._answer = await self._store.current()
-                self._answered = number
-            return self._answer
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(), name="registry-latest")
+        return await answer
+
+    async def _ask(self) -> None:
+        try:
+            while self._waiting:
+                asking, self._waiting = self._waiting, []
+                try:
+                    version = await self._store.current()
+                except Exception as error:  # whoever waits is told
+                    _settle(asking, error)
+                else:
+                    _settle(asking, version)
+        finally:
+            self._asking = None
+            _settle(self._waiting, Closed("nobody asks the store any more"))
+
+
+def _settle(waiting: Iterable[asyncio.Future[int]], outcome: int | Exception) -> None:
+    """Tell all who still wait."""
+    for future in waiting:
+        if future.done():
+            continue
+        if isinstance(outcome, int):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
 
 
 class Follower:

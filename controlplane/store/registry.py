@@ -160,9 +160,11 @@ class Registry:
 
         Raises `errors.Timeout` when the cache does not catch up in time, StoreError when the store does not answer.
         """
+        version = await self._latest.version()
+        if version <= self.revision:
+            return version
         try:
             async with asyncio.timeout(deadline_s):
-                version = await self._latest.version()
                 await self._follower.reach(version)
         except TimeoutError as error:
             raise errors.Timeout("the cache is behind the store; try again", retry_after_s=1) from error

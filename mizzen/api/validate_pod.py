@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -84,7 +85,16 @@ def template(path: str, value: core.PodTemplateSpec) -> Errors:
 
 def spec(path: str, value: core.PodSpec) -> Errors:
     """A pod's spec, in a pod or in a template."""
-    yield from _problems_of(path, _ENCODER.encode(value))
+    data = _ENCODER.encode(value)
+    drawn = set(_DRAWN.findall(data))
+    # Every pod has a volume with a name of its own for its token. Under one name for all, what was found good is known.
+    if len(drawn) == 1 and not _problems_of(path, data.replace(drawn.pop(), _ANY_DRAWN)):
+        return
+    yield from _problems_of(path, data)
+
+
+_DRAWN = re.compile(rb"kube-api-access-[a-z0-9]{5}")
+_ANY_DRAWN = b"kube-api-access-00000"
 
 
 @lru_cache(maxsize=256)

@@ -33,6 +33,8 @@ class Entry(msgspec.Struct, gc=False, eq=False):
     """The values under which each index of the kind holds this entry; the cache's own note."""
     message: bytes | None = None
     """For whoever sends the object on as protobuf: its bytes, made once and smaller than `raw`."""
+    row: Any = None
+    """For whoever shows the object in a table: its row, made once."""
 
     @property
     def key(self) -> Key:

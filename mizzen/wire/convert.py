@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -101,13 +101,34 @@ def encode(obj: Any) -> bytes:
 
 def encode_list(metadata: Any, items: Iterable[bytes] = ()) -> bytes:
     """The protobuf bytes of a list whose items are bytes already; without items, of an object that is all metadata."""
-    return scalars_pb2.UnknownList(metadata=encode(metadata), items=items).SerializeToString()
+    # Written by hand, as protobuf writes an UnknownList: a message would copy thousands of items first.
+    head = encode(metadata)
+    return b"".join([_sized(_FIRST, head) if head else b"", *[_sized(_SECOND, item) for item in items]])
+
+
+_FIRST, _SECOND = b"\x0a", b"\x12"
+"""What protobuf writes before the length of a field of bytes, for the fields 1 and 2."""
+
+
+def _sized(tag: bytes, data: bytes) -> bytes:
+    return tag + _varint(len(data)) + data
+
+
+@lru_cache(maxsize=4096)
+def _varint(number: int) -> bytes:
+    made = bytearray()
+    while number > 0x7F:
+        made.append(number & 0x7F | 0x80)
+        number >>= 7
+    made.append(number)
+    return bytes(made)
 
 
 def envelope(api_version: str, kind: str, data: bytes) -> bytes:
     """Kubernetes' protobuf encoding of an object, around the object's own bytes."""
     meta = scalars_pb2.TypeMeta(api_version=api_version, kind=kind)
-    return MAGIC + scalars_pb2.Unknown(type_meta=meta, raw=data).SerializeToString()
+    head = scalars_pb2.Unknown(type_meta=meta).SerializeToString()
+    return b"".join((MAGIC, head, _SECOND, _varint(len(data)), data)) if data else MAGIC + head
 
 
 def watch_frame(type_: str, obj: bytes) -> bytes:

@@ -57,8 +57,9 @@ def _completions(obj: batch.Job) -> str:
 def _took(status: batch.JobStatus, now: Instant) -> str:
     if status.start_time is None:
         return ""
-    end = times.parse(status.completion_time) if status.completion_time else now
-    return duration(end - times.parse(status.start_time))
+    if not status.completion_time:
+        return since(status.start_time, now)
+    return duration(times.parse(status.completion_time) - times.parse(status.start_time))
 
 
 def cron_job_row(obj: batch.CronJob, now: Instant) -> Row:

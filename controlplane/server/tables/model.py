@@ -24,6 +24,8 @@ Cell: TypeAlias = str | int | bool
 NONE = "<none>"
 UNKNOWN = "<unknown>"
 UNSET = "<unset>"
+LATER = -1
+"""As the present: spans until now become marks, for a row that is kept and shown again and again (`render.Kept`)."""
 
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -112,7 +114,10 @@ def _two(big: int, big_unit: str, small: int, small_unit: str) -> str:
 
 def since(time: str | None, now: Instant) -> str:
     """The span from a time until now, `<unknown>` where there is no time."""
-    return duration(now - times.parse(time)) if time else UNKNOWN
+    if not time:
+        return UNKNOWN
+    ms = times.parse(time)
+    return f"\0{ms}\0" if now == LATER else duration(now - ms)
 
 
 def age(metadata: meta.ObjectMeta, now: Instant) -> str:

@@ -7,6 +7,7 @@ Vocabulary: *include* says what a row carries of its object: `None`, `Metadata` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,7 +31,7 @@ from controlplane.server.tables import (
     storage,
     workloads,
 )
-from controlplane.server.tables.model import Row, RowCondition, TableOf
+from controlplane.server.tables.model import LATER, Row, RowCondition, TableOf, duration
 from mizzen.api import kinds
 from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.kinds import Kind
@@ -118,21 +119,32 @@ _METADATA = msgspec.json.Decoder(_Metadata)
 class _RowJson(msgspec.Struct, omit_defaults=True):
     cells: tuple[Any, ...]
     conditions: tuple[RowCondition, ...] = ()
-    object: msgspec.Raw | None = None
+
+
+_MARK = re.compile(rb"\\u0000(-?[0-9]+)\\u0000")
+"""A span until now in the JSON of a row that is kept."""
+_NUL = b"\\u0000"
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A row without its object, to be shown again and again with the ages of the moment."""
+
+    pieces: tuple[bytes | int, ...]
+    """The row's JSON without its end: in turns a piece of it, and a time since when something is."""
+    start: int
+    """Where in the object's JSON its metadata stand."""
+    end: int
 
 
 def partial(raw: bytes, version: str = "v1") -> bytes:
     """An object's metadata alone, as a PartialObjectMetadata of `meta.k8s.io/<version>`."""
-    metadata = bytes(_METADATA.decode(raw).metadata)
+    return _partial(bytes(_METADATA.decode(raw).metadata), version)
+
+
+def _partial(metadata: bytes, version: str) -> bytes:
     return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}' % (
         version.encode(), metadata,
     )  # fmt: skip
-
-
-def _carried(raw: bytes, include: str, version: str) -> msgspec.Raw | None:
-    if include == "None":
-        return None
-    return msgspec.Raw(raw if include == "Object" else partial(raw, version))
 
 
 What = type[Any] | CustomKind
@@ -151,7 +163,7 @@ def what_of(obj: Any) -> What:
 
 def table(
     what: What,
-    objects: Iterable[tuple[Any, bytes]],
+    objects: Iterable[tuple[Kept, bytes]],
     now: Instant,
     *,
     list_metadata: bytes = b"{}",
@@ -159,21 +171,51 @@ def table(
     version: str = "v1",
     headed: bool = True,
 ) -> bytes:
-    """The table of some objects alike, each given decoded and as its JSON.
+    """The table of some objects alike, each given as its row and as its JSON.
 
     Without a head the column definitions are empty, as in all but the first event of a watch.
     """
-    printed = custom.table_of(what) if isinstance(what, CustomKind) else _BY_TYPE[what]
+    printed = _printed(what)
     columns = b"[]"
     if headed:
         columns = _ENCODER.encode(printed.columns) if isinstance(what, CustomKind) else _COLUMNS[what]
-    rows = []
-    for obj, raw in objects:
-        made: Row = printed.row(obj, now)
-        rows.append(_RowJson(made.cells, made.conditions, _carried(raw, include, version)))
-    return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":%b}' % (
-        version.encode(), list_metadata, columns, _ENCODER.encode(rows),
+    rows = b",".join([_filled(kept, raw, now, include, version) for kept, raw in objects])
+    return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":[%b]}' % (
+        version.encode(), list_metadata, columns, rows,
     )  # fmt: skip
+
+
+def lasts(raw: bytes) -> bool:
+    """Whether the `row` of an object with this JSON is good for any time."""
+    return _NUL not in raw
+
+
+def row(what: What, obj: Any, raw: bytes, now: Instant) -> Kept:
+    """The row of an object for `table`: good for any time, or only for `now` where a text could be taken for a mark."""
+    printed = _printed(what)
+    metadata = bytes(_METADATA.decode(raw).metadata)
+    start = raw.index(metadata)
+    end = start + len(metadata)
+    if not lasts(raw):
+        return Kept((_json(printed.row(obj, now)),), start, end)
+    pieces = _MARK.split(_json(printed.row(obj, LATER)))
+    return Kept(tuple(int(piece) if at % 2 else piece for at, piece in enumerate(pieces)), start, end)
+
+
+def _printed(what: What) -> TableOf:
+    return custom.table_of(what) if isinstance(what, CustomKind) else _BY_TYPE[what]
+
+
+def _json(row: Row) -> bytes:
+    return _ENCODER.encode(_RowJson(row.cells, row.conditions))[:-1]
+
+
+def _filled(kept: Kept, raw: bytes, now: Instant, include: str, version: str) -> bytes:
+    made = b"".join([piece if isinstance(piece, bytes) else duration(now - piece).encode() for piece in kept.pieces])
+    if include == "None":
+        return made + b"}"
+    shown = raw if include == "Object" else _partial(raw[kept.start : kept.end], version)
+    return b'%b,"object":%b}' % (made, shown)
 
 
 def has_table(what: What) -> bool:
