@@ -13,6 +13,7 @@ from controlplane.admission import Admitted, Settings, nodes
 from controlplane.admission.binding import bind
 from controlplane.server.admit import Admission
 from controlplane.server.authz import Authorizer
+from controlplane.server.outward.dial import Dialer
 from controlplane.server.verbs_delete import Deletes
 from controlplane.server.verbs_evict import Evictions
 from controlplane.server.verbs_read import Reads
@@ -46,9 +47,11 @@ class Verbs:
     webhook_calls: WebhookCalls
 
     @classmethod
-    def over(cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> Verbs:
-        """All verbs over one registry."""
-        calls = WebhookCalls(lambda: registry.view)
+    def over(
+        cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings, dialer: Dialer | None = None
+    ) -> Verbs:
+        """All verbs over one registry. Without a dialer no webhook in a pod is reached."""
+        calls = WebhookCalls(lambda: registry.view, dialer or Dialer())
         admission = Admission(registry, clock, ids, settings, Webhooks(registry, calls, ids))
         reads = Reads(registry)
         writes = Writes(registry, clock, admission)
