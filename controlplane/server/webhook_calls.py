@@ -21,6 +21,7 @@ from controlplane.server.outward.dial import Dialer
 from controlplane.server.outward.targets import Target, backend_targets
 from mizzen.api.errors import ApiError, NotFound, ServiceUnavailable, quoted
 from mizzen.api.types import admissionregistration_v1 as registration
+from mizzen.api.types import apiextensions_v1 as apiextensions
 from mizzen.engine.view import View
 
 ANSWER_MAX_BYTES = 6 * 1024 * 1024
@@ -32,6 +33,9 @@ _OK, _MULTIPLE, _NOT_FOUND, _SERVER_ERROR = 200, 300, 404, 500
 _SHOWN = 1024
 
 
+Config = registration.WebhookClientConfig | apiextensions.WebhookClientConfig
+
+
 class WebhookCalls:
     """Calls webhooks; one per process."""
 
@@ -41,7 +45,7 @@ class WebhookCalls:
         self._dialer = dialer
         self._session: aiohttp.ClientSession | None = None
 
-    async def call(self, config: registration.WebhookClientConfig, body: bytes, timeout_s: float) -> bytes:
+    async def call(self, config: Config, body: bytes, timeout_s: float) -> bytes:
         """The answer. Raises CallFailed."""
         url = _url(config, timeout_s)
         try:
@@ -88,7 +92,7 @@ class WebhookCalls:
             await self._session.close()
 
 
-def _url(config: registration.WebhookClientConfig, timeout_s: float) -> str:
+def _url(config: Config, timeout_s: float) -> str:
     """Where to ask. Raises CallFailed where the configuration names nobody."""
     query = f"timeout={timeout_s:g}s"
     service = config.service
@@ -114,4 +118,3 @@ def _said(status: int, text: bytes) -> str:
 def _trust(bundle: bytes) -> ssl.SSLContext:
     """Trust in a bundle of certificates (PEM), or, without one, in what this machine trusts. Raises ValueError."""
     return ssl.create_default_context(cadata=bundle.decode("ascii")) if bundle else ssl.create_default_context()
-
