@@ -25,6 +25,7 @@ from controlplane.reconcilers import (
     protection,
     replicaset,
     resourcequota,
+    rollback,
     rootca,
     serviceaccount,
     statefulset,
@@ -45,6 +46,7 @@ def every_controller(
     """
     return (
         deployment.CONTROLLER,
+        rollback.CONTROLLER,
         replicaset.CONTROLLER,
         replicaset.REPLICATION_CONTROLLERS,
         statefulset.CONTROLLER,
