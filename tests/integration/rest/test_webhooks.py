@@ -18,7 +18,7 @@ from mizzen.engine.writes import creation
 from tests.fixtures.api_server import ApiServer
 from tests.fixtures.loopback_streams import LoopbackStreams
 from tests.fixtures.webhook_server import WebhookServer, label, patch, webhook_server
-from tests.integration.rest.backends import pod_on_node, service_of
+from tests.integration.rest import proxied
 from tests.integration.rest.conftest import Client
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
@@ -251,9 +251,9 @@ async def test_a_service_is_reached_at_its_endpoints(
 async def test_a_pod_is_reached_through_the_agent_of_its_node(
     client: Client, hooks: WebhookServer, streams: LoopbackStreams, configured: Configured
 ) -> None:
-    await pod_on_node(client, "up", hooks.port)
-    await pod_on_node(client, "lost", hooks.port, "gone")
-    await service_of(client, "hook", hooks.port, {"up": True, "lost": True}, 443)
+    await proxied.pod(client, "up", hooks.port)
+    await proxied.pod(client, "lost", hooks.port, "gone")
+    await proxied.service(client, "hook", hooks.port, {"up": True, "lost": True}, 443)
     service = {"namespace": "default", "name": "hook", "path": "/no"}
     await configured("validating", "v", "no", clientConfig={**hooks.client("no"), "url": None, "service": service})
     hooks.answers["no"] = lambda _: {"allowed": False, "status": {"message": "not today"}}
