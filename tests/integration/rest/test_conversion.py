@@ -212,8 +212,7 @@ async def test_what_a_webhook_may_not_answer(client: Client, hooks: WebhookServe
         (lambda request: convert(request) | {"uid": "other"}, "failed: expected response.uid="),
         (
             lambda request: convert(request) | {"convertedObjects": request["objects"]},
-            "returned invalid object at index 0: invalid groupVersion "
-            "(expected example.com/v2, received example.com/v1)",
+            "returned invalid object at index 0: invalid groupVersion (expected example.com/v2, ",
         ),
         (
             lambda request: convert(request) | {"convertedObjects": [wrong_kind]},

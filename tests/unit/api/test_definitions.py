@@ -89,8 +89,8 @@ def test_a_plain_definition_is_fine_and_gets_its_defaults() -> None:
                     "'https' is the only allowed URL scheme"
                 ),
                 (
-                    'spec.conversion.webhook.conversionReviewVersions: Invalid value: ["v2"]: must include at least one '
-                    "of v1, v1beta1"
+                    'spec.conversion.webhook.conversionReviewVersions: Invalid value: ["v2"]: must include at least '
+                    "one of v1, v1beta1"
                 ),
             ],
         ),
