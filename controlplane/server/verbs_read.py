@@ -83,7 +83,7 @@ def matcher(kind: Kind[Any], label_selector: str, field_selector: str) -> Matche
         labels = selectors.parse(label_selector)
         fields = field_selectors.parse(kind, field_selector)
     except selectors.SelectorError as error:
-        raise BadRequest(f"unable to parse the selector: {error}") from error
+        raise BadRequest(str(error)) from error
     if labels.everything and not fields.terms:
         return None
     if not fields.terms:

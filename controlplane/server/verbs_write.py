@@ -230,7 +230,10 @@ class Writes:
         options: WriteOptions,
         operation: Operation = Operation.UPDATE,
     ) -> Written:
-        """Change parts of an object. Raises BadRequest or UnsupportedMediaType for what is no patch."""
+        """Change parts of an object.
+
+        Raises BadRequest or UnsupportedMediaType for what is no patch, and Invalid for one that leaves no object.
+        """
         message = None if isinstance(kind, CustomKind) else schema.message(codec.message_name(kind.type))
         warnings: tuple[str, ...] = ()
 
@@ -239,7 +242,10 @@ class Writes:
             # Managers of fields are much text and hardly ever patched.
             known = old if b"managedFields" in body else objects.with_entries(old, ())
             value = patch.apply(media_type, body, codec.to_dict(shown(kind, known)), message)
-            obj, warnings = codec.decode_dict(value, kind, validation=options.validation)
+            try:
+                obj, warnings = codec.decode_dict(value, kind, validation=options.validation)
+            except codec.Undecodable as error:
+                raise patch.no_object(media_type, body, value, error.why) from error
             return stored(obj)
 
         written = await self.change(kind, namespace, name, patched, options, operation)
