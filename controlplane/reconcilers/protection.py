@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from mizzen.api import kinds
-from mizzen.api.references import claims_of
 from mizzen.api.types import core_v1
 from mizzen.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, claims_of
 from mizzen.engine.controller import Controller
