@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mizzen.api import canary_steps, dependencies, workloads
+from mizzen.api import canary_steps, config_versions, dependencies, workloads
 from mizzen.api.errors import FieldError
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import batch_v1 as batch
@@ -44,6 +44,7 @@ def _promotion(value: str, _: Any) -> str:
 
 _SETTINGS = {
     workloads.AUTO_ROLLBACK: _Setting((apps.Deployment,), _switch),
+    workloads.CONFIG_ROLLOUT: _Setting((apps.Deployment, apps.StatefulSet, apps.DaemonSet), _switch),
     workloads.CANARY: _Setting((apps.Deployment,), _canary),
     workloads.PROMOTE: _Setting((apps.Deployment,), _promotion),
 }
@@ -51,6 +52,7 @@ _SETTINGS = {
 
 _OF_PODS: dict[str, Callable[[str], object]] = {
     workloads.DEPENDS_ON: dependencies.parse,
+    workloads.CONFIG_VERSIONS: config_versions.parse,
 }
 
 

@@ -18,7 +18,15 @@ PROMOTE = f"{PREFIX}promote"
 PROMOTE_FULL = "full"
 DEPENDS_ON = f"{PREFIX}depends-on"
 """On a pod template: what its pods wait for, see `dependencies`; also the name of the gate that holds them."""
+CONFIG_ROLLOUT = f"{PREFIX}config-rollout"
+"""`true` on a workload: what its pods read from ConfigMaps and Secrets is part of its revisions."""
 
+CONFIG_SEEN = f"{PREFIX}config-seen"
+"""On such a workload: the content that was there when it was looked at last."""
+CONFIG_VERSIONS = f"{PREFIX}config-versions"
+"""On its pod template: the copies that its pods use, see `config_versions`."""
+COPY_OF = f"{PREFIX}copy-for"
+"""The label of such a copy: the uid of the workload that it is for."""
 FAILED_REVISION = f"{PREFIX}failed-revision"
 """On a Deployment: the revision that was taken back last, until its user tries another."""
 WAS_AVAILABLE = f"{PREFIX}was-available"
@@ -29,7 +37,7 @@ CANARY_SINCE = f"{PREFIX}canary-since"
 """On a ReplicaSet: when that step began."""
 DEPENDENCIES_MET = f"{PREFIX}DependenciesMet"
 """The condition of a pod that waits for others, or waited."""
-REMEMBERED = (FAILED_REVISION, WAS_AVAILABLE, CANARY_STEP, CANARY_SINCE)
+REMEMBERED = (CONFIG_SEEN, FAILED_REVISION, WAS_AVAILABLE, CANARY_STEP, CANARY_SINCE)
 """What the control plane writes itself, and never copies from one object to another."""
 
 
