@@ -1,8 +1,8 @@
 """Rolls a workload when a ConfigMap or Secret that its pods use changes, where the workload asks for that.
 
 The content is kept in immutable copies, and the template is pinned to them (`mizzen.api.config_versions`). What was
-seen last is noted at the workload: only content that has changed since moves a pin, so an undo keeps what it brought back.
-Copies go when no revision is pinned to them.
+seen last is noted at the workload: only content that has changed since moves a pin, so an undo keeps what it brought
+back. Copies go when no revision is pinned to them.
 """
 
 from __future__ import annotations

@@ -42,7 +42,14 @@ def _promotion(value: str, _: Any) -> str:
     return "" if value in ("true", workloads.PROMOTE_FULL) else 'write "true" for the next step, "full" for all of them'
 
 
+def _surge(value: str, deployment: apps.Deployment) -> str:
+    if problem := _switch(value, deployment):
+        return problem
+    return "" if deployment.spec.strategy.type == "RollingUpdate" else "set spec.strategy.type to RollingUpdate"
+
+
 _SETTINGS = {
+    workloads.SURGE_BEFORE_EVICT: _Setting((apps.Deployment,), _surge),
     workloads.AUTO_ROLLBACK: _Setting((apps.Deployment,), _switch),
     workloads.CONFIG_ROLLOUT: _Setting((apps.Deployment, apps.StatefulSet, apps.DaemonSet), _switch),
     workloads.CANARY: _Setting((apps.Deployment,), _canary),
