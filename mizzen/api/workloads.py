@@ -58,8 +58,8 @@ def is_gated(pod: core_v1.Pod) -> bool:
     return any(gate.name == DEPENDS_ON for gate in pod.spec.scheduling_gates)
 
 
-def leaves_for_ms(pod: core_v1.Pod, now: Instant) -> int | None:
-    """How long a pod still counts as one that is to be replaced; None where it does not."""
+def leaves_for_ms(pod: core_v1.Pod, now: int) -> int | None:
+    """How many milliseconds a pod still counts as one that is to be replaced; None where it does not."""
     since = pod.metadata.annotations.get(EVICTION_WANTED)
     if since is None:
         return None
