@@ -6,6 +6,7 @@ from controlplane.reconcilers import (
     apiservers,
     certificates,
     clusterroleaggregation,
+    configrollout,
     cronjob,
     daemonset,
     definitions,
@@ -50,6 +51,9 @@ def every_controller(
     return (
         deployment.CONTROLLER,
         rollback.CONTROLLER,
+        configrollout.DEPLOYMENTS,
+        configrollout.STATEFUL_SETS,
+        configrollout.DAEMON_SETS,
         replicaset.CONTROLLER,
         replicaset.REPLICATION_CONTROLLERS,
         statefulset.CONTROLLER,

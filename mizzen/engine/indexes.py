@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from mizzen.api import kinds, workloads
+from mizzen.api import config_versions, kinds, workloads
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import core_v1, discovery_v1, rbac_v1
 from mizzen.api.volumes import class_of, home_of
@@ -122,6 +122,24 @@ CLUSTER_ROLE_BINDINGS_BY_SUBJECT = Index("clusterrolebindings-by-subject", kinds
 """Cluster role bindings by subject: `user_subject(name)` or `group_subject(name)`."""
 
 
+def config_user(namespace: str, kind: str, name: str) -> str:
+    """The index value of a ConfigMap or Secret that workloads use."""
+    return namespaced(namespace, f"{kind}/{name}")
+
+
+def _configs(owner: config_versions.Owner) -> Iterable[str]:
+    if not workloads.is_on(owner.metadata, workloads.CONFIG_ROLLOUT):
+        return []
+    namespace = owner.metadata.namespace
+    return [config_user(namespace, *config) for config in config_versions.referenced(owner.spec.template.spec)]
+
+
+@cache
+def config_users(kind: Kind[Any]) -> Index[Any]:
+    """The index of the workloads of a kind that ask for rollouts of their configs, by `config_user`."""
+    return Index(f"{kind.plural}-by-config", kind, _configs)
+
+
 @cache
 def by_owner(kind: Kind[Any]) -> Index[Any]:
     """The index of a stored kind's objects by the uid of any owner."""
@@ -142,6 +160,7 @@ ALL: tuple[Index[Any], ...] = (
     VOLUMES_BY_HOME,
     ROLE_BINDINGS_BY_SUBJECT,
     CLUSTER_ROLE_BINDINGS_BY_SUBJECT,
+    *(config_users(kind) for kind in (kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET)),
     *(by_owner(kind) for kind in kinds.KINDS if kind.stored),
 )
 """Every declared index; kinds that users define have the one by owner beside these."""
