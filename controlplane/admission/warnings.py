@@ -14,7 +14,7 @@ _WITH_TEMPLATE = (
     apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, batch.Job,
 )  # fmt: skip
 _GROUPS_NOT_ACTED_ON = (
-    "apiregistration.k8s.io/", "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
+    "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
     "autoscaling/", "storage.k8s.io/",
 )  # fmt: skip
 _NOT_ACTED_ON = (
