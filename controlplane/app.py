@@ -78,6 +78,7 @@ class _Core:
     store: EtcdStore
     registry: Registry
     verbs: Verbs
+    dialer: Dialer
     authority: pki.Pki
     tokens: Tokens
     login: OidcLogin | None
@@ -102,11 +103,10 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         core = await _core(settings, stack)
         controllers, recorder = _deciders(settings, core)
         gateway = _gateway(settings, core)
+        core.dialer.carry(gateway.streams)
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
-        dialer = Dialer(gateway.streams)
-        stack.push_async_callback(dialer.close)
-        aggregator = await _aggregator(core, dialer)
+        aggregator = await _aggregator(core)
         stack.push_async_callback(aggregator.close)
         cluster = ClusterService(
             core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens, core.verify_token
@@ -114,7 +114,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         where = Listen(settings.bind_address, settings.grpc_port, settings.grpc_token_port)
         pair = _server_pair(settings, core)
         await stack.enter_async_context(grpc_server(where, pair, core.authority.ca_pem, cluster, gateway))
-        await stack.enter_async_context(_rest_server(settings, core, gateway, metrics, dialer, aggregator))
+        await stack.enter_async_context(_rest_server(settings, core, gateway, metrics, aggregator))
         await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
         _write_kubeconfig(settings, core)
 
@@ -160,7 +160,9 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     await registry.start()
     stack.push_async_callback(registry.close)
     admission = AdmissionSettings(service_cidr=settings.service_cidr, service_accounts=True)
-    verbs = Verbs.over(registry, clock, ids, admission)
+    dialer = Dialer()
+    stack.push_async_callback(dialer.close)
+    verbs = Verbs.over(registry, clock, ids, admission, dialer)
     stack.push_async_callback(verbs.close)
     await bootstrap.ensure_basics(verbs, settings)
     await ensure_roles(verbs)
@@ -170,7 +172,7 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     tokens = Tokens(authority.account_key(), issuer, registry, clock, ids)
     await bootstrap.note_account_key(verbs, tokens.key_id)
     login = OidcLogin(settings.oidc, clock, settings.oidc_ca) if settings.oidc else None
-    return _Core(store, registry, verbs, authority, tokens, login, admission, clock, ids)
+    return _Core(store, registry, verbs, dialer, authority, tokens, login, admission, clock, ids)
 
 
 def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
@@ -243,12 +245,12 @@ def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:
     return core.authority.pair("server", subject, core.clock.now())
 
 
-async def _aggregator(core: _Core, dialer: Dialer) -> Aggregator:
+async def _aggregator(core: _Core) -> Aggregator:
     folder, now = core.authority.folder / "front-proxy", core.clock.now()
     front = pki.Pki.open(folder, now, "mizzen-front-proxy-ca")
     front.pair("client", pki.Subject(bootstrap_extensions.FRONT_PROXY), now)
     await bootstrap_extensions.ensure(core.verbs, core.authority.ca_pem.decode(), front.ca_pem.decode())
-    return Aggregator(core.registry, dialer, FrontProxy(folder / "client.crt", folder / "client.key"))
+    return Aggregator(core.registry, core.dialer, FrontProxy(folder / "client.crt", folder / "client.key"))
 
 
 @asynccontextmanager
@@ -257,7 +259,6 @@ async def _rest_server(
     core: _Core,
     gateway: NodeGateway,
     metrics: Metrics,
-    dialer: Dialer,
     aggregator: Aggregator,
 ) -> AsyncIterator[None]:
     joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
@@ -265,7 +266,7 @@ async def _rest_server(
     deps = Deps(
         verbs=core.verbs,
         streams=gateway.streams,
-        dialer=dialer,
+        dialer=core.dialer,
         site=SiteInfo(address=address, documents=core.tokens.documents(address)),
         metrics=metrics,
         aggregator=aggregator,
