@@ -17,10 +17,11 @@ from typing import Any
 import prometheus_client
 import structlog
 
-from controlplane import bootstrap
+from controlplane import bootstrap, bootstrap_extensions
 from controlplane.admission.effects import write_of
 from controlplane.admission.request import Settings as AdmissionSettings
 from controlplane.bootstrap_roles import ensure_roles
+from controlplane.drive.availability import Availability
 from controlplane.drive.controllers import Controllers
 from controlplane.drive.events import Recorder
 from controlplane.drive.leader import lead
@@ -31,6 +32,8 @@ from controlplane.drive.sign import issued, signed
 from controlplane.plan.whatif import Snapshot, planned, planner
 from controlplane.reconcilers import every_controller
 from controlplane.server import pki, why
+from controlplane.server.aggregation.aggregator import Aggregator
+from controlplane.server.aggregation.backends import FrontProxy
 from controlplane.server.authn import VerifyToken, either
 from controlplane.server.grpc_api import ClusterService, Planner
 from controlplane.server.grpc_server import Listen, grpc_server
@@ -103,13 +106,15 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         core.dialer.carry(gateway.streams)
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
+        aggregator = await _aggregator(core)
+        stack.push_async_callback(aggregator.close)
         cluster = ClusterService(
             core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens, core.verify_token
         )
         where = Listen(settings.bind_address, settings.grpc_port, settings.grpc_token_port)
         pair = _server_pair(settings, core)
         await stack.enter_async_context(grpc_server(where, pair, core.authority.ca_pem, cluster, gateway))
-        await stack.enter_async_context(_rest_server(settings, core, gateway, metrics))
+        await stack.enter_async_context(_rest_server(settings, core, gateway, metrics, aggregator))
         await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
         _write_kubeconfig(settings, core)
 
@@ -117,8 +122,10 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             scheduling = partial(_write_of, core, SCHEDULER)
             performing = Performer(core.registry, scheduling, recorder.record, core.clock, core.ids)
             scheduler = SchedulerDriver(core.registry, performing, scheduling, recorder.record, core.clock, core.ids)
+            availability = Availability(core.registry, performing, aggregator.probe, core.clock)
             async with asyncio.TaskGroup() as group:
                 group.create_task(recorder.run(fence), name="events")
+                group.create_task(availability.run(fence), name="availability")
                 group.create_task(controllers.run(fence), name="controllers")
                 group.create_task(scheduler.run(fence), name="scheduler")
 
@@ -127,6 +134,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             group.create_task(lead(core.store, LEADER, identity, settings.leader_ttl_s, decide), name="leader")
             group.create_task(run_compactor(core.store), name="compactor")
             group.create_task(core.registry.ended(), name="registry")
+            group.create_task(aggregator.run(), name="aggregator")
             if core.login is not None:
                 group.create_task(core.login.run(), name="oidc")
             if bootstrap.is_reached(settings):
@@ -237,9 +245,21 @@ def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:
     return core.authority.pair("server", subject, core.clock.now())
 
 
+async def _aggregator(core: _Core) -> Aggregator:
+    folder, now = core.authority.folder / "front-proxy", core.clock.now()
+    front = pki.Pki.open(folder, now, "mizzen-front-proxy-ca")
+    front.pair("client", pki.Subject(bootstrap_extensions.FRONT_PROXY), now)
+    await bootstrap_extensions.ensure(core.verbs, core.authority.ca_pem.decode(), front.ca_pem.decode())
+    return Aggregator(core.registry, core.dialer, FrontProxy(folder / "client.crt", folder / "client.key"))
+
+
 @asynccontextmanager
 async def _rest_server(
-    settings: ServerSettings, core: _Core, gateway: NodeGateway, metrics: Metrics
+    settings: ServerSettings,
+    core: _Core,
+    gateway: NodeGateway,
+    metrics: Metrics,
+    aggregator: Aggregator,
 ) -> AsyncIterator[None]:
     joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
     address = f"{settings.advertise_address}:{settings.https_port}"
@@ -249,6 +269,7 @@ async def _rest_server(
         dialer=core.dialer,
         site=SiteInfo(address=address, documents=core.tokens.documents(address)),
         metrics=metrics,
+        aggregator=aggregator,
         verify_token=core.verify_token,
         tokens=core.tokens,
         routes=joining.routes(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.reconcilers import (
     apiservers,
+    apiservices,
     certificates,
     clusterroleaggregation,
     configrollout,
@@ -82,6 +83,7 @@ def every_controller(
         protection.CLAIMS,
         protection.VOLUMES,
         apiservers.controller(since),
+        apiservices.CONTROLLER,
         serviceaccount.CONTROLLER,
         tokensecrets.CONTROLLER,
         clusterroleaggregation.CONTROLLER,

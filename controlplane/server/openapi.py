@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -52,10 +53,14 @@ class OpenApi:
         """How many documents are kept."""
         return len(self._made)
 
-    async def answer(self, request: web.Request, path: str, catalog: Catalog) -> web.Response:
-        """The document under a path. Raises PathNotFound."""
+    async def answer(
+        self, request: web.Request, path: str, catalog: Catalog, others: Mapping[str, str] = MappingProxyType({})
+    ) -> web.Response:
+        """The document under a path; the index names those of `others`, too, by name and URL. Raises PathNotFound."""
         binary = openapi_v2_binary.ASKED_FOR in request.headers.get("Accept", "")
         document = await self._find(path, catalog, binary=binary)
+        if path == _V3 and others:
+            document = _with(document, others)
         headers = {"ETag": f'"{document.hash}"', "Vary": "Accept", "Content-Type": document.content_type}
         if "hash" in request.query:
             if request.query["hash"] != document.hash:
@@ -117,6 +122,12 @@ class OpenApi:
     def _v2_binary(self, catalog: Catalog) -> _Document:
         document = openapi_v2.document(server_version=self._version, catalog=catalog)
         return _document(openapi_v2_binary.encode(document), openapi_v2_binary.MEDIA_TYPE)
+
+
+def _with(index: _Document, others: Mapping[str, str]) -> _Document:
+    paths = msgspec.json.decode(index.body)["paths"]
+    paths |= {name: {"serverRelativeURL": url} for name, url in others.items()}
+    return _document(msgspec.json.encode({"paths": dict(sorted(paths.items()))}))
 
 
 def _group_versions(catalog: Catalog) -> dict[str, tuple[str, str]]:

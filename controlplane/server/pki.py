@@ -87,15 +87,15 @@ class Pki:
         self.authority = authority
 
     @classmethod
-    def open(cls, folder: Path, now: Instant) -> Pki:
-        """The authority in `folder`, made on the first start. Raises OSError when it can't be read or written."""
+    def open(cls, folder: Path, now: Instant, name: str = "mizzen-ca") -> Pki:
+        """The authority in `folder`, made with a name on the first start. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (folder / "ca.key").exists():
             authority = _read(folder, "ca")
             if not _fits(authority):
                 raise Unreadable(f"{folder}/ca.crt is not the certificate of ca.key; restore both from one backup")
             return cls(folder, authority)
-        authority = _make_authority(now)
+        authority = _make_authority(name, now)
         _write(folder, "ca", authority)
         return cls(folder, authority)
 
@@ -224,9 +224,9 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _make_authority(now: Instant) -> KeyPair:
+def _make_authority(common_name: str, now: Instant) -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("mizzen-ca", ())
+    name = _name(common_name, ())
     usage = x509.KeyUsage(
         digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
         data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,

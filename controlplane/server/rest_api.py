@@ -19,6 +19,8 @@ from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
 from controlplane.server import authn, negotiate, paths, subresources
+from controlplane.server.aggregation.aggregator import Aggregator
+from controlplane.server.aggregation.claims import wanted_by
 from controlplane.server.authn import UserInfo, VerifyToken
 from controlplane.server.guards import guard_of
 from controlplane.server.impersonate import acting
@@ -63,6 +65,8 @@ class Deps:
     site: SiteInfo
     metrics: Metrics
     """Where requests are counted; `/metrics` shows all of its registry."""
+    aggregator: Aggregator
+    """Who else serves groups of the API."""
     verify_token: VerifyToken = authn.no_tokens
     tokens: Tokens | None = None
     """Where service accounts' tokens come from; None for a server that has none."""
@@ -83,14 +87,16 @@ class RestApi:
         self._objects = ObjectHandlers(deps.verbs)
         self._streams = StreamHandlers(deps.verbs, deps.streams)
         self._proxies = ProxyHandlers(deps.verbs.registry, deps.dialer)
-        self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry)
+        self._aggregator = deps.aggregator
+        self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry, deps.aggregator.extended)
         self.watches = Watches(deps.verbs)
         self._lanes = Lanes()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever goes wrong becomes a Status."""
         begun = time.perf_counter()
-        place = paths.parse(request.path, self._registry.catalog)
+        served = self._aggregator.claims.at(request.path)
+        place = paths.parse(request.path, self._registry.catalog) if served is None else None
         query = request.query if request.query_string else _NO_QUERY
         what, long = self._measured(request, place, query)
         code = 500
@@ -122,6 +128,8 @@ class RestApi:
             return _refused(request, place, query, late)
 
     def _measured(self, request: web.Request, place: Place | None, query: MultiMapping[str]) -> tuple[Measured, bool]:
+        if (served := self._aggregator.claims.at(request.path)) is not None:
+            return Measured("PROXY", served.spec.group, served.spec.version), True
         if place is None:
             return measured(request.method.lower() if request.method == "GET" else "other", None, dry_run=False), False
         watching = query.get("watch", "") not in ("", "0", "false") and not place.subresource
@@ -139,6 +147,9 @@ class RestApi:
             with nullcontext() if short is None else self._lane(user, short):
                 if place is not None:
                     return await self._place(request, place, query, user)
+                if (served := self._aggregator.claims.at(request.path)) is not None:
+                    self._access.check(user, wanted_by(request.method, request.path, query))
+                    return await self._aggregator.answer(request, served, user)
                 self._access.check_path(user, request.method, request.path)
                 return await self._site.answer(request)
         except ApiError as error:

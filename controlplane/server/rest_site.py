@@ -15,7 +15,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from controlplane.server import negotiate, rest_forms
-from controlplane.server.discovery import Discovery
+from controlplane.server.aggregation.refresh import NOTHING, Extended
+from controlplane.server.discovery import Discovery, Offer
 from controlplane.server.openapi import OpenApi
 from controlplane.server.rest_answers import compressed, json_answer
 from controlplane.store.registry import Registry
@@ -50,8 +51,15 @@ class SiteInfo:
 class Site:
     """Answers for the paths that name no objects."""
 
-    def __init__(self, info: SiteInfo, registry: Registry, metrics: CollectorRegistry) -> None:
-        """Speak for a server over `registry`."""
+    def __init__(
+        self,
+        info: SiteInfo,
+        registry: Registry,
+        metrics: CollectorRegistry,
+        extended: Callable[[], Extended] = lambda: NOTHING,
+    ) -> None:
+        """Speak for a server over `registry`, and for those that extend it."""
+        self._extended = extended
         self._info = info
         self._registry = registry
         self._metrics = metrics
@@ -76,19 +84,25 @@ class Site:
         if path == "/metrics":
             return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
         if first == "openapi":
-            return await compressed(request, await self._openapi.answer(request, path, self._registry.catalog))
+            described = self._extended().described
+            answer = await self._openapi.answer(request, path, self._registry.catalog, described)
+            return await compressed(request, answer)
         return await compressed(request, self._discover(request, path))
+
+    @property
+    def _offer(self) -> Offer:
+        return Offer(self._registry.catalog, self._extended().extensions)
 
     def _has(self, first: str, path: str) -> bool:
         known = (*_HEALTH, "version", "metrics", "openapi")
-        return first in known or self._discovery.document(self._registry.catalog, path) is not None
+        return first in known or self._discovery.document(self._offer, path) is not None
 
     def _discover(self, request: web.Request, path: str) -> web.Response:
         accept = request.headers.get("Accept", "")
         version = negotiate.discovery_version(accept) if path in ("/api", "/apis") else ""
         if not version:
             return self._classic(accept, path)
-        document = self._discovery.aggregated(self._registry.catalog, path, version)
+        document = self._discovery.aggregated(self._offer, path, version)
         content_type = f"{negotiate.JSON};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
         headers = {"ETag": document.etag, "Vary": "Accept", "Cache-Control": "public"}
         if request.headers.get("If-None-Match") == document.etag:
@@ -96,7 +110,7 @@ class Site:
         return web.Response(body=document.body, headers={"Content-Type": content_type, **headers})
 
     def _classic(self, accept: str, path: str) -> web.Response:
-        document = self._discovery.document(self._registry.catalog, path)
+        document = self._discovery.document(self._offer, path)
         if document is None:
             raise errors.PathNotFound
         # The list of paths is no type of the API, so there is no message for it.

@@ -68,7 +68,7 @@ def update_binding(new: Binding, old: Binding) -> Errors:
 
 def create_served_group(obj: apiregistration.APIService) -> Errors:
     """A served group and version that is about to be."""
-    yield from validate_meta.create(obj.metadata, formats.dns_subdomain, namespaced=False)
+    yield from validate_meta.create(obj.metadata, formats.path_segment, namespaced=False)
     yield from _served_group(obj)
 
 

@@ -20,8 +20,6 @@ from controlplane.server.outward import headers, links
 from controlplane.server.rest_takeover import take_over
 from mizzen.api.errors import InternalError, ServiceUnavailable
 
-HEAD_S = 60.0
-"""How long an answer may take to begin once the request is sent, where it must not be long, in seconds."""
 WRITE_S = 60.0
 """How long a client may take to read one piece, in seconds."""
 PAGE_MAX_BYTES = 4 * 1024 * 1024
@@ -43,13 +41,21 @@ class Passed:
     """Where the answer's links have to lead; None leaves them as they are."""
     redirects: bool = True
     """Whether the answer may send the client elsewhere."""
+    begins_s: float | None = None
+    """How long the answer may take to begin, in seconds; None for as long as it likes."""
 
 
 async def pass_on(request: web.Request, client: aiohttp.ClientSession, how: Passed) -> web.StreamResponse:
     """Answer a request with what the other side answers. Raises ServiceUnavailable where that cannot be had."""
     body = request.content if request.can_read_body else None
     try:
-        answer = await client.request(request.method, how.url, headers=how.headers, data=body, allow_redirects=False)
+        async with asyncio.timeout(how.begins_s):
+            answer = await client.request(
+                request.method, how.url, headers=how.headers, data=body, allow_redirects=False
+            )  # fmt: skip
+    except TimeoutError as error:
+        why = "net/http: timeout awaiting response headers"
+        raise ServiceUnavailable(f"error trying to reach service: {why}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise ServiceUnavailable(f"error trying to reach service: {error}") from error
     except ServiceUnavailable as error:

@@ -141,7 +141,6 @@ def test_upstreams_own_objects_are_whole_after_defaults(kind: Kind[Any], upstrea
 
 
 def test_whoever_relies_on_what_has_no_effect_is_warned() -> None:
-    spec = {"group": "example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15}
-    warned = warnings_for(made(kinds.API_SERVICE, metadata={"name": "v1.example.com"}, spec=spec))
-    assert warned == ("APIService is stored, but this server does not act on it",)
+    warned = warnings_for(made(kinds.FLOW_SCHEMA, metadata={"name": "all"}))
+    assert warned == ("FlowSchema is stored, but this server does not act on it",)
     assert warnings_for(made(kinds.VALIDATING_WEBHOOKS, webhooks=[WEBHOOK])) == ()
