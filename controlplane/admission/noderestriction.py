@@ -10,7 +10,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from controlplane.access import signers
 from controlplane.access.nodes import LEASES, node_of
+from controlplane.access.values import NODE_PREFIX
 from controlplane.admission.request import SUBRESOURCES, Operation, Request
 from mizzen.api import kinds
 from mizzen.api.errors import Forbidden, NotFound, quoted
@@ -255,6 +257,20 @@ def _csi_node(node: str, request: Request, pair: _Pair, view: View) -> None:
         raise _refuse(request, "can only access CSINode with the same name as the requesting node")
 
 
+def _certificate(node: str, request: Request, pair: _Pair, view: View) -> None:
+    """A node asks for certificates in its own name; who signs looks at the rest."""
+    del pair, view
+    spec = request.object.spec
+    if request.operation is not Operation.CREATE or spec.signer_name not in (signers.NODE_CLIENT, signers.NODE_SERVING):
+        return
+    try:
+        name = signers.common_name(spec.request)
+    except ValueError as error:
+        raise _refuse(request, f"unable to parse csr: {error}") from error
+    if name != NODE_PREFIX + node:
+        raise _refuse(request, f"can only create a node CSR with CN={NODE_PREFIX}{node}")
+
+
 def _slice(node: str, request: Request, pair: _Pair, view: View) -> None:
     del view
     whose = request.object if request.operation is Operation.CREATE else pair[1]
@@ -271,4 +287,5 @@ _CHECKERS: Mapping[Kind[Any], Callable[[str, Request, _Pair, View], None]] = {
     kinds.LEASE: _lease,
     kinds.CSI_NODE: _csi_node,
     kinds.RESOURCE_SLICE: _slice,
+    kinds.CERTIFICATE_SIGNING_REQUEST: _certificate,
 }

@@ -19,7 +19,7 @@ def signed(authority: Pki, effect: Sign, now: Instant) -> UpdateStatus:
     """What is to be written: the request with its certificate, or with why it can't have one."""
     request = effect.object
     try:
-        certificate = authority.sign_client(request.spec.request, effect.seconds, now)
+        certificate = authority.sign_request(request.spec.request, request.spec.usages, effect.seconds, now)
     except BadRequest as error:
         return UpdateStatus(failed(request, str(error)))
     _LOG.info("certificate_signed", request=request.metadata.name, requestor=request.spec.username)

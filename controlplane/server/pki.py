@@ -33,6 +33,24 @@ RENEW_BEFORE_DAYS = 30
 BACKDATE_MINUTES = 5
 """Certificates are valid a little before they are made, because clocks of machines differ."""
 
+_KEY_USES = {
+    "signing": "digital_signature", "digital signature": "digital_signature",
+    "content commitment": "content_commitment", "key encipherment": "key_encipherment",
+    "key agreement": "key_agreement", "data encipherment": "data_encipherment",
+}  # fmt: skip
+"""What a key may do, as requests call it. Nobody's request makes an authority: `cert sign` and its like are dropped."""
+_KEY_FIELDS = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
+_PURPOSES = {
+    "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
+    "client auth": ExtendedKeyUsageOID.CLIENT_AUTH, "code signing": ExtendedKeyUsageOID.CODE_SIGNING,
+    "email protection": ExtendedKeyUsageOID.EMAIL_PROTECTION, "s/mime": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING, "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
+}  # fmt: skip
+"""What a certificate is for, as requests call it."""
+
 NODE_PREFIX = "system:node:"
 NODES_GROUP = "system:nodes"
 NODE_NAME_MAX = 64 - len(NODE_PREFIX)
@@ -162,10 +180,11 @@ class Pki:
         subject = Subject(NODE_PREFIX + node, (NODES_GROUP,))
         return self._sign(subject, public_key, now).public_bytes(serialization.Encoding.PEM)
 
-    def sign_client(self, csr_pem: bytes, seconds: int, now: Instant) -> bytes:
-        """Signs somebody's request for a client certificate, with the name and groups that it says.
+    def sign_request(self, csr_pem: bytes, usages: Sequence[str], seconds: int, now: Instant) -> bytes:
+        """Signs somebody's request for a certificate, with the subject and names that it says, for these usages.
 
-        Raises BadRequest when the request is not one, its signature is wrong, or it asks for more than a client has.
+        `usages` are in the words of `certificates.k8s.io`. Raises BadRequest when the request is not one, its
+        signature is wrong, or nothing of the sort can be signed.
         """
         csr = _request(csr_pem)
         start = _moment(now)
@@ -178,9 +197,16 @@ class Pki:
             .issuer_name(self.authority.certificate.subject)
             .public_key(csr.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
             .add_extension(_issuer_id(self.authority.certificate), critical=False)
         )
+        if any(usage in _KEY_USES for usage in usages):
+            builder = builder.add_extension(_key_usage(usages), critical=True)
+        purposes = [oid for usage, oid in _PURPOSES.items() if usage in usages]
+        if purposes:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        with suppress(x509.ExtensionNotFound):
+            names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            builder = builder.add_extension(names.value, names.critical)
         return builder.sign(self.authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def _sign(self, subject: Subject, public_key: ec.EllipticCurvePublicKey, now: Instant) -> x509.Certificate:
@@ -197,6 +223,10 @@ class Pki:
         if subject.names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(n) for n in subject.names]), False)
         return builder.sign(self.authority.key, hashes.SHA256())
+
+
+def _key_usage(usages: Sequence[str]) -> x509.KeyUsage:
+    return x509.KeyUsage(**{field: any(_KEY_USES.get(usage) == field for usage in usages) for field in _KEY_FIELDS})
 
 
 def requested_groups(csr_pem: bytes) -> tuple[str, ...]:

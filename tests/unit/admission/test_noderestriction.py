@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from controlplane.access import signers
 from controlplane.access.values import UserInfo
 from controlplane.admission import Operation, Request, Settings, noderestriction
 from mizzen.api import kinds
 from mizzen.api.errors import Forbidden, NotFound
 from mizzen.api.types import authentication_v1 as authentication
+from mizzen.api.types import certificates_v1 as certificates
 from mizzen.api.types import coordination_v1 as coordination
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -19,6 +21,7 @@ from mizzen.api.types import policy_v1 as policy
 from mizzen.api.types import storage_v1 as storage
 from mizzen.api.validate_pod import MIRROR
 from tests.fixtures.admission import Cluster
+from tests.fixtures.signing_requests import signing_request
 
 NODE = UserInfo("system:node:n1", ("system:nodes", "system:authenticated"))
 OWNER = meta.OwnerReference(api_version="v1", kind="Node", name="n1", uid="u1", controller=True)
@@ -193,3 +196,16 @@ def test_a_mirror_pod_gets_no_account() -> None:
     cluster = Cluster(CLUSTER.objects, Settings(service_accounts=True))
     made = cluster.create(mirror(), "shop", user=NODE).object
     assert (made.spec.service_account_name, made.spec.volumes) == ("", ())
+
+
+def test_a_node_asks_for_certificates_in_its_own_name() -> None:
+    def told(signer: str, pem: bytes) -> str:
+        spec = certificates.CertificateSigningRequestSpec(signer_name=signer, request=pem)
+        return refused(Operation.CREATE, certificates.CertificateSigningRequest(spec=spec))
+
+    other = signing_request("system:node:n2", ("system:nodes",))
+    for signer in (signers.NODE_CLIENT, signers.NODE_SERVING):
+        assert not told(signer, signing_request("system:node:n1", ("system:nodes",)))
+        assert told(signer, other) == "can only create a node CSR with CN=system:node:n1"
+        assert told(signer, b"x").startswith("unable to parse csr")
+    assert not told(signers.CLIENT, other)

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from controlplane.access import signers
 from controlplane.reconcilers import certificates, clusterroleaggregation, rootca, serviceaccount, tokensecrets
 from mizzen.api.types import certificates_v1, core_v1, meta_v1, rbac_v1
 from mizzen.base.ids import SeededIds
 from mizzen.engine.effects import Create, Decision, Delete, Issue, Sign, Update, UpdateStatus
 from mizzen.engine.values import Key
 from tests.fixtures.cluster_objects import NOW, at, view
+from tests.fixtures.signing_requests import signing_request
 
 IDS = SeededIds(1)
 HERE = Key("namespaces", "", "shop")
@@ -91,7 +93,12 @@ def test_a_secret_gets_a_token_and_ends_with_its_account() -> None:
 
 
 def asked(*conditions: str, since_s: int = 0, **spec: Any) -> certificates_v1.CertificateSigningRequest:
-    given = {"signer_name": certificates.SIGNER, "usages": ("client auth",), "request": b"PEM", **spec}
+    given = {
+        "signer_name": "kubernetes.io/kube-apiserver-client",
+        "usages": ("client auth",),
+        "request": b"PEM",
+        **spec,
+    }
     return certificates_v1.CertificateSigningRequest(
         metadata=meta_v1.ObjectMeta(name="ann", uid="u", creation_timestamp=at(since_s)),
         spec=certificates_v1.CertificateSigningRequestSpec(**given),
@@ -143,3 +150,33 @@ def test_old_requests_go(conditions: tuple[str, ...], hours: int) -> None:
     assert (young.effects, young.wake_after_ms) == ((), 10_000)
     (effect,) = signing(asked(*conditions, since_s=-hours * HOUR_S, signer_name="a.io/b")).effects
     assert isinstance(effect, Delete)
+
+
+def test_a_node_that_may_is_given_its_certificate_without_a_person() -> None:
+    rule = rbac_v1.PolicyRule(
+        verbs=("create",),
+        api_groups=("certificates.k8s.io",),
+        resources=("certificatesigningrequests/selfnodeclient",),
+    )
+    role = rbac_v1.ClusterRole(metadata=meta_v1.ObjectMeta(name="r"), rules=(rule,))
+    binding = rbac_v1.ClusterRoleBinding(
+        metadata=meta_v1.ObjectMeta(name="r"),
+        role_ref=rbac_v1.RoleRef(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name="r"),
+        subjects=(rbac_v1.Subject(kind="Group", name="system:nodes"),),
+    )
+    request = asked(
+        signer_name=signers.NODE_CLIENT,
+        usages=("client auth", "digital signature"),
+        request=signing_request("system:node:n1", ("system:nodes",)),
+        username="system:node:n1",
+        groups=("system:nodes",),
+    )
+    key = Key("certificatesigningrequests.certificates.k8s.io", "", "ann")
+    (effect,) = certificates.reconcile(key, view(request, role, binding), NOW, IDS).effects
+    assert isinstance(effect, UpdateStatus)
+    approved = effect.object
+    assert isinstance(approved, certificates_v1.CertificateSigningRequest)
+    assert [(one.type, one.reason) for one in approved.status.conditions] == [("Approved", "AutoApproved")]
+    (effect,) = signing(approved).effects
+    assert isinstance(effect, Sign)
+    assert signing(request).effects == ()

@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from controlplane.server import pki
 from controlplane.server.authn import from_certificate
+from tests.fixtures.signing_requests import signing_request
 
 NOW = 1_767_225_600_000
 DAY = 86_400_000
@@ -168,3 +169,18 @@ def test_requests_that_are_not_signed(tmp_path: Path) -> None:
     authority.sign_node(pem(good), "n" * pki.NODE_NAME_MAX, NOW)
     with pytest.raises(pki.BadRequest, match="at most 52 characters"):
         authority.sign_node(pem(good), "n" * (pki.NODE_NAME_MAX + 1), NOW)
+
+
+def test_a_certificate_is_for_what_was_asked(tmp_path: Path) -> None:
+    authority = pki.Pki.open(tmp_path, NOW)
+    names = [x509.DNSName("n1")]
+    asked = signing_request("system:node:n1", ("system:nodes",), names)
+    made = x509.load_pem_x509_certificate(authority.sign_request(asked, ("key encipherment", "server auth"), 900, NOW))
+    usage = made.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (usage.key_encipherment, usage.digital_signature, usage.key_cert_sign) == (True, False, False)
+    purposes = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    assert list(made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == names
+    with pytest.raises(x509.ExtensionNotFound):
+        plain = authority.sign_request(signing_request("ann"), ("cert sign",), 900, NOW)
+        x509.load_pem_x509_certificate(plain).extensions.get_extension_for_class(x509.KeyUsage)
