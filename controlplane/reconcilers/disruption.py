@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from controlplane.reconcilers import ownership, podstate
+from controlplane.reconcilers import ownership, podstate, selected
 from mizzen.api import budgets, custom, intstr, kinds, selectors, times
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1, meta_v1, policy_v1
+from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Effect, Emit, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
@@ -52,8 +53,7 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     budget = view.get(kinds.POD_DISRUPTION_BUDGET, key.namespace, key.name)
     if budget is None or budget.metadata.deletion_timestamp is not None:
         return Decision()
-    selector = selectors.from_field(budget.spec.selector)
-    pods = [pod for pod in view.list(kinds.POD, key.namespace) if selector.matches(pod.metadata.labels)]
+    pods = selected.pods(view, key.namespace, selectors.from_field(budget.spec.selector))
     try:
         expected = _expected(budget, pods, view)
     except CannotCount as error:
@@ -186,7 +186,8 @@ def _failed(budget: policy_v1.PodDisruptionBudget, why: str, now: Instant) -> It
 
 
 def _budgets_of_pod(obj: Object, view: View) -> Iterable[Key]:
-    return [_key(budget) for budget in _all(obj, view) if _selects(budget, obj)]
+    possible = selected.candidates(view, indexes.BUDGETS_BY_SELECTED, obj)
+    return [_key(budget) for budget in possible if _selects(budget, obj)]
 
 
 def _budgets_of_owner(obj: Object, view: View) -> Iterable[Key]:
