@@ -9,12 +9,16 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from mizzen.api import codec, kinds
 from mizzen.wire import convert
-from tests.fixtures.api_server import ApiServer
+from tests.fixtures.api_server import ApiServer, api_server
 from tests.fixtures.cells import Exercised, every_cell
 from tests.fixtures.examples import EXAMPLES, KEPT, Example, example
+from tests.fixtures.loopback_streams import LoopbackStreams
+from tests.integration.rest import proxied
 from tests.integration.rest.conftest import Client, Kubectl, tls_of
 from tests.integration.rest.test_http import TABLE
 from tests.integration.rest.test_spdy import connected
@@ -265,6 +269,31 @@ async def test_ways_into_pods(way: str, protocols: tuple[str, str], client: Clie
     async with connected(client.server, path, protocols[1]) as raw:
         assert raw.head.startswith(b"HTTP/1.1 101 "), raw.head
     exercised.note("POST", path.partition("?")[0])
+
+
+async def test_proxies(tmp_path: Path, exercised: Exercised) -> None:
+    """A pod, a service and a node that are this machine, asked in every way."""
+
+    async def fine(_: web.Request) -> web.Response:
+        return web.Response(text="fine")
+
+    behind = web.Application()
+    behind.router.add_route("*", "/{rest:.*}", fine)
+    streams = LoopbackStreams()
+    async with TestServer(behind) as site, api_server(tmp_path, streams=streams) as server:
+        assert site.port is not None
+        tls, trace = tls_of(server, server.client_certificate, server.client_key), [exercised.trace()]
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls), trace_configs=trace) as session:
+            client = Client(server, session)
+            await proxied.pod(client, "web", site.port)
+            await proxied.service(client, "web", site.port, {"web": True})
+            await proxied.node(client, "n1")
+            for kind, name in (
+                (kinds.POD, f"web:{site.port}"), (kinds.SERVICE, "web:80"), (kinds.NODE, f"n1:{site.port}"),
+            ):  # fmt: skip
+                for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                    body = None if method == "GET" else "text"
+                    assert await client.ask(method, f"{collection(kind)}/{name}/proxy/x", body) == (200, "fine")
 
 
 async def test_tokens_and_approvals(client: Client) -> None:
