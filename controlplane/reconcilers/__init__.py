@@ -26,6 +26,7 @@ from controlplane.reconcilers import (
     protection,
     replicaset,
     resourcequota,
+    rollback,
     rootca,
     serviceaccount,
     statefulset,
@@ -46,6 +47,7 @@ def every_controller(
     """
     return (
         deployment.CONTROLLER,
+        rollback.CONTROLLER,
         replicaset.CONTROLLER,
         replicaset.REPLICATION_CONTROLLERS,
         statefulset.CONTROLLER,

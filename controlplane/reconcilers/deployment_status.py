@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import msgspec
 
 from controlplane.reconcilers import revisions, rollout
-from mizzen.api import times
+from mizzen.api import times, workloads
 from mizzen.api.types import apps_v1
 from mizzen.engine.values import Instant
 
 REPLICA_FAILURE = "ReplicaFailure"
+ROLLED_BACK = "RolledBack"
+"""The condition of a Deployment whose last revision was taken back."""
 NO_DEADLINE_S = 2_147_483_647
 """The deadline that means none."""
 
@@ -97,6 +99,13 @@ def status_of(
         before = conditions.get(REPLICA_FAILURE)
         same = before is not None and (before.status, before.reason) == (failure.status, failure.reason)
         conditions[REPLICA_FAILURE] = before if before is not None and same else failure
+    failed = owner.metadata.annotations.get(workloads.FAILED_REVISION)
+    if failed is None:
+        conditions.pop(ROLLED_BACK, None)
+    else:
+        message = f"Revision {failed} has failed and was taken back; a change of the template is a new try."
+        taken_back = _condition(ROLLED_BACK, "True", "RevisionFailed", message)
+        conditions[ROLLED_BACK] = _set(conditions.get(ROLLED_BACK), taken_back, now)
     return msgspec.structs.replace(current, conditions=tuple(conditions.values()))
 
 

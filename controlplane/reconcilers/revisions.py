@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from controlplane.reconcilers import rollout
+from mizzen.api import workloads
 from mizzen.api.types import apps_v1, core_v1
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -15,7 +16,7 @@ HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-NOT_COPIED = {REVISION, HISTORY, DESIRED, MAXIMUM, LAST_APPLIED}
+NOT_COPIED = {REVISION, HISTORY, DESIRED, MAXIMUM, LAST_APPLIED, *workloads.REMEMBERED}
 HISTORY_MAX_CHARS = 2000
 
 

@@ -19,6 +19,7 @@ _BAD_WHEN_TRUE = (
     "PIDPressure",
     "NetworkUnavailable",
     "ReplicaFailure",
+    "RolledBack",
     "DisruptionTarget",
     "NamespaceDeletionDiscoveryFailure",
     "NamespaceDeletionGroupVersionParsingFailure",

@@ -25,6 +25,7 @@ from mizzen.api import (
     validate_meta,
     validate_network,
     validate_networking,
+    validate_notes,
     validate_pod,
     validate_policy,
     validate_quota,
@@ -76,12 +77,12 @@ class _Rules:
 
 def validate_create(obj: Any) -> tuple[FieldError, ...]:
     """What is wrong with an object that is about to be; raises KeyError for a kind without rules."""
-    return tuple(_RULES[type(obj)].create(obj))
+    return (*_RULES[type(obj)].create(obj), *validate_notes.workload(obj))
 
 
 def validate_update(new: T, old: T) -> tuple[FieldError, ...]:
     """What is wrong with an object that is about to replace another; raises KeyError for a kind without rules."""
-    return tuple(_RULES[type(new)].update(new, old))
+    return (*_RULES[type(new)].update(new, old), *validate_notes.workload(new))
 
 
 def validate_status_update(new: T, old: T) -> tuple[FieldError, ...]:

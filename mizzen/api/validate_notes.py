@@ -1,0 +1,55 @@
+"""The rules for what workloads ask for beyond Kubernetes: see `workloads`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mizzen.api import workloads
+from mizzen.api.errors import FieldError
+from mizzen.api.types import apps_v1 as apps
+from mizzen.api.types import batch_v1 as batch
+from mizzen.api.validate_common import Errors
+
+_WORKLOADS = (apps.Deployment, apps.StatefulSet, apps.DaemonSet, batch.Job)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """One annotation that users write."""
+
+    kinds: tuple[type[Any], ...]
+    """Whose objects may carry it."""
+    problem: Callable[[str, Any], str]
+    """What is wrong with a value on an object, and what to write instead; empty where nothing is."""
+
+
+def _switch(value: str, _: Any) -> str:
+    return "" if value in ("true", "false") else 'write "true" or "false"'
+
+
+_SETTINGS = {
+    workloads.AUTO_ROLLBACK: _Setting((apps.Deployment,), _switch),
+}
+
+
+def workload(obj: Any) -> Errors:
+    """What is wrong with the annotations of an object; nothing for kinds that have none of these."""
+    if not isinstance(obj, _WORKLOADS):
+        return
+    for name, value in sorted(obj.metadata.annotations.items()):
+        if name.startswith(workloads.PREFIX) and name not in workloads.REMEMBERED:
+            yield from _annotation(f"metadata.annotations[{name}]", name, value, obj)
+
+
+def _annotation(field: str, name: str, value: str, obj: Any) -> Errors:
+    setting = _SETTINGS.get(name)
+    if setting is None:
+        known = ", ".join(sorted(_SETTINGS))
+        yield FieldError.invalid(field, value, f"there is no such setting: remove it, or use one of {known}")
+    elif not isinstance(obj, setting.kinds):
+        fit = " or ".join(kind.__name__ for kind in setting.kinds)
+        yield FieldError.invalid(field, value, f"this works on a {fit}, not on a {obj.kind}: remove it")
+    elif problem := setting.problem(value, obj):
+        yield FieldError.invalid(field, value, problem)

@@ -1,0 +1,25 @@
+"""What a workload may ask for beyond Kubernetes, by annotations under `mizzen.dev/`; docs/workloads.md tells users.
+
+Everything here is off until an annotation asks for it. Settings are what users write; the other names are what the
+control plane remembers by.
+"""
+
+from __future__ import annotations
+
+from mizzen.api.types import meta_v1
+
+PREFIX = "mizzen.dev/"
+AUTO_ROLLBACK = f"{PREFIX}auto-rollback"
+"""`true` on a Deployment: a revision that fails is taken back."""
+
+FAILED_REVISION = f"{PREFIX}failed-revision"
+"""On a Deployment: the revision that was taken back last, until its user tries another."""
+WAS_AVAILABLE = f"{PREFIX}was-available"
+"""On a ReplicaSet: it was fully available once, so it is one to go back to and never one to take back."""
+REMEMBERED = (FAILED_REVISION, WAS_AVAILABLE)
+"""What the control plane writes itself, and never copies from one object to another."""
+
+
+def is_on(metadata: meta_v1.ObjectMeta, name: str) -> bool:
+    """Whether a setting that is `true` or `false` is on."""
+    return metadata.annotations.get(name) == "true"

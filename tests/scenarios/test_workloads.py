@@ -1,0 +1,107 @@
+"""What workloads ask for by annotations, over a whole simulated cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from controlplane import admission
+from controlplane.admission.request import Operation, Request, Settings
+from controlplane.plan.script import Run
+from mizzen.api import kinds, workloads
+from mizzen.api.types import apps_v1, core_v1
+from mizzen.engine.writes import replacement
+
+MINUTE_MS = 60_000
+
+
+class Cluster:
+    """Four nodes and six pods of a Deployment `web`, at rest."""
+
+    def __init__(self, seed: int = 3) -> None:
+        self.run = Run(seed)
+        self.run.world.after(1_000, self.run._begin)
+        self.go(1)
+
+    def go(self, minutes: float) -> None:
+        """Let so much time pass."""
+        world = self.run.world
+        world.run_until(world.now - world.start + round(minutes * MINUTE_MS))
+
+    def get(self, kind: kinds.Kind[Any], name: str) -> Any:
+        """An object that is there."""
+        found = self.run.store.cache.get(kind, "default", name)
+        assert found is not None
+        return found
+
+    def change(self, kind: kinds.Kind[Any], name: str, how: Callable[[Any], Any]) -> None:
+        """Change an object as a user does."""
+        old = self.get(kind, name)
+        request = Request(Operation.UPDATE, kind, "default", name, how(old))
+        view, world = self.run.store.cache, self.run.world
+        admitted = admission.admit(request, old, view, world.now, world.ids, Settings())
+        self.run.store.commit((replacement(admitted.object, int(old.metadata.resource_version)),))
+
+    def web(self) -> apps_v1.Deployment:
+        """The deployment."""
+        found: apps_v1.Deployment = self.get(kinds.DEPLOYMENT, "web")
+        return found
+
+    def pods(self) -> list[core_v1.Pod]:
+        """The pods that are to stay."""
+        return [p for p in self.run.store.cache.list(kinds.POD) if p.metadata.deletion_timestamp is None]
+
+
+def asking(**annotations: str) -> Callable[[Any], Any]:
+    """Adds annotations of ours."""
+    names = {f"{workloads.PREFIX}{name.replace('_', '-')}": value for name, value in annotations.items()}
+
+    def change(obj: Any) -> Any:
+        return replace(obj, metadata=replace(obj.metadata, annotations={**obj.metadata.annotations, **names}))
+
+    return change
+
+
+def with_image(image: str, **spec: Any) -> Callable[[Any], Any]:
+    """Another image."""
+
+    def change(obj: Any) -> Any:
+        template = obj.spec.template
+        container = replace(template.spec.containers[0], image=image)
+        template = replace(template, spec=replace(template.spec, containers=(container,)))
+        return replace(obj, spec=replace(obj.spec, template=template, **spec))
+
+    return change
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """A fresh cluster."""
+    return Cluster()
+
+
+def test_a_revision_that_makes_no_progress_is_taken_back(cluster: Cluster) -> None:
+    cluster.change(kinds.DEPLOYMENT, "web", asking(auto_rollback="true"))
+    cluster.go(0.5)
+    for tried in (1, 2):
+        cluster.change(kinds.DEPLOYMENT, "web", with_image("web:v9", progress_deadline_seconds=60))
+        cluster.go(4)
+        web = cluster.web()
+        assert {pod.spec.containers[0].image for pod in cluster.pods()} == {"web:v1"}
+        assert (web.status.available_replicas, web.status.updated_replicas) == (6, 6)
+        assert web.metadata.annotations[workloads.FAILED_REVISION] == str(2 * tried)
+        assert [c.status for c in web.status.conditions if c.type == "RolledBack"] == ["True"]
+    cluster.change(kinds.DEPLOYMENT, "web", with_image("web:v2"))
+    cluster.go(2)
+    assert {pod.spec.containers[0].image for pod in cluster.pods()} == {"web:v2"}
+    assert workloads.FAILED_REVISION not in cluster.web().metadata.annotations
+    assert not [c for c in cluster.web().status.conditions if c.type == "RolledBack"]
+
+
+def test_nothing_is_taken_back_unasked(cluster: Cluster) -> None:
+    cluster.change(kinds.DEPLOYMENT, "web", with_image("web:v9", progress_deadline_seconds=60))
+    cluster.go(4)
+    assert cluster.web().spec.template.spec.containers[0].image == "web:v9"

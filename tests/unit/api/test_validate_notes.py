@@ -1,0 +1,50 @@
+"""Annotations of ours that can't work are refused, with what to write instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from mizzen.api import validate
+from mizzen.api.types import apps_v1
+from tests.fixtures.cluster_objects import deployment
+
+
+def complaints(annotations: dict[str, str], obj: Any = None) -> list[str]:
+    obj = obj or deployment(3)
+    obj = replace(obj, metadata=replace(obj.metadata, annotations=annotations))
+    return [str(error) for error in validate.validate_create(obj) if "annotations" in error.field]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "wanted"),
+    [
+        (
+            {"mizzen.dev/auto-rollback": "yes"},
+            'annotations[mizzen.dev/auto-rollback]: Invalid value: "yes": write "true"',
+        ),
+        ({"mizzen.dev/auto-rolback": "true"}, "there is no such setting: remove it, or use one of"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_fix(annotations: dict[str, str], wanted: str) -> None:
+    (said,) = complaints(annotations)
+    assert wanted in said
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        {"mizzen.dev/auto-rollback": "true"},
+        {"mizzen.dev/auto-rollback": "false", "mizzen.dev/failed-revision": "3", "mizzen.dev/was-available": "true"},
+        {"example.com/anything": "goes"},
+    ],
+)
+def test_what_is_right_passes(annotations: dict[str, str]) -> None:
+    assert complaints(annotations) == []
+
+
+def test_a_setting_on_the_wrong_kind_says_where_it_works() -> None:
+    (said,) = complaints({"mizzen.dev/auto-rollback": "true"}, apps_v1.StatefulSet(spec=apps_v1.StatefulSetSpec()))
+    assert "this works on a Deployment, not on a StatefulSet: remove it" in said
