@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 
 from controlplane.server import rest_forms
 from controlplane.server.negotiate import JSON, PLAIN, Output
+from controlplane.server.rest_pieces import PIECE_BYTES, Pieces
 from mizzen.api.errors import ApiError, MethodNotAllowed
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
@@ -64,7 +65,7 @@ def status_success(kind: Kind[Any], metadata: meta.ObjectMeta) -> meta.Status:
 
 
 async def compressed(request: web.Request, made: web.Response) -> web.Response:
-    """The answer, compressed where it is large and the client can read that."""
+    """The answer; where it is large, compressed if the client can read that, and sent in pieces."""
     body = made.body
     if not isinstance(body, bytes) or len(body) < COMPRESS_FROM_BYTES:
         return made
@@ -73,4 +74,6 @@ async def compressed(request: web.Request, made: web.Response) -> web.Response:
         made.body = await asyncio.to_thread(gzip.compress, body, 1)
         made.headers["Content-Encoding"] = "gzip"
         made.headers["Vary"] = "Accept-Encoding"
+    if isinstance(made.body, bytes) and len(made.body) > PIECE_BYTES:
+        made.body = Pieces(made.body)
     return made

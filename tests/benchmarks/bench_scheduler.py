@@ -19,10 +19,10 @@ import msgspec
 import structlog
 import uvloop
 
-from controlplane.admission.effects import Effectual, write_of
+from controlplane.admission.effects import write_of
 from controlplane.admission.request import Settings
 from controlplane.drive.events import Recorder
-from controlplane.drive.perform import Performer
+from controlplane.drive.perform import Effectual, Performer
 from controlplane.drive.scheduler import SchedulerDriver
 from controlplane.scheduling.passes import PassLimits, Scheduler
 from controlplane.store.embedded import EmbeddedEtcd
@@ -34,6 +34,7 @@ from mizzen.api import defaults, kinds, times
 from mizzen.api.types import core_v1, meta_v1
 from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
+from mizzen.engine.effects import Issue, Sign
 from mizzen.engine.entry import Change
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
@@ -207,6 +208,7 @@ async def durably() -> None:
 
 
 def _write_of(effect: Effectual, view: View, now: Instant, ids: Ids) -> Write | None:
+    assert not isinstance(effect, Sign | Issue), "a scheduler issues no certificates"
     return write_of(effect, view, now, ids, Settings())
 
 

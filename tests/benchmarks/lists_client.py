@@ -26,7 +26,7 @@ from tests.benchmarks.api_ways import GZIP, JSON, MERGE, PODS, READ_BYTES, Rest,
 from tests.benchmarks.plain_server import SENT, STAMP_BYTES, Recorded
 
 PODS_MADE, MAKERS, PAGE = 5000, 64, 500
-WATCHERS, CHANGES, CHANGERS = 100, 1000, 4
+WATCHERS, CHANGES, CHANGERS = 100, 300, 4
 ARRIVAL_S = 30
 """How long after the last change the watchers may take, in seconds."""
 PROTOBUF = "application/vnd.kubernetes.protobuf"

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from controlplane.server import rest_api
+from controlplane.server.rest_pieces import PIECE_BYTES
 from controlplane.store.memory import MemoryBackend, MemoryStore
 from tests.fixtures.api_server import ApiServer, api_server
 from tests.integration.rest.conftest import Client, tls_of
@@ -424,3 +425,12 @@ async def test_large_answers_are_compressed(client: Client) -> None:
     async with client.session.get(f"{client.server.url}{CONFIG_MAPS}", headers={"Accept-Encoding": "gzip"}) as answer:
         assert answer.headers["Content-Encoding"] == "gzip"
         assert len((await answer.json())["items"]) == 1
+
+
+async def test_large_answers_come_whole_and_are_sent_in_pieces(client: Client) -> None:
+    for name in ("a", "b"):
+        await client.made(CONFIG_MAPS, config_map(name, None, k=name * PIECE_BYTES))
+    as_they_are = {"Accept-Encoding": "identity"}
+    _, answer = await client.ask("GET", CONFIG_MAPS, headers=as_they_are)
+    assert [item["data"]["k"] for item in answer["items"]] == ["a" * PIECE_BYTES, "b" * PIECE_BYTES]
+    assert (await client.ask("GET", f"{CONFIG_MAPS}/a"))[0] == 200
