@@ -48,8 +48,10 @@ def reference(pod: core_v1.Pod) -> core_v1.ObjectReference:
 
 def services_of_pod(obj: Object, view: View) -> Iterable[Key]:
     """A mapper from a pod to the services that select it."""
+    labels = obj.metadata.labels
+    possible = selected.candidates(view, indexes.SERVICES_BY_SELECTED, obj.metadata.namespace, labels)
     return [
         Key(kinds.SERVICE.resource, service.metadata.namespace, service.metadata.name)
-        for service in selected.candidates(view, indexes.SERVICES_BY_SELECTED, obj)
-        if selectors.from_labels(service.spec.selector).matches(obj.metadata.labels)
+        for service in possible
+        if selectors.from_labels(service.spec.selector).matches(labels)
     ]

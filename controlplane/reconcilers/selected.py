@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from mizzen.api import kinds
@@ -26,7 +26,7 @@ def pods(view: View, namespace: str, selector: Selector) -> list[core_v1.Pod]:
     return [pod for pod in found if selector.matches(pod.metadata.labels)]
 
 
-def candidates(view: View, by_selected: Index[T], pod: Object) -> Iterable[T]:
-    """What of the index's kind may select a pod: everything else certainly does not."""
-    for key, value in (*sorted(pod.metadata.labels.items()), indexes.UNNAMED):
-        yield from view.select(by_selected, indexes.labelled(pod.metadata.namespace, key, value))
+def candidates(view: View, by_selected: Index[T], namespace: str, labels: Mapping[str, str]) -> Iterable[T]:
+    """What of the index's kind may select a pod with these labels: everything else certainly does not."""
+    for key, value in (*sorted(labels.items()), indexes.UNNAMED):
+        yield from view.select(by_selected, indexes.labelled(namespace, key, value))

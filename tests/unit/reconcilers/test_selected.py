@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from controlplane.reconcilers import selected
@@ -57,20 +55,20 @@ def test_the_pods_of_a_selector(name: str) -> None:
 
 @pytest.mark.parametrize("labels", LABELS, ids=str)
 def test_the_budgets_of_a_pod(labels: dict[str, str]) -> None:
-    pod = core_v1.Pod(metadata=meta("p", labels=labels))
     wanted = {name for name, one in SELECTORS.items() if selectors.from_field(one).matches(labels)}
-    found = [one.metadata.name for one in selected.candidates(cluster(), indexes.BUDGETS_BY_SELECTED, pod)]
+    found = [
+        one.metadata.name for one in selected.candidates(cluster(), indexes.BUDGETS_BY_SELECTED, "default", labels)
+    ]
     assert len(found) == len(set(found))
     assert wanted <= set(found)
-    elsewhere = core_v1.Pod(metadata=meta("p", "other", labels=labels))
-    assert list(selected.candidates(cluster(), indexes.BUDGETS_BY_SELECTED, elsewhere)) == []
+    assert list(selected.candidates(cluster(), indexes.BUDGETS_BY_SELECTED, "other", labels)) == []
 
 
 def test_a_service_without_a_selector_selects_nobody() -> None:
     bare = core_v1.Service(metadata=meta("bare"))
     web = core_v1.Service(metadata=meta("web"), spec=core_v1.ServiceSpec(selector={"app": "web"}))
-    pod: Any = core_v1.Pod(metadata=meta("p", labels={"app": "web"}))
-    assert list(selected.candidates(view(bare, web), indexes.SERVICES_BY_SELECTED, pod)) == [web]
+    found = selected.candidates(view(bare, web), indexes.SERVICES_BY_SELECTED, "default", {"app": "web"})
+    assert list(found) == [web]
 
 
 def test_counting_is_what_selecting_finds() -> None:
