@@ -9,6 +9,7 @@ from controlplane.admission.request import Request
 from mizzen.api.edit import edited
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.validate_pod import MIRROR
 from mizzen.engine.view import View
 
 _ACCOUNT = "default"
@@ -23,7 +24,9 @@ def complete(request: Request, pod: core.Pod, view: View) -> core.Pod:
     """The new pod with what it left out. Raises Forbidden for classes that can't be."""
     pod = nodes.placed(limits.fill(pod, request.namespace, view), pod.spec.node_name, view)
     pod = classes.run_by(request, classes.prioritised(request, pod, view), view)
-    account = pod.spec.service_account_name or pod.spec.service_account or _ACCOUNT
+    account = pod.spec.service_account_name or pod.spec.service_account
+    if not account and MIRROR not in pod.metadata.annotations:
+        account = _ACCOUNT
     spec = replace(
         pod.spec,
         service_account_name=account,

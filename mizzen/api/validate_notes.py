@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mizzen.api import workloads
+from mizzen.api import canary_steps, workloads
 from mizzen.api.errors import FieldError
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import batch_v1 as batch
@@ -29,8 +29,22 @@ def _switch(value: str, _: Any) -> str:
     return "" if value in ("true", "false") else 'write "true" or "false"'
 
 
+def _canary(value: str, deployment: apps.Deployment) -> str:
+    try:
+        canary_steps.parse(value)
+    except ValueError as error:
+        return str(error)
+    return "" if deployment.spec.strategy.type == "RollingUpdate" else "set spec.strategy.type to RollingUpdate"
+
+
+def _promotion(value: str, _: Any) -> str:
+    return "" if value in ("true", workloads.PROMOTE_FULL) else 'write "true" for the next step, "full" for all of them'
+
+
 _SETTINGS = {
     workloads.AUTO_ROLLBACK: _Setting((apps.Deployment,), _switch),
+    workloads.CANARY: _Setting((apps.Deployment,), _canary),
+    workloads.PROMOTE: _Setting((apps.Deployment,), _promotion),
 }
 
 
