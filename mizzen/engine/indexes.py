@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from mizzen.api import kinds, selectors
+from mizzen.api import kinds, selectors, workloads
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import core_v1, discovery_v1, policy_v1, rbac_v1
 from mizzen.engine.view import Index
@@ -36,6 +36,13 @@ def _controller_uid(obj: Object) -> Iterable[str]:
 
 def _node_name(pod: core_v1.Pod) -> Iterable[str]:
     return [pod.spec.node_name]
+
+
+def _dependencies(pod: core_v1.Pod) -> Iterable[str]:
+    if not workloads.is_gated(pod):
+        return []
+    names = pod.metadata.annotations.get(workloads.DEPENDS_ON, "").split(",")
+    return [namespaced(pod.metadata.namespace, name.strip()) for name in names]
 
 
 def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
@@ -114,6 +121,8 @@ BUDGETS_BY_SELECTED = Index("poddisruptionbudgets-by-selected", kinds.POD_DISRUP
 """Disruption budgets by one of the labels that their selector asks for; see `labelled` and `UNNAMED`."""
 PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
 """Pods by the uid of their controlling owner; under the empty string those that nobody controls."""
+PODS_BY_DEPENDENCY = Index("pods-by-dependency", kinds.POD, _dependencies)
+"""Pods that wait, by what they wait for: `namespaced(namespace, "deployment/NAME")`."""
 REPLICA_SETS_BY_CONTROLLER = Index("replicasets-by-controller", kinds.REPLICA_SET, _controller_uid)
 """ReplicaSets by the uid of their controlling owner; under the empty string those that nobody controls."""
 CONTROLLER_REVISIONS_BY_CONTROLLER = Index(
@@ -145,6 +154,7 @@ ALL: tuple[Index[Any], ...] = (
     SERVICES_BY_SELECTED,
     BUDGETS_BY_SELECTED,
     PODS_BY_CONTROLLER,
+    PODS_BY_DEPENDENCY,
     REPLICA_SETS_BY_CONTROLLER,
     CONTROLLER_REVISIONS_BY_CONTROLLER,
     JOBS_BY_CONTROLLER,
