@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from controlplane.admission import definitions
 from controlplane.admission.request import Operation, Request
 from mizzen.api import kinds, times
+from mizzen.api.kinds import Kind
 from mizzen.api.resources import qos_class
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -83,7 +84,7 @@ def prepare_update(request: Request, obj: Any, old: Any) -> Any:
         obj = _namespace_parts(obj, obj.spec.finalizers if request.internal else old.spec.finalizers)
     elif request.kind is kinds.CUSTOM_RESOURCE_DEFINITION:
         obj = definitions.with_stored_version(obj)
-    if request.kind in (*_WITH_GENERATION, *_WITH_GENERATION_LATER) and _desired(obj) != _desired(old):
+    if request.kind in (*_WITH_GENERATION, *_WITH_GENERATION_LATER) and _asks_for_more(request.kind, obj, old):
         obj = replace(obj, metadata=replace(obj.metadata, generation=old.metadata.generation + 1))
     return obj
 
@@ -92,6 +93,13 @@ def _status_update(obj: Any, old: Any) -> Any:
     """Labels, annotations and finalizers may come with a status; a controller notes what it has done there."""
     metadata = replace(obj.metadata, owner_references=old.metadata.owner_references)
     return replace(old, metadata=metadata, status=obj.status)
+
+
+def _asks_for_more(kind: Kind[Any], obj: Any, old: Any) -> bool:
+    """Whether the generation rises; a deployment's annotations count because it hands them on to its ReplicaSets."""
+    if kind is kinds.DEPLOYMENT and obj.metadata.annotations != old.metadata.annotations:
+        return True
+    return bool(_desired(obj) != _desired(old))
 
 
 def _desired(obj: Any) -> Any:

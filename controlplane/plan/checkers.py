@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from controlplane.plan.model_node import ModelNode
 from controlplane.plan.simstore import SimStore
 from controlplane.plan.world import World
+from controlplane.reconcilers import podstate
 from mizzen.api import kinds, resources, selectors
 from mizzen.api.types import apps_v1, core_v1
 from nodeagent.runtime.values import Status
@@ -29,6 +30,7 @@ class Checkers:
         self._seen = -1
         self._bound: dict[str, str] = {}
         self._surge: dict[str, int] = {}
+        self._least: dict[str, int] = {}
         self._requests: dict[str, dict[str, int]] = {}
         self._containers: dict[str, int] = {}
 
@@ -42,10 +44,15 @@ class Checkers:
         self._room(pods)
         self._bound_once(pods)
         self._no_more_than_surge(pods)
+        self._never_below_least(pods)
 
     def allow(self, deployment: str, pods: int) -> None:
         """From now on a deployment may have so many active pods."""
         self._surge[deployment] = pods
+
+    def keep(self, deployment: str, pods: int) -> None:
+        """From now on a deployment must have so many available pods: for worlds whose machines stay well."""
+        self._least[deployment] = pods
 
     def _fail(self, what: str) -> None:
         tail = "\n".join(self._world.trace[-40:])
@@ -99,10 +106,21 @@ class Checkers:
             if active[name] > bound:
                 self._fail(f"{name} has {active[name]} active pods, may have {bound}")
 
-    def at_rest(self, deployments: Iterable[apps_v1.Deployment]) -> None:
+    def _never_below_least(self, pods: Iterable[core_v1.Pod]) -> None:
+        """A deployment never has fewer available pods than desired - unavailable."""
+        available = Counter(
+            pod.metadata.labels.get("app", "")
+            for pod in pods
+            if pod.metadata.deletion_timestamp is None and podstate.is_ready(pod)
+        )
+        for name, bound in self._least.items():
+            if available[name] < bound:
+                self._fail(f"{name} has {available[name]} available pods, must have {bound}")
+
+    def at_rest(self) -> None:
         """When nothing has gone wrong for a while: everything is as desired."""
-        for wanted in deployments:
-            self._as_desired(wanted.metadata.name)
+        for wanted in self._store.cache.list(kinds.DEPLOYMENT):
+            self._as_desired(wanted)
         alive = {n.name for n in self._nodes if n.powered}
         live = {pod.metadata.uid for pod in self._store.cache.list(kinds.POD)}
         for node in self._nodes:
@@ -110,10 +128,8 @@ class Checkers:
             if node.name in alive and leftover:
                 self._fail(f"{node.name} still has something of {leftover}")
 
-    def _as_desired(self, name: str) -> None:
-        found = self._store.cache.get(kinds.DEPLOYMENT, "default", name)
-        if found is None:
-            return self._fail(f"deployment {name} is gone")
+    def _as_desired(self, found: apps_v1.Deployment) -> None:
+        name = found.metadata.name
         desired = found.spec.replicas or 0
         status = found.status
         counts = (status.replicas, status.updated_replicas, status.available_replicas)
@@ -129,7 +145,7 @@ class Checkers:
         ]
         if wrong:
             self._fail(f"{wrong} do not run {image}")
-        return self._behind_the_service(name, desired)
+        self._behind_the_service(name, desired)
 
     def _behind_the_service(self, name: str, desired: int) -> None:
         ready = [

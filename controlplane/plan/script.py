@@ -60,7 +60,7 @@ class Run:
         # A leader that dies is followed by another, sooner or later.
         self.world.after(5_000, self._watch_leader)
         self.world.run_until(REST_MS)
-        self.checkers.at_rest(self.store.cache.list(kinds.DEPLOYMENT))
+        self.checkers.at_rest()
         return self
 
     def _begin(self) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controlplane.reconcilers import selected
 from mizzen.api import kinds, selectors
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1
+from mizzen.engine import indexes
 from mizzen.engine.values import Key
 from mizzen.engine.view import View
 
 
 def pods_of(service: core_v1.Service, view: View) -> list[core_v1.Pod]:
     """The pods that a service selects."""
-    selector = selectors.from_labels(service.spec.selector)
-    return [pod for pod in view.list(kinds.POD, service.metadata.namespace) if selector.matches(pod.metadata.labels)]
+    return selected.pods(view, service.metadata.namespace, selectors.from_labels(service.spec.selector))
 
 
 def address(pod: core_v1.Pod, family: str) -> str:
@@ -47,8 +48,10 @@ def reference(pod: core_v1.Pod) -> core_v1.ObjectReference:
 
 def services_of_pod(obj: Object, view: View) -> Iterable[Key]:
     """A mapper from a pod to the services that select it."""
+    labels = obj.metadata.labels
+    possible = selected.candidates(view, indexes.SERVICES_BY_SELECTED, obj.metadata.namespace, labels)
     return [
         Key(kinds.SERVICE.resource, service.metadata.namespace, service.metadata.name)
-        for service in view.list(kinds.SERVICE, obj.metadata.namespace)
-        if service.spec.selector and selectors.from_labels(service.spec.selector).matches(obj.metadata.labels)
+        for service in possible
+        if selectors.from_labels(service.spec.selector).matches(labels)
     ]

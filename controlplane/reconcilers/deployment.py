@@ -57,7 +57,8 @@ def _conclude(
     current = status.status_of(owner, sets, news, now)
     annotated = revisions.annotate_owner(owner, sets) or _unpromoted(owner, stage)
     if annotated is not None:
-        effects.append(Update(annotated))
+        # With the status, or the revision would count as a new generation.
+        effects.append(UpdateStatus(annotated))
     elif current != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=current)))
     wakes = (status.deadline_in_ms(owner, current, now), stage.wake_after_ms if stage is not None else None)

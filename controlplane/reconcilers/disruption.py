@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from controlplane.reconcilers import ownership, podstate
+from controlplane.reconcilers import ownership, podstate, selected
 from mizzen.api import budgets, custom, intstr, kinds, selectors, times
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1, meta_v1, policy_v1
+from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Effect, Emit, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
@@ -52,8 +53,7 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     budget = view.get(kinds.POD_DISRUPTION_BUDGET, key.namespace, key.name)
     if budget is None or budget.metadata.deletion_timestamp is not None:
         return Decision()
-    selector = selectors.from_field(budget.spec.selector)
-    pods = [pod for pod in view.list(kinds.POD, key.namespace) if selector.matches(pod.metadata.labels)]
+    pods = selected.pods(view, key.namespace, selectors.from_field(budget.spec.selector))
     try:
         expected = _expected(budget, pods, view)
     except CannotCount as error:
@@ -186,20 +186,23 @@ def _failed(budget: policy_v1.PodDisruptionBudget, why: str, now: Instant) -> It
 
 
 def _budgets_of_pod(obj: Object, view: View) -> Iterable[Key]:
-    return [_key(budget) for budget in _all(obj, view) if _selects(budget, obj)]
+    return _budgets_of(obj.metadata.namespace, obj.metadata.labels, view)
 
 
-def _budgets_of_owner(obj: Object, view: View) -> Iterable[Key]:
-    """A changed number of replicas concerns the budgets of its namespace; there are few."""
-    return map(_key, _all(obj, view))
+def _budgets_of_owner(obj: Any, view: View) -> Iterable[Key]:
+    """A changed number of replicas concerns the budgets of the pods that are made; others tell themselves."""
+    template = obj.spec.template
+    return _budgets_of(obj.metadata.namespace, template.metadata.labels, view) if template is not None else ()
 
 
-def _all(obj: Object, view: View) -> Sequence[policy_v1.PodDisruptionBudget]:
-    return view.list(kinds.POD_DISRUPTION_BUDGET, obj.metadata.namespace)
+def _budgets_of_custom(obj: Object, view: View) -> Iterable[Key]:
+    """What pods an object of a user's kind makes nobody knows, so it concerns all budgets of its namespace."""
+    return map(_key, view.list(kinds.POD_DISRUPTION_BUDGET, obj.metadata.namespace))
 
 
-def _selects(budget: policy_v1.PodDisruptionBudget, pod: Object) -> bool:
-    return selectors.from_field(budget.spec.selector).matches(pod.metadata.labels)
+def _budgets_of(namespace: str, labels: Mapping[str, str], view: View) -> Iterable[Key]:
+    possible = selected.candidates(view, indexes.BUDGETS_BY_SELECTED, namespace, labels)
+    return [_key(budget) for budget in possible if selectors.from_field(budget.spec.selector).matches(labels)]
 
 
 def _key(budget: policy_v1.PodDisruptionBudget) -> Key:
@@ -217,7 +220,7 @@ CONTROLLER = Controller(
         (kinds.STATEFUL_SET, _budgets_of_owner),
         (kinds.REPLICATION_CONTROLLER, _budgets_of_owner),
     ),
-    custom=_budgets_of_owner,
+    custom=_budgets_of_custom,
 )
 
 

@@ -177,6 +177,11 @@ class Cache:
         read = self._hot.read
         return [read(entry) for entry in self.selected(index, value)]
 
+    def count(self, index: Index[Any], value: str) -> int:
+        """How many objects a declared index holds under a value."""
+        bucket = self._table(index.kind).bucket(index, value)
+        return 0 if bucket is None else len(bucket)
+
     def entry(self, kind: Kind[Any], namespace: str, name: str) -> Entry | None:
         """The entry of an object, or None."""
         table = self._tables.get(kind)

@@ -10,14 +10,16 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from mizzen.api import config_versions, kinds, workloads
+from mizzen.api import config_versions, kinds, selectors, workloads
 from mizzen.api.kinds import Kind, Object
-from mizzen.api.types import core_v1, discovery_v1, rbac_v1
+from mizzen.api.types import core_v1, discovery_v1, policy_v1, rbac_v1
 from mizzen.api.volumes import class_of, home_of
 from mizzen.engine.view import Index
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 """Names the service that an endpoint slice belongs to."""
+ENDED = "ended"
+"""The only value of the index of pods that have succeeded or failed."""
 
 
 def namespaced(namespace: str, name: str) -> str:
@@ -47,6 +49,36 @@ def _dependencies(pod: core_v1.Pod) -> Iterable[str]:
 def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
     service = piece.metadata.labels.get(SERVICE_NAME_LABEL)
     return [namespaced(piece.metadata.namespace, service)] if service else []
+
+
+def labelled(namespace: str, key: str, value: str) -> str:
+    """Return the index value for what has, or asks for, a label within a namespace."""
+    return f"{namespace}/{key}={value}"
+
+
+UNNAMED = ("", "")
+"""Stands for the label of a selector that asks for no value of any: no label is like it."""
+
+
+def _labels(pod: core_v1.Pod) -> Iterable[str]:
+    return [labelled(pod.metadata.namespace, key, value) for key, value in pod.metadata.labels.items()]
+
+
+def _asked_by_service(service: core_v1.Service) -> Iterable[str]:
+    return _asked(service, selectors.from_labels(service.spec.selector)) if service.spec.selector else []
+
+
+def _asked_by_budget(budget: policy_v1.PodDisruptionBudget) -> Iterable[str]:
+    return _asked(budget, selectors.from_field(budget.spec.selector))
+
+
+def _asked(obj: Object, selector: selectors.Selector) -> Iterable[str]:
+    """One label is enough: what lacks it is not selected."""
+    return [] if selector.nothing else [labelled(obj.metadata.namespace, *next(iter(selector.exact), UNNAMED))]
+
+
+def _ended(pod: core_v1.Pod) -> Iterable[str]:
+    return [ENDED] if pod.status.phase in ("Succeeded", "Failed") else []
 
 
 def _regarding_uid(event: core_v1.Event) -> Iterable[str]:
@@ -94,6 +126,14 @@ def _subjects(binding: rbac_v1.RoleBinding | rbac_v1.ClusterRoleBinding) -> Iter
 
 PODS_BY_NODE = Index("pods-by-node", kinds.POD, _node_name)
 """Pods by the node they are bound to; under the empty string those that are bound to none."""
+PODS_BY_LABEL = Index("pods-by-label", kinds.POD, _labels)
+"""Pods by each of their labels; see `labelled`."""
+PODS_BY_END = Index("pods-by-end", kinds.POD, _ended)
+"""Under `ENDED` the pods that have succeeded or failed."""
+SERVICES_BY_SELECTED = Index("services-by-selected", kinds.SERVICE, _asked_by_service)
+"""Services with a selector by one of the labels that it asks for; see `labelled` and `UNNAMED`."""
+BUDGETS_BY_SELECTED = Index("poddisruptionbudgets-by-selected", kinds.POD_DISRUPTION_BUDGET, _asked_by_budget)
+"""Disruption budgets by one of the labels that their selector asks for; see `labelled` and `UNNAMED`."""
 PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
 """Pods by the uid of their controlling owner; under the empty string those that nobody controls."""
 PODS_BY_DEPENDENCY = Index("pods-by-dependency", kinds.POD, _dependencies)
@@ -148,6 +188,10 @@ def by_owner(kind: Kind[Any]) -> Index[Any]:
 
 ALL: tuple[Index[Any], ...] = (
     PODS_BY_NODE,
+    PODS_BY_LABEL,
+    PODS_BY_END,
+    SERVICES_BY_SELECTED,
+    BUDGETS_BY_SELECTED,
     PODS_BY_CONTROLLER,
     PODS_BY_DEPENDENCY,
     REPLICA_SETS_BY_CONTROLLER,

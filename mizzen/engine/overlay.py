@@ -66,6 +66,12 @@ class Overlay:
         bucket = self._index(index).get(value)
         return self._merge(index.kind, self._base.select(index, value), () if bucket is None else bucket.values())
 
+    def count(self, index: Index[Any], value: str) -> int:
+        """How many objects a declared index holds under a value."""
+        if not self._changed.get(index.kind):
+            return self._base.count(index, value)
+        return len(self.select(index, value))
+
     def _merge(self, kind: Kind[T], below: Sequence[T], above: Iterable[T | None]) -> Sequence[T]:
         changed = self._changed.get(kind)
         if not changed:

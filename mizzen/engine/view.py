@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from mizzen.api.catalog import Catalog
 from mizzen.api.kinds import Kind, Object
@@ -48,4 +48,8 @@ class View(Protocol):
 
     def select(self, index: Index[T], value: str) -> Sequence[T]:
         """The objects that a declared index holds under a value."""
+        ...
+
+    def count(self, index: Index[Any], value: str) -> int:
+        """How many objects a declared index holds under a value; cheaper than to look at them."""
         ...

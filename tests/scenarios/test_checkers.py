@@ -30,7 +30,7 @@ def rewrite(run: Run, obj: Any, **spec: Any) -> None:
 
 def test_a_healthy_world_passes(run: Run) -> None:
     run.checkers.always()
-    run.checkers.at_rest(run.store.cache.list(kinds.DEPLOYMENT))
+    run.checkers.at_rest()
 
 
 def test_a_container_that_runs_twice(run: Run) -> None:
@@ -66,8 +66,15 @@ def test_more_pods_than_surge_allows(run: Run) -> None:
         run.checkers.always()
 
 
+def test_fewer_available_pods_than_promised(run: Run) -> None:
+    run.checkers.keep("web", 7)
+    run.checkers._seen = -1
+    with pytest.raises(Broken, match="must have 7"):
+        run.checkers.always()
+
+
 def test_a_deployment_that_lacks_pods(run: Run) -> None:
     deployment = run.store.cache.list(kinds.DEPLOYMENT)[0]
     rewrite(run, deployment, replicas=7)
     with pytest.raises(Broken, match="not as desired"):
-        run.checkers.at_rest(run.store.cache.list(kinds.DEPLOYMENT))
+        run.checkers.at_rest()

@@ -48,6 +48,14 @@ def test_the_generation_counts_changes_of_the_spec() -> None:
     assert CLUSTER.update(status, old, Operation.UPDATE_STATUS).object.metadata.generation == 1
 
 
+def test_a_deployments_annotations_are_a_new_generation_unless_they_come_with_its_status() -> None:
+    old = CLUSTER.create(DEPLOYMENT, "shop").object
+    noted = replace(old, metadata=replace(old.metadata, annotations={"x": "y"}))
+    assert CLUSTER.update(noted, old).object.metadata.generation == 2
+    reported = CLUSTER.update(noted, old, Operation.UPDATE_STATUS).object
+    assert (reported.metadata.annotations, reported.metadata.generation) == ({"x": "y"}, 1)
+
+
 def test_an_update_leaves_the_status_and_a_status_update_the_spec() -> None:
     old = replace(CLUSTER.create(DEPLOYMENT, "shop").object, status=apps.DeploymentStatus(replicas=2))
     both = replace(old, spec=replace(old.spec, replicas=9), status=apps.DeploymentStatus(replicas=7))
