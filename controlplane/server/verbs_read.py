@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage
 from controlplane.store.registry import Registry
 from mizzen.api import errors, field_selectors, selectors
@@ -150,9 +151,10 @@ def check_match(options: ListOptions) -> None:
 class Reads:
     """The verbs that change nothing."""
 
-    def __init__(self, registry: Registry) -> None:
-        """Read from `registry`."""
+    def __init__(self, registry: Registry, conversions: Conversions) -> None:
+        """Read from `registry`; what is asked for in another form goes through `conversions`."""
         self._registry = registry
+        self._conversions = conversions
 
     async def get(self, kind: Kind[Any], namespace: str, name: str, resource_version: str = "") -> Entry:
         """One object. Raises NotFound; Timeout when the version asked for does not come."""
@@ -160,7 +162,7 @@ class Reads:
         entry = self._registry.cache.entry(storage(kind), namespace, name)
         if entry is None:
             raise errors.NotFound(kind, name)
-        return entry
+        return (await self._conversions.entries(kind, (entry,)))[0]
 
     async def at_least(self, resource_version: str) -> None:
         """Wait until what is read is new enough: fresh for an empty version, anything for `0`."""
@@ -210,11 +212,12 @@ class Reads:
             step = limit if matches is None or not limit else max(PAGE, limit)
             page = await self._registry.page(storage(kind), namespace, step, version=version, after=after)
             version = page.version
+            entries = await self._conversions.entries(kind, page.entries)
             if matches is None:
-                return self._listing(page.entries, version, page.remaining, counted=True)
+                return self._listing(entries, version, page.remaining, counted=True)
             if not limit:
-                return Listing(list(filter(matches, page.entries)), version)
-            for place, entry in enumerate(page.entries):
+                return Listing(list(filter(matches, entries)), version)
+            for place, entry in enumerate(entries):
                 if matches(entry):
                     found.append(entry)
                 if len(found) == limit:

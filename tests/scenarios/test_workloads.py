@@ -12,7 +12,7 @@ from controlplane import admission
 from controlplane.admission.request import Operation, Request, Settings
 from controlplane.plan.script import Run
 from mizzen.api import kinds, workloads
-from mizzen.api.types import apps_v1, core_v1
+from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine.writes import replacement
 
 MINUTE_MS = 60_000
@@ -162,3 +162,25 @@ def test_a_canary_is_skipped_as_a_whole(cluster: Cluster) -> None:
     cluster.change(kinds.DEPLOYMENT, "web", asking(promote="full"))
     cluster.go(2)
     assert shares(cluster) == {"web:v2": 6}
+
+
+def test_pods_start_after_what_they_depend_on(cluster: Cluster) -> None:
+    def named(name: str, image: str, **notes: str) -> apps_v1.Deployment:
+        spec = with_image(image)(cluster.web()).spec
+        template = replace(spec.template, metadata=meta_v1.ObjectMeta(labels={"app": name}, annotations=notes))
+        selector = meta_v1.LabelSelector(match_labels={"app": name})
+        spec = replace(spec, replicas=2, selector=selector, template=template)
+        return apps_v1.Deployment(metadata=meta_v1.ObjectMeta(name=name, namespace="default"), spec=spec)
+
+    cluster.run.checkers.allow("app", 3)
+    cluster.run.checkers.allow("db", 3)
+    cluster.run._create(named("app", "web:v1", **{workloads.DEPENDS_ON: "deployment/db"}))
+    cluster.go(1)
+    gated = [pod for pod in cluster.pods() if workloads.is_gated(pod)]
+    assert [pod.spec.node_name for pod in gated] == ["", ""]
+    said = {c.message for pod in gated for c in pod.status.conditions if c.type == workloads.DEPENDENCIES_MET}
+    assert said == {"deployment/db is not there"}
+    cluster.run._create(named("db", "web:v2"))
+    cluster.go(1)
+    assert not [pod for pod in cluster.pods() if workloads.is_gated(pod)]
+    assert cluster.get(kinds.DEPLOYMENT, "app").status.available_replicas == 2

@@ -20,9 +20,9 @@ async def pod(client: Client, name: str, port: int, node: str = "n1") -> None:
     assert code == 200, answer
 
 
-async def service(client: Client, name: str, port: int, pods: dict[str, bool]) -> None:
-    """A service without an address in front of pods, some of them ready."""
-    ports = [{"name": "web", "port": 80, "targetPort": port}]
+async def service(client: Client, name: str, port: int, pods: dict[str, bool], own: int = 80) -> None:
+    """A service without an address whose `own` port leads to pods, some of them ready."""
+    ports = [{"name": "web", "port": own, "targetPort": port}]
     await client.made(SERVICES, {"metadata": {"name": name}, "spec": {"ports": ports, "clusterIP": "None"}})
     endpoints = [
         {"addresses": ["10.0.0.9"], "conditions": {"ready": ready}, "targetRef": {"kind": "Pod", "name": pod}}
