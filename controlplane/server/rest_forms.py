@@ -114,7 +114,12 @@ async def list_body(kind: Kind[Any], listing: Listing, output: Output, now: Inst
         head = codec.encode_json(metadata)
         body = render.table(render.what(kind), rows, now, list_metadata=head, include=include, version=output.version)
         return text(output, body)
-    return text(output, _joined(kind, output, metadata, (shown_raw(kind, entry) for entry in listing.entries)))
+    return text(output, _joined(kind, output, metadata, _raws(kind, listing.entries)))
+
+
+def _raws(kind: Kind[Any], entries: Iterable[Entry]) -> list[bytes]:
+    """The JSON of every entry's object."""
+    return [entry.raw for entry in entries] if kind.stored else [shown_raw(kind, entry) for entry in entries]
 
 
 def objects_body(
@@ -150,7 +155,10 @@ def _binary(output: Output, obj: Any) -> bytes:
 async def _rows(kind: Kind[Any], entries: Iterable[Entry], now: Instant) -> list[tuple[render.Kept, bytes]]:
     rows, made = [], 0
     for entry in entries:
-        made += entry.row is None
+        if entry.row is not None and kind is entry.kind:
+            rows.append((entry.row, entry.raw))
+            continue
+        made += 1
         rows.append(row_of(kind, entry, now))
         if made >= AT_ONCE:
             made = 0
@@ -159,14 +167,13 @@ async def _rows(kind: Kind[Any], entries: Iterable[Entry], now: Instant) -> list
 
 
 async def _binary_list(kind: Kind[Any], entries: Iterable[Entry], output: Output, metadata: meta.ListMeta) -> bytes:
-    items, made = [], 0
+    items, made, whole = [], 0, output.form != "metadata"
     for entry in entries:
-        if output.form == "metadata":
-            items.append(_item(kind, output, entry.object()))
-            made += 1
-        else:
-            made += entry.message is None
-            items.append(message_of(kind, entry))
+        if whole and entry.message is not None and kind is entry.kind:
+            items.append(entry.message)
+            continue
+        made += 1
+        items.append(message_of(kind, entry) if whole else _item(kind, output, entry.object()))
         if made >= AT_ONCE:
             made = 0
             await asyncio.sleep(0)

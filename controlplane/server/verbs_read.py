@@ -88,7 +88,8 @@ def matcher(kind: Kind[Any], label_selector: str, field_selector: str) -> Matche
     if labels.everything and not fields.terms:
         return None
     if not fields.terms:
-        return lambda entry: labels.matches(entry.object().metadata.labels)
+        fits = labels.matcher
+        return lambda entry: fits((entry.decoded or entry.object()).metadata.labels)
     name = fields.exact("metadata.name")
 
     def matches(entry: Entry) -> bool:
@@ -208,21 +209,26 @@ class Reads:
         """Entries from `after` on, until there are `limit` that match."""
         found: list[Entry] = []
         while True:
-            step = limit if matches is None else max(limit and PAGE, limit)
+            step = limit if matches is None or not limit else max(PAGE, limit)
             page = await self._registry.page(storage(kind), namespace, step, version=version, after=after)
             version = page.version
-            for place, entry in enumerate(await self._conversions.entries(kind, page.entries)):
-                if matches is None or matches(entry):
+            entries = await self._conversions.entries(kind, page.entries)
+            if matches is None:
+                return self._listing(entries, version, page.remaining, counted=True)
+            if not limit:
+                return Listing(list(filter(matches, entries)), version)
+            for place, entry in enumerate(entries):
+                if matches(entry):
                     found.append(entry)
-                if limit and len(found) == limit:
+                if len(found) == limit:
                     left = len(page.entries) - place - 1 + page.remaining
-                    return self._listing(found, version, left, counted=matches is None)
+                    return self._listing(found, version, left, counted=False)
             if not page.remaining or not page.entries:
                 return Listing(found, version)
             after = (page.entries[-1].namespace, page.entries[-1].name)
 
     def _listing(self, found: Sequence[Entry], version: int, left: int, *, counted: bool) -> Listing:
-        if not left:
+        if not left or not found:
             return Listing(found, version)
         last = found[-1]
         text = _token_text(version, f"{last.namespace}/{last.name}")

@@ -103,7 +103,10 @@ def encode_list(metadata: Any, items: Iterable[bytes] = ()) -> bytes:
     """The protobuf bytes of a list whose items are bytes already; without items, of an object that is all metadata."""
     # Written by hand, as protobuf writes an UnknownList: a message would copy thousands of items first.
     head = encode(metadata)
-    return b"".join([_sized(_FIRST, head) if head else b"", *[_sized(_SECOND, item) for item in items]])
+    parts = [_FIRST, _varint(len(head)), head] if head else []
+    for item in items:
+        parts += (_SECOND, _varint(len(item)), item)
+    return b"".join(parts)
 
 
 _FIRST, _SECOND = b"\x0a", b"\x12"

@@ -136,15 +136,22 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     end: int
 
 
+class _Ages(dict[int, bytes]):
+    """Spans of whole seconds as a table shows them. Many rows of a table are of the same age."""
+
+    def __missing__(self, seconds: int) -> bytes:
+        shown = self[seconds] = duration(1000 * seconds).encode()
+        return shown
+
+
 def partial(raw: bytes, version: str = "v1") -> bytes:
     """An object's metadata alone, as a PartialObjectMetadata of `meta.k8s.io/<version>`."""
-    return _partial(bytes(_METADATA.decode(raw).metadata), version)
+    return b"%b%b}" % (_partial_head(version), bytes(_METADATA.decode(raw).metadata))
 
 
-def _partial(metadata: bytes, version: str) -> bytes:
-    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}' % (
-        version.encode(), metadata,
-    )  # fmt: skip
+def _partial_head(version: str) -> bytes:
+    """A PartialObjectMetadata up to its metadata."""
+    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":' % version.encode()
 
 
 What = type[Any] | CustomKind
@@ -179,7 +186,7 @@ def table(
     columns = b"[]"
     if headed:
         columns = _ENCODER.encode(printed.columns) if isinstance(what, CustomKind) else _COLUMNS[what]
-    rows = b",".join([_filled(kept, raw, now, include, version) for kept, raw in objects])
+    rows = b"".join(_rows(objects, now, include, version)[1:])
     return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":[%b]}' % (
         version.encode(), list_metadata, columns, rows,
     )  # fmt: skip
@@ -210,12 +217,21 @@ def _json(row: Row) -> bytes:
     return _ENCODER.encode(_RowJson(row.cells, row.conditions))[:-1]
 
 
-def _filled(kept: Kept, raw: bytes, now: Instant, include: str, version: str) -> bytes:
-    made = b"".join([piece if isinstance(piece, bytes) else duration(now - piece).encode() for piece in kept.pieces])
-    if include == "None":
-        return made + b"}"
-    shown = raw if include == "Object" else _partial(raw[kept.start : kept.end], version)
-    return b'%b,"object":%b}' % (made, shown)
+def _rows(objects: Iterable[tuple[Kept, bytes]], now: Instant, include: str, version: str) -> list[bytes]:
+    """The rows in pieces, each with a comma before it."""
+    ages = _Ages()
+    metadata = b',"object":' + _partial_head(version)
+    parts = []
+    for kept, raw in objects:
+        parts.append(b",")
+        parts += [piece if isinstance(piece, bytes) else ages[(now - piece) // 1000] for piece in kept.pieces]
+        if include == "Metadata":
+            parts += (metadata, raw[kept.start : kept.end], b"}}")
+        elif include == "Object":
+            parts += (b',"object":', raw, b"}")
+        else:
+            parts.append(b"}")
+    return parts
 
 
 def has_table(what: What) -> bool:
