@@ -220,7 +220,9 @@ def _gateway(settings: ServerSettings, core: _Core) -> NodeGateway:
         heartbeat_interval_ms=settings.heartbeat_ms,
     )
     reports = Reports(core.registry, core.clock, core.ids)
-    return NodeGateway(core.registry, core.authority, reports, facts, core.clock, core.ids, core.tokens)
+    return NodeGateway(
+        core.registry, core.authority, reports, facts, core.clock, core.ids, core.tokens, core.verbs.usages
+    )
 
 
 def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:

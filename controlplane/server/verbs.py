@@ -13,6 +13,7 @@ from controlplane.admission import Admitted, Settings, nodes
 from controlplane.admission.binding import bind
 from controlplane.server.admit import Admission
 from controlplane.server.authz import Authorizer
+from controlplane.server.usage import Usages
 from controlplane.server.verbs_delete import Deletes
 from controlplane.server.verbs_evict import Evictions
 from controlplane.server.verbs_read import Reads
@@ -44,18 +45,21 @@ class Verbs:
     """Who may use them; asked by those who serve requests, not by the verbs."""
     admission: Admission
     webhook_calls: WebhookCalls
+    usages: Usages
+    """What nodes and pods use; told by the nodes."""
 
     @classmethod
     def over(cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> Verbs:
         """All verbs over one registry."""
         calls = WebhookCalls(lambda: registry.view)
         admission = Admission(registry, clock, ids, settings, Webhooks(registry, calls, ids))
-        reads = Reads(registry)
+        usages = Usages(registry, clock)
+        reads = Reads(registry, usages)
         writes = Writes(registry, clock, admission)
         deletes = Deletes(registry, reads, clock, admission)
         return cls(
             registry, clock, reads, writes, deletes, Scales(reads, writes), Evictions(registry, clock),
-            Authorizer(registry.cache), admission, calls,
+            Authorizer(registry.cache), admission, calls, usages,
         )  # fmt: skip
 
     async def close(self) -> None:
