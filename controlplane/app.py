@@ -190,6 +190,7 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         cluster_cidr=settings.cluster_cidr,
         node_prefix=settings.node_prefix,
         ca_pem=core.authority.ca_pem.decode(),
+        usage=core.verbs.usages.pod,
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder

@@ -15,7 +15,7 @@ _WITH_TEMPLATE = (
 )  # fmt: skip
 _GROUPS_NOT_ACTED_ON = (
     "apiregistration.k8s.io/", "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
-    "autoscaling/", "storage.k8s.io/",
+    "storage.k8s.io/",
 )  # fmt: skip
 _NOT_ACTED_ON = (
     networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, core.PersistentVolume,
