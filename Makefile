@@ -68,6 +68,10 @@ proto: $(MADE)/venv ## Generate the API types and wire stubs from proto/
 	@$(BIN)/python proto/generate.py
 	@touch $(MADE)/proto
 
+.PHONY: docs
+docs: dev ## Write the table of docs/api.md from the table of kinds
+	@$(BIN)/python docs/generate.py
+
 # Tests. Each part runs alone; `make test` runs all of them on a bare machine.
 
 .PHONY: check unit scenarios conformance integration e2e test bench

@@ -75,6 +75,7 @@ class _Core:
     store: EtcdStore
     registry: Registry
     verbs: Verbs
+    dialer: Dialer
     authority: pki.Pki
     tokens: Tokens
     login: OidcLogin | None
@@ -99,6 +100,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         core = await _core(settings, stack)
         controllers, recorder = _deciders(settings, core)
         gateway = _gateway(settings, core)
+        core.dialer.carry(gateway.streams)
         metrics = Metrics(prometheus_client.REGISTRY)
         reasons = partial(why.reasons, controllers.stories)
         cluster = ClusterService(
@@ -150,7 +152,9 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     await registry.start()
     stack.push_async_callback(registry.close)
     admission = AdmissionSettings(service_cidr=settings.service_cidr, service_accounts=True)
-    verbs = Verbs.over(registry, clock, ids, admission)
+    dialer = Dialer()
+    stack.push_async_callback(dialer.close)
+    verbs = Verbs.over(registry, clock, ids, admission, dialer)
     stack.push_async_callback(verbs.close)
     await bootstrap.ensure_basics(verbs, settings)
     await ensure_roles(verbs)
@@ -160,7 +164,7 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     tokens = Tokens(authority.account_key(), issuer, registry, clock, ids)
     await bootstrap.note_account_key(verbs, tokens.key_id)
     login = OidcLogin(settings.oidc, clock, settings.oidc_ca) if settings.oidc else None
-    return _Core(store, registry, verbs, authority, tokens, login, admission, clock, ids)
+    return _Core(store, registry, verbs, dialer, authority, tokens, login, admission, clock, ids)
 
 
 def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
@@ -242,11 +246,10 @@ async def _rest_server(
 ) -> AsyncIterator[None]:
     joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
     address = f"{settings.advertise_address}:{settings.https_port}"
-    dialer = Dialer(gateway.streams)
     deps = Deps(
         verbs=core.verbs,
         streams=gateway.streams,
-        dialer=dialer,
+        dialer=core.dialer,
         site=SiteInfo(address=address, documents=core.tokens.documents(address)),
         metrics=metrics,
         verify_token=core.verify_token,
@@ -255,11 +258,8 @@ async def _rest_server(
     )
     folder = core.authority.folder
     tls = tls_context(folder / "server.crt", folder / "server.key", folder / "ca.crt")
-    try:
-        async with listen(build_app(deps), settings.bind_address, settings.https_port, tls):
-            yield
-    finally:
-        await dialer.close()
+    async with listen(build_app(deps), settings.bind_address, settings.https_port, tls):
+        yield
 
 
 def _write_kubeconfig(settings: ServerSettings, core: _Core) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 from controlplane.access.rules import Grants, Rules
 from controlplane.access.values import UserInfo, Wanted
-from mizzen.api import kinds
+from mizzen.api import field_selectors, kinds
 from mizzen.api.types import rbac_v1 as rbac
 from mizzen.engine import indexes
 from mizzen.engine.view import View
+
+_SELECTIVE = ("list", "watch", "deletecollection")
 
 Binding = rbac.RoleBinding | rbac.ClusterRoleBinding
 
@@ -39,11 +41,14 @@ def rules_of(role: rbac.RoleRef, namespace: str, view: View) -> Rules | None:
     return None if found is None else found.rules
 
 
-def wants(verb: str, group: str, resource: str, namespace: str = "", name: str = "") -> Wanted:
+def wants(
+    verb: str, group: str, resource: str, namespace: str = "", name: str = "", field_selector: str = ""
+) -> Wanted:
     """What somebody wants of objects; a namespace itself counts as lying in itself, so that its owners can see it."""
     if name and not group and resource.partition("/")[0] == kinds.NAMESPACE.plural:
         namespace = name
-    return Wanted(verb, group, resource, namespace, name)
+    fields = field_selectors.required(field_selector) if verb in _SELECTIVE else ()
+    return Wanted(verb, group, resource, namespace, name, fields=fields)
 
 
 def _bindings(user: UserInfo, namespace: str, view: View) -> Iterator[tuple[Binding, str]]:

@@ -41,6 +41,8 @@ class Wanted:
     """Empty for all objects."""
     path: str = ""
     """A path that is no object; then the verb is a method in small letters, and nothing else is set."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Of a selective list, watch or deletion: the fields that must have a value, and the value."""
 
     @property
     def refusal(self) -> str:

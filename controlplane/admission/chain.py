@@ -21,6 +21,7 @@ from controlplane.admission import (
     jobs,
     lifecycle,
     metadata,
+    noderestriction,
     nodes,
     ownership,
     pods,
@@ -113,6 +114,7 @@ def finish(request: Request, obj: Any, old: Any, view: View, settings: Settings)
 
     Raises `mizzen.api.errors.ApiError` where the request is refused.
     """
+    noderestriction.check(request, obj, old, view)
     admitted = _finished(request, obj, old, view, settings)
     warnings = policy_judging.judge(request, admitted.object, old, view)
     return dataclasses.replace(admitted, warnings=(*admitted.warnings, *warnings)) if warnings else admitted

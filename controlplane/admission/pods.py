@@ -6,9 +6,11 @@ from msgspec.structs import replace
 
 from controlplane.admission import classes, limits, nodes
 from controlplane.admission.request import Request
+from mizzen.api import workloads
 from mizzen.api.edit import edited
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.validate_pod import MIRROR
 from mizzen.engine.view import View
 
 _ACCOUNT = "default"
@@ -23,14 +25,25 @@ def complete(request: Request, pod: core.Pod, view: View) -> core.Pod:
     """The new pod with what it left out. Raises Forbidden for classes that can't be."""
     pod = nodes.placed(limits.fill(pod, request.namespace, view), pod.spec.node_name, view)
     pod = classes.run_by(request, classes.prioritised(request, pod, view), view)
-    account = pod.spec.service_account_name or pod.spec.service_account or _ACCOUNT
+    account = pod.spec.service_account_name or pod.spec.service_account
+    if not account and MIRROR not in pod.metadata.annotations:
+        account = _ACCOUNT
     spec = replace(
         pod.spec,
         service_account_name=account,
         service_account=account,
         tolerations=_tolerations(pod.spec.tolerations),
     )
-    return replace(pod, spec=spec)
+    return _gated(replace(pod, spec=spec))
+
+
+def _gated(pod: core.Pod) -> core.Pod:
+    """The pod with the gate that holds it until what it depends on is there."""
+    waits = workloads.DEPENDS_ON in pod.metadata.annotations and not pod.spec.node_name
+    if not waits or workloads.is_gated(pod):
+        return pod
+    gates = (*pod.spec.scheduling_gates, core.PodSchedulingGate(name=workloads.DEPENDS_ON))
+    return replace(pod, spec=replace(pod.spec, scheduling_gates=gates))
 
 
 def keep(pod: core.Pod, old: core.Pod) -> core.Pod:

@@ -10,7 +10,7 @@ from controlplane.admission import policy_choice, policy_programs
 from controlplane.admission.policy_choice import FAIL, Concern, Misconfigured, Seen
 from controlplane.admission.policy_judging import COST_MAX, applies, forbidden
 from controlplane.admission.request import Request
-from mizzen.api import codec, kinds, patch
+from mizzen.api import codec, custom, kinds, patch
 from mizzen.api.custom import CustomKind
 from mizzen.api.errors import ApiError
 from mizzen.api.managed import objects, values
@@ -106,9 +106,7 @@ def _mutated(concern: Concern, programs: policy_programs.Programs, one: Seen, pa
 
 def replace_kind(made: Any, kind: Any) -> Any:
     """An object as it is stored."""
-    from msgspec.structs import replace as other
-
-    return other(made, of=kind.storage) if isinstance(kind, CustomKind) else made
+    return custom.stored(made) if isinstance(kind, CustomKind) else made
 
 
 def _applied(program: Program, evaluation: Evaluation, live: dict[str, Any], concern: Concern) -> dict[str, Any]:

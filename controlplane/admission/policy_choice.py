@@ -159,6 +159,9 @@ def concerns(one: Seen, policies: Kind[Any], bindings: Kind[Any]) -> Iterator[Co
         kind = _chosen(policy.spec.match_constraints, one, others, needs_rules=True)
         if kind is None:
             continue
+        if isinstance(one.about.kind, CustomKind) and one.about.kind.conversion is not None:
+            # Asking who converts is for the server; a policy sees the object in the version of the request.
+            kind = one.about.kind
         for binding in by_policy[name]:
             resources = binding.spec.match_resources
             if resources is None or _chosen(resources, one, others, needs_rules=False) is not None:
@@ -193,9 +196,15 @@ def parameters(concern: Concern, one: Seen) -> list[Any]:
         group = wanted.api_version if "/" in wanted.api_version else f"/{wanted.api_version}"
         raise Misconfigured(f"paramKind kind `{group}, Kind={wanted.kind}` not known")
     found = _found(kind, ref, _place(kind, ref, one), one.view)
+    if any(_must_be_converted(param, kind) for param in found):
+        raise Misconfigured(f"paramKind {wanted.kind} is not stored in {wanted.api_version}; name the stored version")
     if not found and ref.parameter_not_found_action == _DENY:
         raise Misconfigured("no params found for policy binding with `Deny` parameterNotFoundAction")
     return [shown(param, kind) for param in found]
+
+
+def _must_be_converted(param: Any, kind: Kind[Any]) -> bool:
+    return isinstance(kind, CustomKind) and kind.conversion is not None and bool(param.form != kind.version)
 
 
 def _place(kind: Kind[Any], ref: admission.ParamRef, one: Seen) -> str:

@@ -10,13 +10,23 @@ from typing import Any
 from msgspec.structs import replace
 
 from mizzen.api import kinds, times
-from mizzen.api.errors import ApiError, Forbidden, Invalid
+from mizzen.api.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    NotFound,
+    ServerTimeout,
+    ServiceUnavailable,
+    Timeout,
+)
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.effects import Create, Emit, UpdateStatus
 from mizzen.engine.values import Instant
 from mizzen.engine.view import View
 
+_TRIED_AGAIN = (AlreadyExists, Conflict, NotFound, ServerTimeout, ServiceUnavailable, Timeout)
+"""What another try will do about."""
 _LEAVING = "NamespaceTerminating"
 _FAILURE, _REASON = "ReplicaFailure", "FailedCreate"
 _COMPONENTS = {"ReplicationController": "replication-controller"}
@@ -62,7 +72,7 @@ def failure(effect: Create, error: ApiError, view: View, now: Instant) -> Update
 
 def _owner(effect: Create, error: ApiError, view: View) -> Any | None:
     """The controlling owner, where the refusal is worth a word."""
-    if not isinstance(error, Forbidden | Invalid) or _says(error, _LEAVING):
+    if isinstance(error, _TRIED_AGAIN) or _says(error, _LEAVING):
         return None
     made = effect.object
     reference = next((one for one in made.metadata.owner_references if one.controller), None)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from controlplane.reconcilers import canary, ownership, podstate, revisions, rollout
 from controlplane.reconcilers import deployment_status as status
-from controlplane.reconcilers import ownership, podstate, revisions, rollout
-from mizzen.api import kinds, selectors
+from mizzen.api import kinds, selectors, workloads
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, meta_v1
 from mizzen.engine import indexes
@@ -36,26 +36,45 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     sets = revisions.split(owner, [rs for rs in claimed.owned if rs.metadata.deletion_timestamp is None])
     effects: list[Effect] = list(claimed.effects)
     news: status.News | None = None
+    pods = view.select(indexes.PODS_BY_CONTROLLER, sets.new.metadata.uid) if sets.new is not None else ()
+    stage = canary.stage(owner, sets, pods, now)
     if owner.metadata.deletion_timestamp is None and not claimed.effects:
-        step, news = _step(owner, sets, view)
+        step, news = _step(owner, sets, view, stage)
         effects += step
-    return _conclude(owner, sets, effects, news, now)
+    return _conclude(owner, sets, effects, news, now, stage)
 
 
 def _conclude(
-    owner: apps_v1.Deployment, sets: revisions.Sets, effects: list[Effect], news: status.News | None, now: Instant
+    owner: apps_v1.Deployment,
+    sets: revisions.Sets,
+    effects: list[Effect],
+    news: status.News | None,
+    now: Instant,
+    stage: canary.Stage | None,
 ) -> Decision:
     """Adds what the Deployment itself is told: first the revision, with the next decision the status."""
     current = status.status_of(owner, sets, news, now)
-    annotated = revisions.annotate_owner(owner, sets)
+    annotated = revisions.annotate_owner(owner, sets) or _unpromoted(owner, stage)
     if annotated is not None:
         effects.append(Update(annotated))
     elif current != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=current)))
-    return Decision(tuple(effects), wake_after_ms=status.deadline_in_ms(owner, current, now))
+    wakes = (status.deadline_in_ms(owner, current, now), stage.wake_after_ms if stage is not None else None)
+    return Decision(tuple(effects), wake_after_ms=min((ms for ms in wakes if ms is not None), default=None))
 
 
-def _step(owner: apps_v1.Deployment, sets: revisions.Sets, view: View) -> tuple[list[Effect], status.News | None]:
+def _unpromoted(owner: apps_v1.Deployment, stage: canary.Stage | None) -> apps_v1.Deployment | None:
+    """The Deployment without the word that promotes its canary, once it has served or there is none."""
+    annotations = dict(owner.metadata.annotations)
+    waits = stage is not None and not stage.promoted
+    if annotations.pop(workloads.PROMOTE, None) is None or waits or owner.spec.paused:
+        return None
+    return msgspec.structs.replace(owner, metadata=msgspec.structs.replace(owner.metadata, annotations=annotations))
+
+
+def _step(
+    owner: apps_v1.Deployment, sets: revisions.Sets, view: View, stage: canary.Stage | None
+) -> tuple[list[Effect], status.News | None]:
     """The next changes of ReplicaSets."""
     if owner.spec.paused:
         return _scale_evenly(owner, sets), None
@@ -68,14 +87,22 @@ def _step(owner: apps_v1.Deployment, sets: revisions.Sets, view: View) -> tuple[
         if _old_pods_run(sets, view):
             return [], None
     if sets.new is None:
-        return _create(owner, sets)
+        return _create(owner, sets, stage)
     refreshed = revisions.annotate_new(owner, sets)
     if refreshed is not None:
         return [Update(refreshed)], status.found(sets.new.metadata.name)
-    return _grow(owner, sets, sets.new) or _shrink(owner, sets, sets.new) or _forget(owner, sets), None
+    if stage is not None and stage.advanced is not None:
+        told = Emit(owner, "Normal", status.CANARY_ADVANCED, stage.message, COMPONENT)
+        return [Update(stage.advanced), told], status.News(told.reason, told.message)
+    step = _grow(owner, sets, sets.new, stage) or _shrink(owner, sets, sets.new, stage)
+    if stage is not None and stage.paused:
+        return step, status.canary_paused(stage.message)
+    return step or _forget(owner, sets), None
 
 
-def _create(owner: apps_v1.Deployment, sets: revisions.Sets) -> tuple[list[Effect], status.News | None]:
+def _create(
+    owner: apps_v1.Deployment, sets: revisions.Sets, stage: canary.Stage | None
+) -> tuple[list[Effect], status.News | None]:
     """The ReplicaSet of the newest template; a name that another template has taken counts as a collision."""
     desired, limit = _desired(owner), rollout.limits(owner)
     taken = {rs.metadata.name for rs in sets.old}
@@ -86,6 +113,8 @@ def _create(owner: apps_v1.Deployment, sets: revisions.Sets) -> tuple[list[Effec
     total = sum(map(_present, sets.old))
     rolling = owner.spec.strategy.type != "Recreate"
     replicas = rollout.new_replicas(desired, total, 0, limit, rolling=rolling)
+    if stage is not None:
+        replicas = min(replicas, stage.limit)
     labels = {**owner.spec.template.metadata.labels, rollout.HASH_LABEL: name_hash}
     template_metadata = msgspec.structs.replace(owner.spec.template.metadata, labels=labels)
     selector = owner.spec.selector or meta_v1.LabelSelector()
@@ -112,7 +141,9 @@ def _create(owner: apps_v1.Deployment, sets: revisions.Sets) -> tuple[list[Effec
     return effects, status.created(made.metadata.name)
 
 
-def _grow(owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.ReplicaSet) -> list[Effect]:
+def _grow(
+    owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.ReplicaSet, stage: canary.Stage | None
+) -> list[Effect]:
     desired, have = _desired(owner), _replicas(new)
     if have == desired:
         return []
@@ -121,10 +152,14 @@ def _grow(owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.ReplicaS
     total = have + sum(map(_present, sets.old))
     rolling = owner.spec.strategy.type != "Recreate"
     target = rollout.new_replicas(desired, total, have, rollout.limits(owner), rolling=rolling)
+    if stage is not None:
+        target = max(have, min(target, stage.limit))
     return _scale(owner, new, target) if target != have else []
 
 
-def _shrink(owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.ReplicaSet) -> list[Effect]:
+def _shrink(
+    owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.ReplicaSet, stage: canary.Stage | None
+) -> list[Effect]:
     old = [rs for rs in sets.old if _replicas(rs)]
     targets = rollout.scale_down_old(
         _desired(owner),
@@ -133,6 +168,8 @@ def _shrink(owner: apps_v1.Deployment, sets: revisions.Sets, new: apps_v1.Replic
         _replicas(new) - new.status.available_replicas,
         [_generation(rs) for rs in old],
     )
+    if stage is not None:
+        targets = rollout.keeping(targets, [_generation(rs) for rs in old], stage.keep)
     return [
         effect for rs in old if rs.metadata.name in targets for effect in _scale(owner, rs, targets[rs.metadata.name])
     ]

@@ -14,6 +14,7 @@ from mizzen.engine.values import Instant
 REPLICA_FAILURE = "ReplicaFailure"
 ROLLED_BACK = "RolledBack"
 """The condition of a Deployment whose last revision was taken back."""
+CANARY_PAUSED, CANARY_ADVANCED = "CanaryPaused", "CanaryAdvanced"
 NO_DEADLINE_S = 2_147_483_647
 """The deadline that means none."""
 
@@ -25,6 +26,7 @@ class News:
     reason: str = ""
     message: str = ""
     collision_count: int | None = None
+    status: str = "True"
 
 
 def created(name: str) -> News:
@@ -40,6 +42,11 @@ def found(name: str) -> News:
 def collision(count: int) -> News:
     """The name that the template hashes to belongs to another template."""
     return News(collision_count=count)
+
+
+def canary_paused(message: str) -> News:
+    """The rollout waits, and no deadline runs."""
+    return News(CANARY_PAUSED, message, status="Unknown")
 
 
 def counts(owner: apps_v1.Deployment, sets: revisions.Sets) -> apps_v1.DeploymentStatus:
@@ -156,8 +163,9 @@ def _progressing(
         return _condition("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused")
     if before is not None and before.reason == "DeploymentPaused":
         return _condition("Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed")
+    news = news or _gone_on(before)
     if news is not None:
-        return _condition("Progressing", "True", news.reason, news.message)
+        return _condition("Progressing", news.status, news.reason, news.message)
     name = f'ReplicaSet "{sets.new.metadata.name}"' if sets.new else f'Deployment "{owner.metadata.name}"'
     if is_complete(owner, now_is):
         return _condition("Progressing", "True", "NewReplicaSetAvailable", f"{name} has successfully progressed.")
@@ -169,6 +177,11 @@ def _progressing(
     if before is not None and _overdue(owner, before, now):
         return _condition("Progressing", "False", "ProgressDeadlineExceeded", f"{name} has timed out progressing.")
     return None
+
+
+def _gone_on(before: apps_v1.DeploymentCondition | None) -> News | None:
+    """The end of a canary's pause, from which on the deadline counts again."""
+    return News(CANARY_ADVANCED, "Canary goes on") if before is not None and before.reason == CANARY_PAUSED else None
 
 
 def _advanced(before: apps_v1.DeploymentStatus, now_is: apps_v1.DeploymentStatus) -> bool:
@@ -187,7 +200,7 @@ def _has_deadline(owner: apps_v1.Deployment) -> bool:
 def _overdue(owner: apps_v1.Deployment, before: apps_v1.DeploymentCondition, now: Instant) -> bool:
     if before.reason == "ProgressDeadlineExceeded":
         return True
-    if before.reason == "NewReplicaSetAvailable" or not before.last_update_time:
+    if before.reason in ("NewReplicaSetAvailable", CANARY_PAUSED) or not before.last_update_time:
         return False
     deadline_s = owner.spec.progress_deadline_seconds or 0
     return now >= times.parse(before.last_update_time) + deadline_s * 1000
@@ -198,7 +211,7 @@ def deadline_in_ms(owner: apps_v1.Deployment, now_is: apps_v1.DeploymentStatus, 
     before = next((c for c in now_is.conditions if c.type == "Progressing"), None)
     if before is None or not _has_deadline(owner) or not before.last_update_time or owner.spec.paused:
         return None
-    if before.reason in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded"):
+    if before.reason in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded", CANARY_PAUSED):
         return None
     deadline_s = owner.spec.progress_deadline_seconds or 0
     return max(1, times.parse(before.last_update_time) + deadline_s * 1000 - now)

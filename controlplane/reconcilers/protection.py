@@ -6,12 +6,13 @@ bound to. Those that were made before they were protected are protected, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from mizzen.api import kinds
+from mizzen.api.references import claims_of
 from mizzen.api.types import core_v1
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Update
@@ -60,22 +61,13 @@ def _is_mounted(claim: core_v1.PersistentVolumeClaim, view: View) -> bool:
 def _uses(pod: core_v1.Pod, claim: core_v1.PersistentVolumeClaim) -> bool:
     owners = {reference.uid for reference in claim.metadata.owner_references if reference.controller}
     return any(
-        name == claim.metadata.name and (not is_own or pod.metadata.uid in owners) for name, is_own in _claims(pod)
+        name == claim.metadata.name and (not is_own or pod.metadata.uid in owners) for name, is_own in claims_of(pod)
     )
-
-
-def _claims(pod: core_v1.Pod) -> Iterator[tuple[str, bool]]:
-    """The names of the claims that a pod mounts, and whether each was made for the pod."""
-    for volume in pod.spec.volumes:
-        if volume.persistent_volume_claim is not None:
-            yield volume.persistent_volume_claim.claim_name, False
-        elif volume.ephemeral is not None:
-            yield f"{pod.metadata.name}-{volume.name}", True
 
 
 def _mounted_by(pod: core_v1.Pod, view: View) -> Iterable[Key]:
     resource, namespace = kinds.PERSISTENT_VOLUME_CLAIM.resource, pod.metadata.namespace
-    return [Key(resource, namespace, name) for name, _ in _claims(pod)]
+    return [Key(resource, namespace, name) for name, _ in claims_of(pod)]
 
 
 CLAIMS = Controller(

@@ -16,7 +16,7 @@ HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-NOT_COPIED = {REVISION, HISTORY, DESIRED, MAXIMUM, LAST_APPLIED, *workloads.REMEMBERED}
+NOT_COPIED = {REVISION, HISTORY, DESIRED, MAXIMUM, LAST_APPLIED, workloads.PROMOTE, *workloads.REMEMBERED}
 HISTORY_MAX_CHARS = 2000
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from controlplane.reconcilers import deployment_status, ownership, podstate, revisions, rollout
+from controlplane.reconcilers import canary, deployment_status, ownership, podstate, revisions, rollout
 from mizzen.api import kinds, selectors, workloads
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, core_v1
@@ -40,7 +40,10 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
         return Decision()
     if owner.spec.replicas != 0 and deployment_status.is_complete(owner, owner.status):
         return Decision((Update(_noted(sets.new, workloads.WAS_AVAILABLE, "true")),))
-    why = _failure(owner, sets.new, view)
+    trying = canary.is_on(owner, sets)
+    why = ""
+    if trying or workloads.is_on(owner.metadata, workloads.AUTO_ROLLBACK):
+        why = _failure(owner, sets.new, view, strict=trying)
     if why:
         return _back(owner, sets, sets.new, why)
     if workloads.FAILED_REVISION in owner.metadata.annotations:
@@ -49,7 +52,7 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
 
 
 def _asks(owner: apps_v1.Deployment) -> bool:
-    return workloads.is_on(owner.metadata, workloads.AUTO_ROLLBACK)
+    return workloads.CANARY in owner.metadata.annotations or workloads.is_on(owner.metadata, workloads.AUTO_ROLLBACK)
 
 
 def _is_settled(owner: apps_v1.Deployment) -> bool:
@@ -62,11 +65,14 @@ def _was_available(rs: apps_v1.ReplicaSet) -> bool:
     return workloads.WAS_AVAILABLE in rs.metadata.annotations
 
 
-def _failure(owner: apps_v1.Deployment, new: apps_v1.ReplicaSet, view: View) -> str:
-    """Why the newest revision counts as failed; empty while it does not."""
+def _failure(owner: apps_v1.Deployment, new: apps_v1.ReplicaSet, view: View, *, strict: bool) -> str:
+    """Why the newest revision counts as failed; empty while it does not. One restart is enough for a `strict` eye."""
     if _is_overdue(owner, new):
         return f"it made no progress for {owner.spec.progress_deadline_seconds} seconds"
     pods = [pod for pod in view.select(indexes.PODS_BY_CONTROLLER, new.metadata.uid) if podstate.is_active(pod)]
+    restarted = next((pod.metadata.name for pod in pods if podstate.restarts(pod)), "")
+    if strict and restarted:
+        return f"pod {restarted} of its canary has restarted"
     if any(map(podstate.is_ready, pods)):
         return ""
     crashing = next((pod.metadata.name for pod in pods if _keeps_crashing(pod)), "")
@@ -88,12 +94,18 @@ def _keeps_crashing(pod: core_v1.Pod) -> bool:
     )
 
 
+def _restarts(pod: core_v1.Pod) -> bool:
+    return any(s.restart_count for s in (*pod.status.init_container_statuses, *pod.status.container_statuses))
+
+
 def _backs_off(status: core_v1.ContainerStatus) -> bool:
     return status.state.waiting is not None and status.state.waiting.reason == "CrashLoopBackOff"
 
 
 def _back(owner: apps_v1.Deployment, sets: revisions.Sets, failed: apps_v1.ReplicaSet, why: str) -> Decision:
     good = max(filter(_was_available, sets.old), key=revisions.revision_of, default=None)
+    if good is None and canary.is_on(owner, sets):
+        good = max((rs for rs in sets.old if rs.spec.replicas), key=revisions.revision_of)
     number = revisions.revision_of(failed)
     if good is None:
         message = f"Revision {number} has failed ({why}), and no earlier one was ever fully available"
@@ -123,9 +135,9 @@ def _set_owner(obj: Object, view: View) -> Iterable[Key]:
 
 
 def _pod_owner(pod: core_v1.Pod, view: View) -> Iterable[Key]:
-    """Only pods that keep crashing are bad news before the deadline."""
+    """Only pods that restart are bad news before the deadline."""
     reference = ownership.controller_of(pod)
-    if reference is not None and reference.kind == "ReplicaSet" and _keeps_crashing(pod):
+    if reference is not None and reference.kind == "ReplicaSet" and _restarts(pod):
         rs = view.get(kinds.REPLICA_SET, pod.metadata.namespace, reference.name)
         yield from _set_owner(rs, view) if rs is not None else ()
 

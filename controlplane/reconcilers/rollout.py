@@ -91,6 +91,17 @@ def scale_down_old(
     return {g.name: left[g.name] for g in old if left[g.name] != g.replicas}
 
 
+def keeping(targets: Mapping[str, int], old: Sequence[Generation], keep: int) -> dict[str, int]:
+    """The same targets, but so that the old generations (oldest first) have `keep` replicas together, if they had."""
+    left = {g.name: targets.get(g.name, g.replicas) for g in old}
+    missing = keep - sum(left.values())
+    for generation in reversed(old):
+        kept = max(0, min(missing, generation.replicas - left[generation.name]))
+        left[generation.name] += kept
+        missing -= kept
+    return {g.name: left[g.name] for g in old if left[g.name] != g.replicas}
+
+
 def proportional(desired: int, limit: Limits, active: Sequence[Generation]) -> dict[str, int]:
     """Shares a change of the desired number among the active generations by their size (largest first).
 

@@ -50,12 +50,12 @@ class Authorizer:
         """Whether a user may do it."""
         if MASTERS in user.groups:
             return Verdict(True)
+        given = self.grants(user, wanted.namespace).decide(wanted)
         node = nodes.node_of(user)
-        if node:
-            verdict = nodes.decide(node, wanted, self._cache)
-            if verdict.allowed:
-                return verdict
-        return self.grants(user, wanted.namespace).decide(wanted)
+        if not node or given.allowed:
+            return given
+        own = nodes.decide(node, wanted, self._cache)
+        return own if own.allowed else Verdict(False, "\n".join(why for why in (own.reason, given.reason) if why))
 
     def check(self, user: UserInfo, wanted: Wanted) -> None:
         """Raise Forbidden unless a user may do it."""
@@ -70,9 +70,9 @@ class Authorizer:
         """Raise Forbidden unless the user may use a path that names no object."""
         self.check(user, Wanted(method.lower(), path=path))
 
-    def check_place(self, user: UserInfo, verb: str, place: Place) -> None:
+    def check_place(self, user: UserInfo, verb: str, place: Place, field_selector: str = "") -> None:
         """Raise Forbidden unless the user may do this to these objects."""
-        self.check(user, wants(verb, place.kind.group, place.resource, place.namespace, place.name))
+        self.check(user, wants(verb, place.kind.group, place.resource, place.namespace, place.name, field_selector))
 
     def check_grant(self, user: UserInfo, old: Any, new: Any) -> None:
         """Raise Forbidden where a role or binding that is about to be written gives what the user does not have."""

@@ -71,7 +71,15 @@ class GrpcCall:
         """What a write must pass beside, once the call was allowed."""
 
     def allow(
-        self, verb: str, kind: Kind[Any], namespace: str, name: str = "", sub: str = "", *, dry_run: bool = False
+        self,
+        verb: str,
+        kind: Kind[Any],
+        namespace: str,
+        name: str = "",
+        sub: str = "",
+        *,
+        dry_run: bool = False,
+        field_selector: str = "",
     ) -> None:
         """Say what the call asks for. Raises Unauthorized or Forbidden unless the caller may."""
         place = Place(kind, namespace, name, sub)
@@ -79,14 +87,14 @@ class GrpcCall:
         count = self._metrics.long_running if self._long else self._metrics.in_flight
         self._counted.enter_context(count(self._what))
         self.user = self._authenticated()
-        self._access.check(self.user, wants(verb, kind.group, place.resource, namespace, name))
+        self._access.check(self.user, wants(verb, kind.group, place.resource, namespace, name, field_selector))
         if not sub and verb not in kind.verbs:
             raise errors.MethodNotSupported(kind, verb)
         self.guard = guard_of(self._access, self.user, place, verb)
 
     def allow_many(self, verb: str, kind: Kind[Any], namespace: str, field_selector: str) -> None:
         """The same for objects of a kind: who may see one of them may ask for just that one."""
-        self.allow(verb, kind, namespace, only_name(field_selector))
+        self.allow(verb, kind, namespace, only_name(field_selector), field_selector=field_selector)
 
     def _authenticated(self) -> UserInfo:
         """Who calls, or as whom. Raises Unauthorized, or Forbidden for who may not act as somebody else."""

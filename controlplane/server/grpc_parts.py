@@ -78,11 +78,11 @@ class PartCalls:
         return meta.Status(status="Success", code=201)
 
     async def _token(self, request: cluster_pb2.CreateRequest, place: Place, call: GrpcCall) -> Any:
-        del call
         if self._tokens is None:
             raise errors.ServiceUnavailable("this server makes no tokens")
         wanted = _of(request.object, authentication.TokenRequest)
         await self._verbs.registry.fresh()
+        wanted, _ = await self._verbs.admission.consult(call.sent(place, wanted, dry_run=request.dry_run))
         return self._tokens.issue(place.namespace, place.name, wanted)
 
     async def get_scale(self, kind: Kind[Any], namespace: str, name: str) -> Answer:

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec.structs import replace
-
-from mizzen.api import autoscaling, codec, kinds
+from mizzen.api import autoscaling, codec, custom, kinds
 from mizzen.api.custom import Custom, CustomKind, in_version
 from mizzen.api.kinds import Kind
 from mizzen.api.types import core_v1 as core
@@ -39,7 +37,7 @@ def shown(kind: Kind[Any], obj: Any) -> Any:
 def stored(obj: Any) -> Any:
     """An object as it is stored."""
     if isinstance(obj, Custom):
-        return replace(obj, of=obj.of.storage)
+        return custom.stored(obj)
     translate = _STORED.get(type(obj))
     return obj if translate is None else translate(obj)
 
@@ -50,7 +48,7 @@ def shown_raw(kind: Kind[Any], entry: Entry) -> bytes:
         return entry.raw
     old = entry.object()
     new = shown(kind, old)
-    same = isinstance(kind, CustomKind) and kind.version == entry.kind.version and new.content is old.content
+    same = isinstance(kind, CustomKind) and kind.version == old.form and new.content is old.content
     return entry.raw if same else codec.encode_json(new)
 
 

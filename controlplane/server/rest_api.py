@@ -181,7 +181,8 @@ class RestApi:
         allowed = found.verbs if found is not None else _verbs_at(place)
         if verb not in allowed and place.subresource != paths.PROXY:
             raise errors.MethodNotAllowed(paths.methods(allowed))
-        self._access.check_place(user, verb, place if place.name else replace(place, name=_only(verb, query)))
+        asked = place if place.name else replace(place, name=_only(verb, query))
+        self._access.check_place(user, verb, asked, query.get("fieldSelector", ""))
         if verb == "get" and place.subresource in _ENTERED:
             # A WebSocket begins with GET; it is as much of an entrance as a POST.
             self._access.check_place(user, "create", place)

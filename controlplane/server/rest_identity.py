@@ -27,6 +27,7 @@ class IdentityHandlers:
     def __init__(self, verbs: Verbs, tokens: Tokens | None, verify_token: VerifyToken) -> None:
         """Answer from `verbs`, from `tokens` where there are any, and of all tokens from `verify_token`."""
         self._registry = verbs.registry
+        self._admission = verbs.admission
         self._clock = verbs.clock
         self._tokens = tokens
         self._reviews = Reviews(verbs.access, tokens, verify_token)
@@ -47,8 +48,9 @@ class IdentityHandlers:
         if self._tokens is None:
             raise errors.ServiceUnavailable("this server makes no tokens")
         await self._registry.fresh()
+        request, more = await self._admission.consult(call.sent(request))
         made = self._tokens.issue(call.place.namespace, call.place.name, request)
-        return self._answer(call, made, warnings)
+        return self._answer(call, made, (*warnings, *more))
 
     def _answer(self, call: Call, made: Any, warnings: tuple[str, ...]) -> web.StreamResponse:
         raw = codec.encode_json(made)

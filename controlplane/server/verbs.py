@@ -13,6 +13,8 @@ from controlplane.admission import Admitted, Settings, nodes
 from controlplane.admission.binding import bind
 from controlplane.server.admit import Admission
 from controlplane.server.authz import Authorizer
+from controlplane.server.conversions import Conversions
+from controlplane.server.outward.dial import Dialer
 from controlplane.server.usage import Usages
 from controlplane.server.verbs_delete import Deletes
 from controlplane.server.verbs_evict import Evictions
@@ -45,21 +47,25 @@ class Verbs:
     """Who may use them; asked by those who serve requests, not by the verbs."""
     admission: Admission
     webhook_calls: WebhookCalls
+    conversions: Conversions
     usages: Usages
     """What nodes and pods use; told by the nodes."""
 
     @classmethod
-    def over(cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings) -> Verbs:
-        """All verbs over one registry."""
-        calls = WebhookCalls(lambda: registry.view)
-        admission = Admission(registry, clock, ids, settings, Webhooks(registry, calls, ids))
+    def over(
+        cls, registry: Registry, clock: Clock, ids: Ids, settings: Settings, dialer: Dialer | None = None
+    ) -> Verbs:
+        """All verbs over one registry. Without a dialer no webhook in a pod is reached."""
+        calls = WebhookCalls(lambda: registry.view, dialer or Dialer())
+        conversions = Conversions(calls, ids)
+        admission = Admission(registry, clock, ids, settings, Webhooks(registry, calls, conversions, ids))
         usages = Usages(registry, clock)
-        reads = Reads(registry, usages)
-        writes = Writes(registry, clock, admission)
-        deletes = Deletes(registry, reads, clock, admission)
+        reads = Reads(registry, conversions, usages)
+        writes = Writes(registry, clock, admission, conversions)
+        deletes = Deletes(registry, reads, clock, admission, conversions)
         return cls(
             registry, clock, reads, writes, deletes, Scales(reads, writes), Evictions(registry, clock),
-            Authorizer(registry.cache), admission, calls, usages,
+            Authorizer(registry.cache), admission, calls, conversions, usages,
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -68,7 +74,7 @@ class Verbs:
 
     async def watch(self, kind: Kind[Any], namespace: str, options: WatchOptions) -> Watch:
         """Begin to watch. Raises BadRequest, Invalid, Expired or Timeout."""
-        return await open_watch(self.reads, self.registry, kind, namespace, options)
+        return await open_watch(self.reads, self.registry, self.conversions, kind, namespace, options)
 
     async def bind(self, namespace: str, name: str, binding: core.Binding, *, dry_run: bool = False) -> Written:
         """Assign a pod to a node. Raises NotFound, BadRequest, or Conflict when it can't be any longer."""

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import structs
+
 from controlplane.access.values import UserInfo
 from controlplane.admission import Operation, Request, deletion
 from controlplane.admission.deletion import Deletion
 from controlplane.server.admit import Admission
+from controlplane.server.conversions import Conversions
 from controlplane.server.representations import storage
 from controlplane.server.verbs_read import ListOptions, Reads
 from controlplane.server.verbs_write import TRIES
@@ -55,8 +58,11 @@ class Deleted:
 class Deletes:
     """The verbs that delete."""
 
-    def __init__(self, registry: Registry, reads: Reads, clock: Clock, admission: Admission) -> None:
-        """Delete from `registry` what `admission` lets go."""
+    def __init__(
+        self, registry: Registry, reads: Reads, clock: Clock, admission: Admission, conversions: Conversions
+    ) -> None:
+        """Delete from `registry` what `admission` lets go; it is shown in the form that `conversions` gives it."""
+        self._conversions = conversions
         self._registry = registry
         self._reads = reads
         self._clock = clock
@@ -72,10 +78,14 @@ class Deletes:
                 raise errors.NotFound(kind, name)
             old = entry.object()
             check_preconditions(own, old, options)
-            warnings = await self._admit(kind, namespace, name, old, options)
+            seen = await self._conversions.object(kind, entry)
+            warnings = await self._admit(kind, namespace, name, seen, options)
             left = deletion.delete(old, options.how, self._clock.now())
             try:
-                return replace(await self._store(entry, old, left, options.dry_run), warnings=warnings)
+                deleted = await self._store(entry, old, left, options.dry_run)
+                # Deleting touches nothing but metadata, so what was seen of the rest is still right.
+                shown = deleted.object if seen is old else structs.replace(seen, metadata=deleted.object.metadata)
+                return replace(deleted, object=shown, warnings=warnings)
             except errors.Conflict:
                 await self._registry.fresh()
         raise errors.Conflict(kind, name)

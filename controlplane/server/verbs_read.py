@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage
 from controlplane.server.usage import Usages
 from controlplane.store.registry import Registry
@@ -84,7 +85,7 @@ def matcher(kind: Kind[Any], label_selector: str, field_selector: str) -> Matche
         labels = selectors.parse(label_selector)
         fields = field_selectors.parse(kind, field_selector)
     except selectors.SelectorError as error:
-        raise BadRequest(f"unable to parse the selector: {error}") from error
+        raise BadRequest(str(error)) from error
     if labels.everything and not fields.terms:
         return None
     if not fields.terms:
@@ -150,9 +151,13 @@ def check_match(options: ListOptions) -> None:
 class Reads:
     """The verbs that change nothing."""
 
-    def __init__(self, registry: Registry, usages: Usages) -> None:
-        """Read from `registry`, and what is not stored but measured from `usages`."""
+    def __init__(self, registry: Registry, conversions: Conversions, usages: Usages) -> None:
+        """Read from `registry`; what is asked for in another form goes through `conversions`.
+
+        What is not stored but measured comes from `usages`.
+        """
         self._registry = registry
+        self._conversions = conversions
         self._usages = usages
 
     async def get(self, kind: Kind[Any], namespace: str, name: str, resource_version: str = "") -> Entry:
@@ -163,7 +168,7 @@ class Reads:
         entry = self._registry.cache.entry(storage(kind), namespace, name)
         if entry is None:
             raise errors.NotFound(kind, name)
-        return entry
+        return (await self._conversions.entries(kind, (entry,)))[0]
 
     async def at_least(self, resource_version: str) -> None:
         """Wait until what is read is new enough: fresh for an empty version, anything for `0`."""
@@ -216,7 +221,7 @@ class Reads:
             step = limit if matches is None else max(limit and PAGE, limit)
             page = await self._registry.page(storage(kind), namespace, step, version=version, after=after)
             version = page.version
-            for place, entry in enumerate(page.entries):
+            for place, entry in enumerate(await self._conversions.entries(kind, page.entries)):
                 if matches is None or matches(entry):
                     found.append(entry)
                 if limit and len(found) == limit:

@@ -7,10 +7,12 @@ DELETED. A watch ends when its time is up or when it fell too far behind (`Expir
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
+from controlplane.server.conversions import Conversions
 from controlplane.server.representations import storage
 from controlplane.server.verbs_read import NOT_OLDER, Matches, Reads, matcher, not_a_version, version_of
 from controlplane.store.history import Watcher
@@ -23,6 +25,10 @@ TIMEOUT_S = 2700
 """How long a watch lasts when the client names no time, in seconds."""
 BOOKMARK_S = 60
 """Time between bookmarks, in seconds."""
+
+
+Form = Callable[[Sequence[Change]], Awaitable[Sequence[Change]]]
+"""Brings changes into the form that a watcher wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +58,16 @@ class Watch:
     """An open watch; iterate `batches` once."""
 
     def __init__(
-        self, watcher: Watcher, initial: Sequence[Change], version: int, matches: Matches | None, options: WatchOptions
+        self,
+        watcher: Watcher,
+        initial: Sequence[Change],
+        version: int,
+        matches: Matches | None,
+        options: WatchOptions,
+        form: Form,
     ) -> None:
-        """Begin with `initial` as of `version`, then go on with what `watcher` brings."""
+        """Begin with `initial` as of `version`, then go on with what `watcher` brings, in the form that is wanted."""
+        self._form = form
         self._watcher = watcher
         self._initial = initial
         self._version = version
@@ -62,7 +75,7 @@ class Watch:
         self._options = options
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
-        """Everything that happens, until the time is up. Raises Expired."""
+        """Everything that happens, until the time is up. Raises Expired, or InternalError where converting fails."""
         if self._initial:
             yield Batch(self._initial)
         self._initial = ()
@@ -73,7 +86,9 @@ class Watch:
         mark_at = time() + BOOKMARK_S if self._options.allow_bookmarks else end
         while (now := time()) < end:
             news = await self._watcher.next(min(end, mark_at) - now)
-            changes = news.changes if self._matches is None else tuple(_filtered(news.changes, self._matches))
+            changes = await self._form(news.changes)
+            if self._matches is not None:
+                changes = tuple(_filtered(changes, self._matches))
             if changes:
                 yield Batch(changes)
             if self._options.allow_bookmarks and time() >= min(mark_at, end):
@@ -112,20 +127,31 @@ def _check(options: WatchOptions) -> None:
         raise Invalid(_OPTIONS, "", [FieldError.forbidden("resourceVersionMatch", why)])
 
 
-async def open_watch(reads: Reads, registry: Registry, kind: Kind[Any], namespace: str, options: WatchOptions) -> Watch:
-    """Begin to watch. Raises BadRequest, Invalid, Expired or Timeout."""
+async def open_watch(
+    reads: Reads,
+    registry: Registry,
+    conversions: Conversions,
+    kind: Kind[Any],
+    namespace: str,
+    options: WatchOptions,
+) -> Watch:
+    """Begin to watch. Raises BadRequest, Invalid, Expired, Timeout, or InternalError where converting fails."""
     _check(options)
     matches = matcher(kind, options.label_selector, options.field_selector)
     try:
         wanted = version_of(options.resource_version)
     except BadRequest as error:
         raise Invalid(_OPTIONS, "", [not_a_version(options.resource_version)]) from error
-    if options.send_initial_events or not wanted:
-        await reads.at_least(options.resource_version)
-        version = registry.revision
-        entries = () if options.send_initial_events is False else registry.entries(storage(kind), namespace)
-        initial = [
-            Change(ChangeType.ADDED, entry.version, entry) for entry in entries if matches is None or matches(entry)
-        ]
-        return Watch(registry.watch(storage(kind), namespace, version), initial, version, matches, options)
-    return Watch(registry.watch(storage(kind), namespace, wanted), (), wanted, matches, options)
+    form = partial(conversions.changes, kind)
+    if not options.send_initial_events and wanted:
+        return Watch(registry.watch(storage(kind), namespace, wanted), (), wanted, matches, options, form)
+    await reads.at_least(options.resource_version)
+    version = registry.revision
+    entries = () if options.send_initial_events is False else registry.entries(storage(kind), namespace)
+    watcher = registry.watch(storage(kind), namespace, version)
+    initial = [
+        Change(ChangeType.ADDED, entry.version, entry)
+        for entry in await conversions.entries(kind, tuple(entries))
+        if matches is None or matches(entry)
+    ]
+    return Watch(watcher, initial, version, matches, options, form)

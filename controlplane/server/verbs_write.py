@@ -24,12 +24,13 @@ from controlplane.admission.accounts import NoAccount
 from controlplane.admission.request import SUBRESOURCES
 from controlplane.server.admit import Admission
 from controlplane.server.charging import Charging
+from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage, stored
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema, times
 from mizzen.api.codec import FieldValidation
-from mizzen.api.custom import CustomKind
+from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.errors import FieldError
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import applying, objects
@@ -140,12 +141,36 @@ class _Owner(msgspec.Struct):
     uid: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What was decided on one state of an object."""
+
+    kind: Kind[Any]
+    """In which it was decided."""
+    entry: Entry
+    old: Any
+    """The object in the form of the kind."""
+    admitted: Admitted
+    final: Any
+    """What is to be stored."""
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the very object is stored already, also in the form in which it is to be stored."""
+        return self.admitted.object == self.old and _form(self.final) == _form(self.entry.object())
+
+
+def _form(obj: Any) -> str:
+    return obj.form if isinstance(obj, Custom) else ""
+
+
 class Writes:
     """The verbs that store objects."""
 
-    def __init__(self, registry: Registry, clock: Clock, admission: Admission) -> None:
-        """Write to `registry` what `admission` admits."""
+    def __init__(self, registry: Registry, clock: Clock, admission: Admission, conversions: Conversions) -> None:
+        """Write to `registry` what `admission` admits, in the form that `conversions` gives it."""
         self._registry = registry
+        self._conversions = conversions
         self._clock = clock
         self._admission = admission
         self._charging = Charging(registry, clock)
@@ -167,7 +192,8 @@ class Writes:
                 if options.dry_run:
                     await self._charging.check(request, admitted.object, None)
                     return await self._dry_creation(request, admitted)
-                created = await self._commit(creation(admitted.object), admitted, expects, request, None)
+                final = await self._conversions.stored(request.named, admitted.object)
+                created = await self._commit(creation(final), admitted, expects, request, None)
             except Bounced as bounced:
                 request = await self._resolve(request, bounced, expects)
             except errors.AlreadyExists as error:
@@ -175,7 +201,8 @@ class Writes:
                     raise self._in_the_way(request, error) from None
                 name = admitted.object.metadata.name
             else:
-                return Written(created, admitted.warnings, created=True)
+                seen = await self._conversions.shown(request.named, created)
+                return Written(seen, admitted.warnings, created=True)
         if name:
             raise errors.NameNotGenerated(request.kind, name)
         raise errors.ServerTimeout(request.kind, "create")
@@ -230,7 +257,10 @@ class Writes:
         options: WriteOptions,
         operation: Operation = Operation.UPDATE,
     ) -> Written:
-        """Change parts of an object. Raises BadRequest or UnsupportedMediaType for what is no patch."""
+        """Change parts of an object.
+
+        Raises BadRequest or UnsupportedMediaType for what is no patch, and Invalid for one that leaves no object.
+        """
         message = None if isinstance(kind, CustomKind) else schema.message(codec.message_name(kind.type))
         warnings: tuple[str, ...] = ()
 
@@ -239,7 +269,10 @@ class Writes:
             # Managers of fields are much text and hardly ever patched.
             known = old if b"managedFields" in body else objects.with_entries(old, ())
             value = patch.apply(media_type, body, codec.to_dict(shown(kind, known)), message)
-            obj, warnings = codec.decode_dict(value, kind, validation=options.validation)
+            try:
+                obj, warnings = codec.decode_dict(value, kind, validation=options.validation)
+            except codec.Undecodable as error:
+                raise patch.no_object(media_type, body, value, error.why) from error
             return stored(obj)
 
         written = await self.change(kind, namespace, name, patched, options, operation)
@@ -334,7 +367,14 @@ class Writes:
 
             try:
                 return await self.decided(
-                    own, namespace, name, decide, dry_run=options.dry_run, expects=expects, request=request, fresh=fresh
+                    kind,
+                    namespace,
+                    name,
+                    decide,
+                    dry_run=options.dry_run,
+                    expects=expects,
+                    request=request,
+                    fresh=fresh,
                 )
             except Bounced as bounced:
                 taken = (await self._resolve(request, bounced, expects)).taken
@@ -362,46 +402,48 @@ class Writes:
         for _ in range(TRIES):
             attempt = await self._decide(kind, namespace, name, decide, final=fresh)
             if attempt is not None:
-                entry, admitted = attempt
-                if admitted.object == entry.object():
+                if attempt.changes_nothing:
                     if fresh or dry_run:
-                        return Written(admitted.object, admitted.warnings)
+                        return Written(attempt.admitted.object, attempt.admitted.warnings)
                 else:
                     with suppress(errors.Conflict, errors.NotFound):
-                        return await self._store(entry, admitted, dry_run, expects or {}, request)
+                        return await self._store(attempt, dry_run, expects or {}, request)
             await self._registry.fresh()
             fresh = True
         raise errors.Conflict(kind, name)
 
     async def _decide(
         self, kind: Kind[Any], namespace: str, name: str, decide: Decide, *, final: bool
-    ) -> tuple[Entry, Admitted] | None:
+    ) -> _Attempt | None:
         """What is decided on the state that the cache shows; a refusal counts only when that is the newest one."""
         try:
-            entry = self._registry.cache.entry(kind, namespace, name)
+            entry = self._registry.cache.entry(storage(kind), namespace, name)
             if entry is None:
                 raise errors.NotFound(kind, name)
-            return entry, await decide(entry.object())
+            old = await self._conversions.object(kind, entry)
+            admitted = await decide(old)
+            return _Attempt(kind, entry, old, admitted, await self._conversions.stored(kind, admitted.object))
         except errors.ApiError:
             if final:
                 raise
             return None
 
     async def _store(
-        self, entry: Entry, admitted: Admitted, dry_run: bool, expects: Mapping[str, int], request: Request | None
+        self, attempt: _Attempt, dry_run: bool, expects: Mapping[str, int], request: Request | None
     ) -> Written:
+        entry, admitted = attempt.entry, attempt.admitted
         obj = admitted.object
         removed = deletion.is_done(obj)
         if dry_run:
             if request is not None:
-                await self._charging.check(request, obj, entry.object())
+                await self._charging.check(request, obj, attempt.old)
             return Written(obj, admitted.warnings, removed)
         if removed:
             write = removal(entry.kind, entry.namespace, entry.name, entry.version)
             return Written(await self._commit(write, Admitted(obj), {}), admitted.warnings, removed=True)
-        write = replacement(obj, entry.version)
-        stored = await self._commit(write, admitted, expects, request, entry.object())
-        return Written(stored, admitted.warnings)
+        write = replacement(attempt.final, entry.version)
+        stored = await self._commit(write, admitted, expects, request, attempt.old)
+        return Written(await self._conversions.shown(attempt.kind, stored), admitted.warnings)
 
     async def _commit(
         self,

@@ -19,6 +19,7 @@ from controlplane.admission import conditions, matching, reviews
 from controlplane.admission.matching import Asked
 from controlplane.admission.request import Request
 from controlplane.admission.reviews import Answer, BadAnswer, CallFailed
+from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage, stored
 from controlplane.server.scale_views import SCALE, scale_of, scaled
 from controlplane.server.webhook_calls import WebhookCalls
@@ -51,23 +52,26 @@ class Concern:
     about: Asked
     others: tuple[Kind[Any], ...]
     old: Any
+    conversions: Conversions
     warnings: list[str] = field(default_factory=list)
 
-    def seen(self, obj: Any, kind: Kind[Any]) -> Any:
+    async def seen(self, obj: Any, kind: Kind[Any]) -> Any:
         """A stored object as whoever is asked in `kind` sees it; what is sent below objects is seen as it is."""
         if obj is None:
             return None
         if self.about.subresource == SCALE:
             return scale_of(self.about.kind, obj)
-        return shown(kind, obj) if self.request.kind is storage(kind) and not _is_sent(self.request, obj) else obj
+        if self.request.kind is not storage(kind) or _is_sent(self.request, obj):
+            return obj
+        return shown(kind, await self.conversions.shown(kind, obj))
 
-    def taken(self, value: dict[str, Any], obj: Any, kind: Kind[Any]) -> Any:
+    async def taken(self, value: dict[str, Any], obj: Any, kind: Kind[Any]) -> Any:
         """The object in JSON that was seen in `kind`, as it is stored."""
-        seen = self.seen(obj, kind)
+        seen = await self.seen(obj, kind)
         made, _ = codec.decode_dict(value, kind if isinstance(seen, Custom) else type(seen), validation="Ignore")
         if self.about.subresource == SCALE:
             return scaled(self.about.kind, obj, made)
-        return stored(made)
+        return await self.conversions.to(kind, stored(made), obj.form) if isinstance(obj, Custom) else stored(made)
 
 
 def _is_sent(request: Request, obj: Any) -> bool:
@@ -78,10 +82,11 @@ def _is_sent(request: Request, obj: Any) -> bool:
 class Webhooks:
     """Asks the configured hooks; one per process."""
 
-    def __init__(self, registry: Registry, calls: WebhookCalls, ids: Ids) -> None:
+    def __init__(self, registry: Registry, calls: WebhookCalls, conversions: Conversions, ids: Ids) -> None:
         """Read configurations from `registry`."""
         self._registry = registry
         self._calls = calls
+        self._conversions = conversions
         self._ids = ids
         self._state: tuple[int, ...] = ()
         self._hooks: dict[Kind[Any], tuple[Hook, ...]] = {}
@@ -101,7 +106,7 @@ class Webhooks:
         for of_kind in hooks.values():
             for hook in of_kind:
                 if matching.chosen(hook.rules, hook.match_policy, about, others) is not None:
-                    return Concern(request, about, others, old)
+                    return Concern(request, about, others, old, self._conversions)
         return None
 
     def _configured(self) -> Mapping[Kind[Any], tuple[Hook, ...]]:
@@ -125,7 +130,7 @@ class Webhooks:
         again: set[int] = set()
         asked: set[int] = set()
         for place, hook in enumerate(hooks):
-            kind = self._chosen(concern, hook, obj)
+            kind = await self._chosen(concern, hook, obj)
             if kind is None:
                 continue
             after = await self._mutated(concern, hook, obj, kind, redo)
@@ -135,7 +140,7 @@ class Webhooks:
             if isinstance(hook, registration.MutatingWebhook) and hook.reinvocation_policy == _IF_NEEDED:
                 asked.add(place)
         for place in sorted(again):
-            kind = self._chosen(concern, hooks[place], obj)
+            kind = await self._chosen(concern, hooks[place], obj)
             if kind is not None:
                 obj = await self._mutated(concern, hooks[place], obj, kind, redo)
         return obj
@@ -147,10 +152,10 @@ class Webhooks:
             return obj
         if obj is None:
             raise reviews.no_object(hook.name)
-        before = codec.to_dict(concern.seen(obj, kind))
+        before = codec.to_dict(await concern.seen(obj, kind))
         try:
             value = patch.apply_json_patch(before, list(answer.patch))
-            changed = concern.taken(value, obj, kind)
+            changed = await concern.taken(value, obj, kind)
         except ApiError as error:
             raise InternalError(error.message) from error
         return redo(changed, obj) if value != before else obj
@@ -159,7 +164,7 @@ class Webhooks:
         """Ask the validating hooks about the object as it will be; raise the first refusal."""
 
         async def one(hook: Hook) -> None:
-            kind = self._chosen(concern, hook, obj)
+            kind = await self._chosen(concern, hook, obj)
             if kind is not None:
                 await self._ask(concern, hook, obj, kind, mutating=False)
 
@@ -168,13 +173,13 @@ class Webhooks:
             if failure is not None:
                 raise failure
 
-    def _chosen(self, concern: Concern, hook: Hook, obj: Any) -> Kind[Any] | None:
+    async def _chosen(self, concern: Concern, hook: Hook, obj: Any) -> Kind[Any] | None:
         """The kind in which a hook is asked; None where the request does not concern it. Raises ApiError."""
         about, request = concern.about, concern.request
         kind = matching.chosen(hook.rules, hook.match_policy, about, concern.others)
         if kind is None:
             return None
-        seen, before = concern.seen(obj, kind), concern.seen(concern.old, kind)
+        seen, before = await concern.seen(obj, kind), await concern.seen(concern.old, kind)
         if not matching.of_object(hook.object_selector, seen, before):
             return None
         if not matching.in_namespace(hook.namespace_selector, request, about, self._registry.view):
@@ -200,8 +205,8 @@ class Webhooks:
             raise reviews.no_dry_run(hook.name)
         uid = self._ids.uid("review")
         told = reviews.facts(concern.request, concern.about, kind)
-        told["object"] = reviews.plain(concern.seen(obj, kind))
-        told["oldObject"] = reviews.plain(concern.seen(concern.old, kind))
+        told["object"] = reviews.plain(await concern.seen(obj, kind))
+        told["oldObject"] = reviews.plain(await concern.seen(concern.old, kind))
         told["options"] = reviews.options_of(concern.request, concern.about)
         try:
             body = await self._called(hook, reviews.encoded(uid, told))

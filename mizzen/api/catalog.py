@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from mizzen.api import codec, definitions, kinds, structural
-from mizzen.api.custom import Column, Custom, CustomKind, ScalePaths
+from mizzen.api.custom import Column, Conversion, Custom, CustomKind, ScalePaths
 from mizzen.api.kinds import Kind
 from mizzen.api.types import apiextensions_v1 as apiextensions
 from mizzen.api.versions import by_priority
@@ -183,6 +183,7 @@ def _version(
         selectable=tuple(path_names(selectable.json_path) for selectable in version.selectable_fields),
         warning=_warning(definition, version),
         terminating=definition.metadata.deletion_timestamp is not None,
+        conversion=_conversion(definition),
     )
 
 
@@ -213,6 +214,14 @@ def _scale(scale: apiextensions.CustomResourceSubresourceScale | None) -> ScaleP
         path_names(scale.status_replicas_path),
         path_names(scale.label_selector_path or ""),
     )
+
+
+def _conversion(definition: Definition) -> Conversion | None:
+    """How versions are made of each other, where there are several and a webhook is named."""
+    given, versions = definition.spec.conversion, definition.spec.versions
+    if given is None or given.strategy != "Webhook" or given.webhook is None or len(versions) == 1:
+        return None
+    return Conversion(given.webhook, next((one.name for one in versions if one.storage), ""))
 
 
 def _warning(definition: Definition, version: apiextensions.CustomResourceDefinitionVersion) -> str:

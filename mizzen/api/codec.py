@@ -31,6 +31,14 @@ _PLAIN = msgspec.json.Decoder()
 _SUMMARY_BYTES = 30
 
 
+class Undecodable(BadRequest):
+    """A value that is no object of its kind; `why` says so without naming the kind."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 @overload
 def decode_json(
     data: bytes, target: Kind[OBJ], *, validation: FieldValidation = "Strict"
@@ -125,12 +133,12 @@ def _decode(
     try:
         read = reading.message_reader(name)(value, tally)
     except reading.Mismatch as error:
-        raise BadRequest(_cannot(value, kind, type_, str(error))) from error
+        raise _undecodable(value, kind, type_, str(error)) from error
     problems: list[str] = []
     if validation != "Ignore" and _odd(tally, data):
         problems = strict.problems(value if data is None else data, name)
         if problems and validation == "Strict":
-            raise BadRequest(_cannot(value, kind, type_, f"strict decoding error: {', '.join(problems)}"))
+            raise _undecodable(value, kind, type_, f"strict decoding error: {', '.join(problems)}")
     return msgspec.convert(read, type_), tuple(problems)
 
 
@@ -141,14 +149,14 @@ def _decode_custom(
     try:
         obj, odd = custom.from_value(kind, value)
     except reading.Mismatch as error:
-        raise BadRequest(_cannot(value, kind, kind.type, str(error))) from error
+        raise _undecodable(value, kind, kind.type, str(error)) from error
     problems = strict.duplicates(data) if data is not None and validation != "Ignore" else []
     content = structural.pruned(obj.content, kind.schema, "", problems)
     if odd:
         problems += strict.problems({"metadata": value["metadata"]}, "core_v1.Namespace")
     problems = [text if " field " in text else f'unknown field "{text}"' for text in problems]
     if problems and validation == "Strict":
-        raise BadRequest(_cannot(value, kind, kind.type, f"strict decoding error: {', '.join(problems)}"))
+        raise _undecodable(value, kind, kind.type, f"strict decoding error: {', '.join(problems)}")
     obj = msgspec.structs.replace(obj, content=structural.filled(content, kind.schema))
     return obj, tuple(problems) if validation == "Warn" else ()
 
@@ -191,6 +199,10 @@ def _check_kind(value: dict[str, Any], kind: Kind[Any]) -> None:
         )
     given = f"{_short(version)}.{name}"
     raise BadRequest(_cannot(value, kind, kind.type, f"converting ({given}) to ({kind.kind}): unknown conversion"))
+
+
+def _undecodable(value: dict[str, Any], kind: Kind[Any] | None, type_: type[Any], why: str) -> Undecodable:
+    return Undecodable(_cannot(value, kind, type_, why), why)
 
 
 def _cannot(value: dict[str, Any], kind: Kind[Any] | None, type_: type[Any], why: str) -> str:

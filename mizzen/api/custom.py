@@ -6,7 +6,8 @@ Vocabulary
 - *served version*: a kind with a schema, as a path names it; objects are shown in it and come in by it. It is made
   anew when its definition changes.
 
-Versions differ in `apiVersion` and in what their schemas drop and fill in, in nothing else.
+Versions differ in `apiVersion` and in what their schemas drop and fill in, and in nothing else unless the definition
+names a webhook that converts: then an object's content is in the *form* of one version, and is asked for in another.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from mizzen.api import reading
 from mizzen.api.json_values import same
 from mizzen.api.kinds import Kind
 from mizzen.api.structural import Node, filled, pruned
+from mizzen.api.types import apiextensions_v1 as apiextensions
 from mizzen.api.types import meta_v1 as meta
 
 _METADATA = "meta_v1.ObjectMeta"
 _PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
 _OBJECT_META = msgspec.json.Decoder(meta.ObjectMeta)
 _IDENTITY = ("apiVersion", "kind", "metadata")
 _WHOLE_MAX = 1e21
@@ -35,6 +38,8 @@ class Custom(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One object of a kind that a user defined; `msgspec.structs.replace` changes a copy, as with every object."""
 
     of: CustomKind
+    version: str = ""
+    """The version in whose form the content is, where that is not the kind's own."""
     metadata: meta.ObjectMeta = msgspec.field(default_factory=meta.ObjectMeta)
     content: Mapping[str, Any] = {}
     """Everything but `apiVersion`, `kind` and `metadata`, as JSON values that nobody changes."""
@@ -42,7 +47,12 @@ class Custom(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def api_version(self) -> str:
         """Group and version."""
-        return self.of.api_version
+        return f"{self.of.group}/{self.version}" if self.version else self.of.api_version
+
+    @property
+    def form(self) -> str:
+        """The version in whose form the content is."""
+        return self.version or self.of.version
 
     @property
     def kind(self) -> str:
@@ -54,6 +64,7 @@ class Custom(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return (
             isinstance(other, Custom)
             and self.of is other.of
+            and self.version == other.version
             and self.metadata == other.metadata
             and same(self.content, other.content)
         )
@@ -82,6 +93,15 @@ class ScalePaths:
     selector: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How objects get from one version to another where a webhook is asked."""
+
+    webhook: apiextensions.WebhookConversion
+    storage: str
+    """The version in which objects are written."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CustomKind(Kind[Custom]):
     """A hub (which has no hub) or a served version of one."""
@@ -97,6 +117,8 @@ class CustomKind(Kind[Custom]):
     """What whoever asks for this version is warned of."""
     terminating: bool = False
     """The definition is being deleted: nothing new comes."""
+    conversion: Conversion | None = None
+    """What versions differ in beside `apiVersion` and their schemas; None where that is all."""
 
     @property
     def singular(self) -> str:
@@ -141,12 +163,31 @@ def from_stored(kind: CustomKind, raw: bytes) -> Custom:
     parts = _PARTS.decode(raw)
     metadata = _OBJECT_META.decode(parts.get("metadata", b"{}"))
     content = {name: msgspec.json.decode(part) for name, part in parts.items() if name not in _IDENTITY}
-    return Custom(of=kind, metadata=metadata, content=content)
+    version = _TEXT.decode(parts.get("apiVersion", b'""')).rpartition("/")[2]
+    return Custom(of=kind, version=_other(kind, version), metadata=metadata, content=content)
+
+
+def stored(obj: Custom) -> Custom:
+    """An object of a served version under its hub; it stays in the form of its version where versions differ."""
+    hub = obj.of.storage
+    version = _other(hub, obj.form) if obj.of.conversion is not None else ""
+    return msgspec.structs.replace(obj, of=hub, version=version) if obj.of is not hub else obj
+
+
+def labelled(obj: Custom, version: str) -> Custom:
+    """The object as one in the form of another version."""
+    return msgspec.structs.replace(obj, version=_other(obj.of, version))
+
+
+def _other(kind: CustomKind, version: str) -> str:
+    return "" if version == kind.version else version
 
 
 def in_version(kind: CustomKind, obj: Custom) -> Custom:
     """A stored object as one of a served version: what its schema does not know is left out, its defaults are there."""
-    return msgspec.structs.replace(obj, of=kind, content=filled(pruned(obj.content, kind.schema), kind.schema))
+    return msgspec.structs.replace(
+        obj, of=kind, version="", content=filled(pruned(obj.content, kind.schema), kind.schema)
+    )
 
 
 def plain(obj: Custom) -> dict[str, Any]:

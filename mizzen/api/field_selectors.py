@@ -60,6 +60,16 @@ def parse(kind: Kind[Any], text: str) -> FieldSelector:
     return FieldSelector(tuple(sorted(terms, key=str)))
 
 
+@lru_cache(maxsize=1024)
+def required(text: str) -> tuple[tuple[str, str], ...]:
+    """The fields that must have a value, and the value, whatever the kind; none for a text that is no selector."""
+    try:
+        terms = [_term(part, text) for part in _split(text) if part]
+    except SelectorError:
+        return ()
+    return tuple((term.field, term.value) for term in terms if term.equal)
+
+
 @lru_cache(maxsize=256)
 def fields_of(kind: Kind[Any]) -> Mapping[str, Getter]:
     """What can be asked of a kind: a reader by the name of the field."""

@@ -9,6 +9,8 @@ Also makes merge patches, for clients that apply manifests.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import jsonpatch
@@ -16,9 +18,10 @@ import jsonpointer
 import msgspec
 
 from mizzen.api import strategic
-from mizzen.api.errors import ApiError, BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from mizzen.api.errors import ApiError, BadRequest, FieldError, Invalid, RequestEntityTooLarge, UnsupportedMediaType
 from mizzen.api.json_values import same
 from mizzen.api.schema import MessageSchema
+from mizzen.api.types import meta_v1 as meta
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -46,7 +49,8 @@ def apply(media_type: str, body: bytes, current: dict[str, Any], message: Messag
     if media_type not in supported:
         raise UnsupportedMediaType(supported)
     if media_type != JSON_PATCH and not isinstance(patch, dict):
-        raise BadRequest("error decoding patch: json: cannot unmarshal it into an object")
+        given = {list: "array", str: "string", bool: "bool"}.get(type(patch), "number")
+        raise BadRequest(f"json: cannot unmarshal {given} into Go value of type map[string]interface {{}}")
     try:
         if media_type == JSON_PATCH:
             return apply_json_patch(current, patch)
@@ -143,6 +147,49 @@ def _copied_bytes(document: Any, operation: Any) -> int:
 
 
 def _rejected(why: str) -> ApiError:
-    return ApiError(
-        f"the server rejected our request due to an error in our request: {why}", code=422, reason="Invalid"
-    )
+    """The words are fixed, clients compare them; why stands in the causes."""
+    details = meta.StatusDetails(causes=(meta.StatusCause(message=why),))
+    text = "the server rejected our request due to an error in our request"
+    return ApiError(text, details, code=422, reason="Invalid")
+
+
+def no_object(media_type: str, body: bytes, patched: dict[str, Any], why: str) -> Invalid:
+    """The error of a patch after which the object is none of its kind any more; shows what `why` is about."""
+    if media_type == STRATEGIC_MERGE_PATCH:
+        return Invalid(_Nameless(), "", [FieldError.invalid("patch", _as_go(_JSON.decode(body)), _unconverted(why))])
+    return Invalid(_Nameless(), "", [FieldError.invalid("patch", msgspec.json.encode(patched).decode(), why)])
+
+
+@dataclass(frozen=True)
+class _Nameless:
+    """A patch is not yet of any kind."""
+
+    group: str = ""
+    plural: str = ""
+    kind: str = ""
+
+
+def _as_go(value: Any) -> str:
+    """A JSON value as Go prints it with `%+v`."""
+    match value:
+        case None:
+            return "<nil>"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return f"map[{' '.join(f'{key}:{_as_go(value[key])}' for key in sorted(value))}]"
+        case list():
+            return f"[{' '.join(map(_as_go, value))}]"
+    return str(value)
+
+
+_OF_TYPE = re.compile(r"json: cannot unmarshal (string|number) into .* of type (\w+)")
+
+
+def _unconverted(why: str) -> str:
+    """What is said of a value of a wrong type where no JSON is read but values are converted."""
+    found = _OF_TYPE.fullmatch(why)
+    if found is None:
+        return why
+    given, wanted = found.groups()
+    return f"unrecognized type: {wanted}" if given == "string" else f"cannot convert int64 to {wanted}"

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from mizzen.api import formats, validate_meta
 from mizzen.api.errors import FieldError
 from mizzen.api.types import admissionregistration_v1 as admission
+from mizzen.api.types import apiextensions_v1 as apiextensions
 from mizzen.api.types import apiregistration_v1 as apiregistration
 from mizzen.api.validate_common import Errors, checked, label_selector, maybe_one_of, one_of, required, unique, within
 
@@ -87,7 +88,7 @@ def _webhooks(obj: Webhooks) -> Errors:
         path = f"webhooks[{i}]"
         yield from _full_name(f"{path}.name", webhook.name)
         yield from unique(f"{path}.name", webhook.name, seen)
-        yield from _client(f"{path}.clientConfig", webhook.client_config)
+        yield from client_config(f"{path}.clientConfig", webhook.client_config)
         for j, rule in enumerate(webhook.rules):
             yield from _rule(f"{path}.rules[{j}]", rule)
         yield from _how(path, webhook)
@@ -127,7 +128,8 @@ def _how(path: str, webhook: Any) -> Errors:
         yield from maybe_one_of(f"{path}.reinvocationPolicy", webhook.reinvocation_policy, ("IfNeeded", "Never"))
 
 
-def _client(path: str, client: admission.WebhookClientConfig) -> Errors:
+def client_config(path: str, client: admission.WebhookClientConfig | apiextensions.WebhookClientConfig) -> Errors:
+    """The rules for how a webhook is reached."""
     if (client.url is None) == (client.service is None):
         yield FieldError.required(path, "exactly one of url or service is required")
     if client.url is not None and not client.url.startswith("https://"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mizzen.api import codec, definitions, formats, jsonpath, validate_meta, validate_schema
+from mizzen.api import codec, definitions, formats, jsonpath, validate_admission, validate_meta, validate_schema
+from mizzen.api.conversion import REVIEW_VERSIONS
 from mizzen.api.definitions import APPROVED
 from mizzen.api.errors import FieldError
 from mizzen.api.types import apiextensions_v1 as apiextensions
@@ -158,12 +159,21 @@ def _conversion(spec: apiextensions.CustomResourceDefinitionSpec) -> Errors:
     if conversion.strategy == "None" and conversion.webhook is not None:
         why = "should not be set when strategy is not set to Webhook"
         yield FieldError.forbidden("spec.conversion.webhook", why)
-    if conversion.strategy == "Webhook" and len(spec.versions) > 1:
-        why = (
-            "conversion by a webhook is not supported by this server: serve one version, or set the strategy to None, "
-            "with which only apiVersion changes"
-        )
-        yield FieldError.forbidden("spec.conversion.strategy", why)
+    if conversion.strategy == "Webhook":
+        yield from _converter(conversion.webhook, "spec.conversion.webhook")
+
+
+def _converter(webhook: apiextensions.WebhookConversion | None, path: str) -> Errors:
+    config = webhook.client_config if webhook is not None else None
+    if webhook is None or config is None:
+        yield FieldError.required(f"{path}.clientConfig", "required when strategy is set to Webhook")
+        return
+    yield from validate_admission.client_config(f"{path}.clientConfig", config)
+    where, versions = f"{path}.conversionReviewVersions", webhook.conversion_review_versions
+    if not versions:
+        yield FieldError.required(where)
+    elif not set(versions) & set(REVIEW_VERSIONS):
+        yield FieldError.invalid(where, versions, f"must include at least one of {', '.join(REVIEW_VERSIONS)}")
 
 
 def _subresources(given: apiextensions.CustomResourceSubresources | None, path: str) -> Errors:

@@ -1,4 +1,4 @@
-"""`mizzen rollout`: follow, look back at, undo and repeat a Deployment's rollouts."""
+"""`mizzen rollout`: follow, look back at, undo, promote and repeat a Deployment's rollouts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from mizzen.api import errors, kinds, times
+from mizzen.api import errors, kinds, times, workloads
 from mizzen.api.types import apps_v1
 from mizzen.base.settings import duration_ms
 from mizzen.cli.common import CommandError, Kubeconfig, Namespace, namespace_of, of_cluster, with_client
@@ -133,6 +133,24 @@ def undo(
 
     with_client(kubeconfig, use)
     typer.echo(f"deployment.apps/{name} rolled back")
+
+
+@app.command()
+@of_cluster
+def promote(
+    what: What,
+    namespace: Namespace = "",
+    full: Annotated[bool, typer.Option("--full", help="Skip all steps that are left.")] = False,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """End a canary's pause."""
+    name, where = _deployment(what), namespace_of(kubeconfig, namespace)
+    patch = {"metadata": {"annotations": {workloads.PROMOTE: workloads.PROMOTE_FULL if full else "true"}}}
+    with_client(
+        kubeconfig,
+        lambda client: client.patch(kinds.DEPLOYMENT, where, name, json.dumps(patch).encode(), type_="merge"),
+    )
+    typer.echo(f"deployment.apps/{name} promoted")
 
 
 def _template(rs: apps_v1.ReplicaSet) -> object:

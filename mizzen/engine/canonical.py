@@ -11,6 +11,7 @@ Vocabulary
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, TypeVar
 
@@ -26,11 +27,22 @@ T = TypeVar("T", bound=Object)
 _ENCODER = msgspec.json.Encoder()
 _FIELD = b'"resourceVersion":"'
 _END = b'",'
+_VERSIONED = rb'\{"apiVersion":"%b/[a-z0-9-]+","kind":"%b","metadata":\{'
 
 
 @cache
 def _head(kind: Kind[Any]) -> bytes:
+    """How objects of a kind begin."""
     return f'{{"apiVersion":"{kind.api_version}","kind":"{kind.kind}","metadata":{{'.encode()
+
+
+def _head_of(kind: Kind[Any], raw: bytes) -> bytes:
+    """How these bytes begin: those of users' kinds may name any of the kind's versions."""
+    head = _head(kind)
+    if not isinstance(kind, CustomKind) or raw.startswith(head):
+        return head
+    own = re.compile(_VERSIONED % (re.escape(kind.group).encode(), kind.kind.encode())).match(raw)
+    return own.group() if own else head
 
 
 @cache
@@ -68,7 +80,7 @@ def stamp(kind: Kind[Any], value: bytes, version: int) -> bytes:
     Bytes that another hand wrote in another order are decoded and encoded once; raises msgspec.DecodeError if they
     are not an object of this kind.
     """
-    head = _head(kind)
+    head = _head_of(kind, value)
     size = len(head)
     if value.startswith(head) and value[size : size + 1] == b'"' and _FIELD not in value[size : size + 128]:
         return b"%b%b%d%b%b" % (head, _FIELD, version, _END, value[size:])
@@ -77,6 +89,6 @@ def stamp(kind: Kind[Any], value: bytes, version: int) -> bytes:
 
 def restamp(kind: Kind[Any], raw: bytes, version: int) -> bytes:
     """Return stamped bytes with another version in place of the one they have."""
-    head = _head(kind)
+    head = _head_of(kind, raw)
     begin = len(head) + len(_FIELD)
     return b"%b%b%d%b" % (head, _FIELD, version, raw[raw.index(_END, begin) :])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from mizzen.api import kinds
+from mizzen.api import kinds, workloads
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import core_v1, discovery_v1, rbac_v1
 from mizzen.engine.view import Index
@@ -34,6 +34,13 @@ def _controller_uid(obj: Object) -> Iterable[str]:
 
 def _node_name(pod: core_v1.Pod) -> Iterable[str]:
     return [pod.spec.node_name]
+
+
+def _dependencies(pod: core_v1.Pod) -> Iterable[str]:
+    if not workloads.is_gated(pod):
+        return []
+    names = pod.metadata.annotations.get(workloads.DEPENDS_ON, "").split(",")
+    return [namespaced(pod.metadata.namespace, name.strip()) for name in names]
 
 
 def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
@@ -74,6 +81,8 @@ PODS_BY_NODE = Index("pods-by-node", kinds.POD, _node_name)
 """Pods by the node they are bound to; under the empty string those that are bound to none."""
 PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
 """Pods by the uid of their controlling owner; under the empty string those that nobody controls."""
+PODS_BY_DEPENDENCY = Index("pods-by-dependency", kinds.POD, _dependencies)
+"""Pods that wait, by what they wait for: `namespaced(namespace, "deployment/NAME")`."""
 REPLICA_SETS_BY_CONTROLLER = Index("replicasets-by-controller", kinds.REPLICA_SET, _controller_uid)
 """ReplicaSets by the uid of their controlling owner; under the empty string those that nobody controls."""
 CONTROLLER_REVISIONS_BY_CONTROLLER = Index(
@@ -101,6 +110,7 @@ def by_owner(kind: Kind[Any]) -> Index[Any]:
 ALL: tuple[Index[Any], ...] = (
     PODS_BY_NODE,
     PODS_BY_CONTROLLER,
+    PODS_BY_DEPENDENCY,
     REPLICA_SETS_BY_CONTROLLER,
     CONTROLLER_REVISIONS_BY_CONTROLLER,
     JOBS_BY_CONTROLLER,

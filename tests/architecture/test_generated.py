@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,15 @@ def test_generated_code_is_fresh(tmp_path: Path) -> None:
         stale = sorted(name for name in fresh.keys() | present.keys() if fresh.get(name) != present.get(name))
         assert fresh, f"the generator writes nothing to {folder}"
         assert not stale, f"stale in {folder}: {', '.join(stale)}; run `make proto`"
+
+
+def test_the_table_of_the_api_is_fresh() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert generate.BEGIN + generate.table() + generate.END in generate.PAGE.read_text(), "stale; run `make docs`"
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -40,6 +40,15 @@ def pod(name: str, *containers: Manifest, **spec: Any) -> Manifest:
     }
 
 
+def python_pod(name: str, script: str = FOREVER, **spec: Any) -> Manifest:
+    """A pod with the machine's own Python, because the demo image has no TLS that checks or shows certificates."""
+    folders = {"usr": "/usr", "lib": "/usr/lib", "lib64": "/usr/lib64"}
+    volumes = [{"name": name, "hostPath": {"path": path}} for name, path in folders.items()]
+    volumes += spec.pop("volumes", [])
+    mounts = [{"name": one["name"], "mountPath": f"/{one['name']}", "readOnly": True} for one in volumes]
+    return pod(name, shell(script, volumeMounts=mounts), volumes=volumes, **spec)
+
+
 def deployment(name: str, replicas: int, template: Manifest | None = None, **spec: Any) -> Manifest:
     """A deployment of web servers, or of the pods that `template` (the spec of a pod) describes."""
     return {

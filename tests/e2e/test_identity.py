@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -20,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from deploy.shell import wait_for
 from tests.e2e.cluster import Cluster
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.manifests import Manifest, deployment, pod, shell
+from tests.e2e.manifests import deployment, pod, python_pod, shell
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -39,18 +38,10 @@ print(answer.status, answer.read().decode())
 """A client as they all are in a cluster: the account's token, the account's authority, the API's well-known name."""
 
 
-def operator(**spec: Any) -> Manifest:
-    """A pod with the machine's own Python, because the demo image has no client that checks certificates."""
-    folders = {"usr": "/usr", "lib": "/usr/lib", "lib64": "/usr/lib64"}
-    mounts = [{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in folders]
-    volumes = [{"name": name, "hostPath": {"path": path}} for name, path in folders.items()]
-    return pod("operator", shell(volumeMounts=mounts), volumes=volumes, **spec)
-
-
 def test_a_pod_calls_the_api(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
     namespace = kubectl.namespace
     began = time.monotonic()
-    kubectl.apply(operator())
+    kubectl.apply(python_pod("operator"))
     kubectl("wait", "--for=condition=Ready", "pod/operator", "--timeout=60s")
     figure(f"a bare pod with its token is Ready after {time.monotonic() - began:.1f} s")
     assert kubectl("exec", "operator", "--", "ls", HOME).split() == ["ca.crt", "namespace", "token"]
@@ -106,7 +97,7 @@ def test_a_deployment_waits_for_its_account(kubectl: Kubectl) -> None:
 
 
 def test_a_pod_has_a_token_again_after_its_agent_was_away(cluster: Cluster, kubectl: Kubectl) -> None:
-    kubectl.apply(operator(nodeName=cluster.nodes[0].name))
+    kubectl.apply(python_pod("operator", nodeName=cluster.nodes[0].name))
     kubectl("wait", "--for=condition=Ready", "pod/operator", "--timeout=60s")
     before = kubectl("exec", "operator", "--", "cat", f"{HOME}/token")
     node = cluster.nodes[0]

@@ -12,7 +12,7 @@ from controlplane import admission
 from controlplane.admission.request import Operation, Request, Settings
 from controlplane.plan.script import Run
 from mizzen.api import kinds, workloads
-from mizzen.api.types import apps_v1, core_v1
+from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine.writes import replacement
 
 MINUTE_MS = 60_000
@@ -105,3 +105,82 @@ def test_nothing_is_taken_back_unasked(cluster: Cluster) -> None:
     cluster.change(kinds.DEPLOYMENT, "web", with_image("web:v9", progress_deadline_seconds=60))
     cluster.go(4)
     assert cluster.web().spec.template.spec.containers[0].image == "web:v9"
+
+
+def shares(cluster: Cluster) -> dict[str, int]:
+    """Available pods by image."""
+    found: dict[str, int] = {}
+    for rs in cluster.run.store.cache.list(kinds.REPLICA_SET):
+        if rs.status.available_replicas:
+            found[rs.spec.template.spec.containers[0].image] = rs.status.available_replicas
+    return found
+
+
+def progress(cluster: Cluster) -> str:
+    """The reason of the deployment's progress."""
+    return next(c.reason for c in cluster.web().status.conditions if c.type == "Progressing")
+
+
+def test_a_canary_takes_its_steps_whoever_leads(cluster: Cluster) -> None:
+    cluster.change(kinds.DEPLOYMENT, "web", asking(canary="20%, pause 3m, 50%, pause"))
+    cluster.go(0.5)
+    cluster.change(kinds.DEPLOYMENT, "web", with_image("web:v2", progress_deadline_seconds=60))
+    cluster.go(2)
+    assert (shares(cluster), progress(cluster)) == ({"web:v1": 4, "web:v2": 2}, "CanaryPaused")
+    cluster.run._next_brain(0)
+    cluster.go(4)
+    assert (shares(cluster), progress(cluster)) == ({"web:v1": 3, "web:v2": 3}, "CanaryPaused")
+    cluster.go(10)
+    assert shares(cluster) == {"web:v1": 3, "web:v2": 3}
+    cluster.change(kinds.DEPLOYMENT, "web", asking(promote="true"))
+    cluster.go(2)
+    assert (shares(cluster), progress(cluster)) == ({"web:v2": 6}, "NewReplicaSetAvailable")
+    assert workloads.PROMOTE not in cluster.web().metadata.annotations
+
+
+def test_a_canary_whose_pods_restart_goes_back(cluster: Cluster) -> None:
+    cluster.change(kinds.DEPLOYMENT, "web", asking(canary="20%, pause"))
+    cluster.go(0.5)
+    cluster.change(kinds.DEPLOYMENT, "web", with_image("web:v2"))
+    cluster.go(2)
+    for node in cluster.run.nodes:
+        for identity, state in list(node.runtime.containers.items()):
+            if "web:v2" in state.image:
+                node.runtime.end(identity, 1, cluster.run.world.now)
+                node._step_later(state.pod.uid)
+    cluster.go(3)
+    assert shares(cluster) == {"web:v1": 6}
+    assert cluster.web().metadata.annotations[workloads.FAILED_REVISION] == "2"
+    assert any("of its canary has restarted" in line for line in cluster.run.world.trace)
+
+
+def test_a_canary_is_skipped_as_a_whole(cluster: Cluster) -> None:
+    cluster.change(kinds.DEPLOYMENT, "web", asking(canary="20%, pause, 50%, pause"))
+    cluster.change(kinds.DEPLOYMENT, "web", with_image("web:v2"))
+    cluster.go(1)
+    assert progress(cluster) == "CanaryPaused"
+    cluster.change(kinds.DEPLOYMENT, "web", asking(promote="full"))
+    cluster.go(2)
+    assert shares(cluster) == {"web:v2": 6}
+
+
+def test_pods_start_after_what_they_depend_on(cluster: Cluster) -> None:
+    def named(name: str, image: str, **notes: str) -> apps_v1.Deployment:
+        spec = with_image(image)(cluster.web()).spec
+        template = replace(spec.template, metadata=meta_v1.ObjectMeta(labels={"app": name}, annotations=notes))
+        selector = meta_v1.LabelSelector(match_labels={"app": name})
+        spec = replace(spec, replicas=2, selector=selector, template=template)
+        return apps_v1.Deployment(metadata=meta_v1.ObjectMeta(name=name, namespace="default"), spec=spec)
+
+    cluster.run.checkers.allow("app", 3)
+    cluster.run.checkers.allow("db", 3)
+    cluster.run._create(named("app", "web:v1", **{workloads.DEPENDS_ON: "deployment/db"}))
+    cluster.go(1)
+    gated = [pod for pod in cluster.pods() if workloads.is_gated(pod)]
+    assert [pod.spec.node_name for pod in gated] == ["", ""]
+    said = {c.message for pod in gated for c in pod.status.conditions if c.type == workloads.DEPENDENCIES_MET}
+    assert said == {"deployment/db is not there"}
+    cluster.run._create(named("db", "web:v2"))
+    cluster.go(1)
+    assert not [pod for pod in cluster.pods() if workloads.is_gated(pod)]
+    assert cluster.get(kinds.DEPLOYMENT, "app").status.available_replicas == 2

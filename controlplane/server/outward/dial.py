@@ -30,10 +30,14 @@ _READ_BYTES = 64 * 1024
 class Dialer:
     """Makes connections; one per process."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams | None = None) -> None:
         """Reach what nodes reach through `streams`."""
         self._streams = streams
         self._carried: set[asyncio.Task[None]] = set()
+
+    def carry(self, streams: Streams) -> None:
+        """From now on reach what nodes reach through `streams`."""
+        self._streams = streams
 
     async def connect(self, target: Target) -> socket.socket:
         """A connected socket that does not block. Raises ServiceUnavailable, or Timeout for a silent agent."""
@@ -56,6 +60,8 @@ class Dialer:
         await asyncio.gather(*self._carried, return_exceptions=True)
 
     async def _through(self, target: Target) -> socket.socket:
+        if self._streams is None:
+            raise ServiceUnavailable(f"node {target.node!r} cannot be reached before the server is up")
         session = await self._streams.open_connection(target.node, target.host, target.port)
         carrier = _Carrier(session)
         try:

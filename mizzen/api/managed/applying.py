@@ -76,7 +76,7 @@ def apply(old: Any | None, kind: Kind[Any], config: Configuration, time: str) ->
         raise conflict_error(conflicts.all) from conflicts
     made, _ = codec.decode_dict(last_applied.synchronised(merged, live, config.value, config.manager), kind)
     made = replace(made, metadata=replace(made.metadata, managed_fields=managed))
-    return replace(made, of=kind.storage) if isinstance(kind, CustomKind) else made
+    return custom.stored(made) if isinstance(kind, CustomKind) else made
 
 
 def _seen(obj: Any, kind: Kind[Any]) -> Any:

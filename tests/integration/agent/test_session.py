@@ -19,7 +19,7 @@ from mizzen.api.types import discovery_v1
 from mizzen.api.types import meta_v1 as meta
 from nodeagent.drive.credentials import CredentialsStore
 from nodeagent.drive.join import JoinRefused, JoinUnreachable, join
-from tests.integration.agent.node import Machine
+from tests.fixtures.memory_node import Machine
 from tests.integration.agent.plane import Plane, plane, pod, stored, until
 
 

@@ -20,6 +20,7 @@ from tests.fixtures.api_server import ApiServer
 from tests.fixtures.examples import example
 from tests.integration.rest.conftest import Client, Kubectl, tls_of
 
+TOKEN = "/api/v1/namespaces/default/serviceaccounts/default/token"
 PODS = "/api/v1/namespaces/default/pods"
 POD = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "img:1"}]}}
 
@@ -315,6 +316,45 @@ async def test_every_route_is_for_those_who_may(client: Client, server: ApiServe
                 async with somebody.session.request(method, server.url + path, json=body, headers=headers) as answer:
                     allowed = order.index(name) >= order.index(least)
                     assert (answer.status != 403) is allowed, f"{name}: {method} {path}: {answer.status}"
+
+
+async def test_a_node_reads_what_its_pods_name_and_writes_its_own(client: Client, server: ApiServer) -> None:
+    for name in ("key", "other"):
+        await client.made("/api/v1/namespaces/default/secrets", {"metadata": {"name": name}})
+    for name in ("n1", "n2"):
+        await client.made("/api/v1/nodes", {"metadata": {"name": name}})
+    await client.made("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    volumes = [{"name": "key", "secret": {"secretName": "key"}}]
+    spec = {"containers": [{"name": "c", "image": "img:1"}], "nodeName": "n1", "volumes": volumes}
+    made = await client.made(PODS, {"metadata": {"name": "mine"}, "spec": spec})
+    await client.made(PODS, {"metadata": {"name": "other"}, "spec": {**spec, "nodeName": "n2", "volumes": []}})
+    merge = {"Content-Type": "application/merge-patch+json"}
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": "mine", "uid": made["metadata"]["uid"]}
+    restricted = {"metadata": {"labels": {"node-restriction.kubernetes.io/a": "b"}}}
+    table: list[tuple[str, str, Any, int, str]] = [
+        ("GET", "/api/v1/namespaces/default/secrets/key", None, 200, ""),
+        ("GET", "/api/v1/namespaces/default/secrets/other", None, 403, "no relationship found between node 'n1'"),
+        ("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", None, 200, ""),
+        ("GET", "/api/v1/pods", None, 403, "can only list/watch pods with spec.nodeName field selector"),
+        ("GET", "/api/v1/nodes/n1", None, 200, ""),
+        ("GET", "/api/v1/nodes/n2", None, 403, "only its own Node object"),
+        ("PATCH", "/api/v1/nodes/n1", {"metadata": {"labels": {"team": "a"}}}, 200, ""),
+        ("PATCH", "/api/v1/nodes/n1", restricted, 403, "is not allowed to modify labels"),
+        ("PATCH", "/api/v1/nodes/n2", {}, 403, 'node "n1" is not allowed to modify node "n2"'),
+        ("PATCH", f"{PODS}/mine/status", {"status": {"phase": "Running"}}, 200, ""),
+        ("PATCH", f"{PODS}/other/status", {"status": {"phase": "Running"}}, 403, "can only update pod status"),
+        ("POST", f"{PODS}/other/eviction", {}, 403, "node n1 can only evict pods"),
+        ("DELETE", f"{PODS}/other", None, 403, "can only delete pods with spec.nodeName set to itself"),
+        ("POST", f"{TOKEN}", {"spec": {"boundObjectRef": bound}}, 201, ""),
+        ("POST", f"{TOKEN}", {"spec": {}}, 403, "node requested token not bound to a pod"),
+        ("DELETE", f"{PODS}/mine", None, 200, ""),
+    ]
+    async with as_user(server, "system:node:n1", "system:nodes") as node:
+        for method, path, body, code, words in table:
+            headers = merge if method == "PATCH" else {}
+            got, answer = await node.ask(method, path, body, headers=headers)
+            assert got == code, f"{method} {path}: {got} {answer}"
+            assert words in answer.get("message", ""), f"{method} {path}: {answer}"
 
 
 async def test_every_kind_is_closed_to_strangers(server: ApiServer) -> None:

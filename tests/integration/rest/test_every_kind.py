@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from mizzen.api import codec, kinds
 from mizzen.wire import convert
-from tests.fixtures.api_server import ApiServer
+from tests.fixtures.api_server import ApiServer, api_server
+from tests.fixtures.cells import Exercised, every_cell
 from tests.fixtures.examples import EXAMPLES, KEPT, Example, example
-from tests.integration.rest.conftest import Client, Kubectl
+from tests.fixtures.loopback_streams import LoopbackStreams
+from tests.integration.rest import proxied
+from tests.integration.rest.conftest import Client, Kubectl, tls_of
 from tests.integration.rest.test_http import TABLE
+from tests.integration.rest.test_spdy import connected
 from tests.integration.rest.test_watch import watching
+from tests.integration.rest.workloads import run_pod
 
 PATCHES = {"merge": "application/merge-patch+json", "strategic": "application/strategic-merge-patch+json"}
 WITHOUT_AGE = (
@@ -22,6 +31,9 @@ WITHOUT_AGE = (
     kinds.CSI_STORAGE_CAPACITY, kinds.ROLE, kinds.CLUSTER_ROLE, kinds.CUSTOM_RESOURCE_DEFINITION,
 )  # fmt: skip
 PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+LIVES = "test_life"
+WAIT_S = 10.0
 
 each_kind = pytest.mark.parametrize("kind", KEPT, ids=lambda kind: f"{kind.resource}-{kind.version}")
 
@@ -39,6 +51,21 @@ def holds(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return len(found) == len(wanted) and all(map(holds, found, wanted))
     return bool(found == wanted)
+
+
+@pytest.fixture(scope="module")
+def exercised() -> Exercised:
+    """The cells of the API's table that the tests of this module have been in."""
+    return Exercised()
+
+
+@pytest.fixture
+async def client(server: ApiServer, exercised: Exercised) -> AsyncIterator[Client]:
+    """An administrator whose requests count."""
+    tls = tls_of(server, server.client_certificate, server.client_key)
+    connector = aiohttp.TCPConnector(ssl=tls)
+    async with aiohttp.ClientSession(connector=connector, trace_configs=[exercised.trace()]) as session:
+        yield Client(server, session)
 
 
 @each_kind
@@ -71,6 +98,12 @@ async def test_life(kind: kinds.Kind[Any], client: Client) -> None:
             assert (await client.ask("PATCH", one, let_go, headers={"Content-Type": PATCHES["merge"]}))[0] == 200
         assert (await client.ask("GET", one))[0] == 404
         await seen(lines, made["metadata"]["uid"])
+    if "deletecollection" in kind.verbs:
+        body = example(kind)
+        await client.made(path, {**body, "metadata": {**body["metadata"], "labels": {"all": "gone"}}})
+        code, gone = await client.ask("DELETE", f"{path}?labelSelector=all=gone&gracePeriodSeconds=0")
+        assert code == 200, gone
+        assert [item["metadata"]["name"] for item in gone["items"]] == [wanted.name]
 
 
 async def changes(client: Client, one: str, wanted: Example, made: dict[str, Any]) -> None:
@@ -115,6 +148,7 @@ async def in_protobuf(client: Client, one: str, kind: kinds.Kind[Any]) -> None:
 
 async def status(client: Client, one: str, wanted: Example) -> None:
     """A status is written by itself; an update of the whole leaves it alone."""
+    assert (await client.ask("GET", f"{one}/status"))[0] == 200
     body = {"status": wanted.status, "metadata": {"annotations": {"example.com/seen": "yes"}}}
     code, written = await client.ask("PATCH", f"{one}/status", body, headers={"Content-Type": PATCHES["merge"]})
     assert code == 200, written
@@ -138,6 +172,8 @@ async def scale(client: Client, one: str) -> None:
     code, after = await client.ask("PATCH", f"{one}/scale", body, headers={"Content-Type": PATCHES["merge"]})
     assert (code, after["spec"]) == (200, {"replicas": 7})
     assert (await client.ask("GET", one))[1]["spec"]["replicas"] == 7
+    code, whole = await client.ask("PUT", f"{one}/scale", {**after, "spec": {"replicas": 6}})
+    assert (code, whole["spec"]) == (200, {"replicas": 6})
 
 
 async def seen(lines: Any, uid: str) -> None:
@@ -150,6 +186,137 @@ async def seen(lines: Any, uid: str) -> None:
     assert types[0] == "ADDED"
     assert types[1:-1] == ["MODIFIED"] * (len(types) - 2)
     assert len(types) > 3
+
+
+QUESTIONS: dict[kinds.Kind[Any], dict[str, Any]] = {
+    kinds.TOKEN_REVIEW: {"token": "nonsense"},
+    kinds.SELF_SUBJECT_REVIEW: {},
+    kinds.SUBJECT_ACCESS_REVIEW: {"user": "ann", "resourceAttributes": {"verb": "get", "resource": "pods"}},
+    kinds.SELF_SUBJECT_ACCESS_REVIEW: {"resourceAttributes": {"verb": "get", "resource": "pods"}},
+    kinds.LOCAL_SUBJECT_ACCESS_REVIEW: {
+        "user": "ann", "resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "default"},
+    },
+    kinds.SELF_SUBJECT_RULES_REVIEW: {"namespace": "default"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", QUESTIONS, ids=lambda kind: kind.plural)
+async def test_a_question_is_answered(kind: kinds.Kind[Any], client: Client) -> None:
+    body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": QUESTIONS[kind]}
+    answer = await client.made(collection(kind), body)
+    assert answer["status"], "answered at once"
+    assert "uid" not in answer["metadata"], "nothing is stored"
+
+
+async def test_what_is_done_with_pods(client: Client) -> None:
+    """Bound, asked for a log, entered by WebSocket and by SPDY, evicted."""
+    pods = collection(kinds.POD)
+    await client.made(pods, example(kinds.POD))
+    one = f"{pods}/{EXAMPLES[kinds.POD].name}"
+    target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "x"}, "target": {"kind": "Node", "name": "n"}}
+    target["metadata"] = {"name": EXAMPLES[kinds.POD].name}
+    await client.made(f"{one}/binding", target)
+    assert (await client.ask("GET", one))[1]["spec"]["nodeName"] == "n"
+    running = {"status": {"phase": "Running", "containerStatuses": [RUNNING]}}
+    code, shown = await client.ask("PATCH", f"{one}/status", running, headers={"Content-Type": PATCHES["merge"]})
+    assert code == 200, shown
+    assert (await client.ask("GET", f"{one}/log"))[0] == 200
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": EXAMPLES[kinds.POD].name}}
+    await client.made(f"{one}/eviction?dryRun=All", eviction)
+
+
+async def test_a_pod_is_looked_into_and_resized(client: Client) -> None:
+    container = {"name": "c", "image": "img:1", "resources": {"requests": {"cpu": "10m"}}}
+    one = f"{collection(kinds.POD)}/p"
+    await client.made(collection(kinds.POD), {"metadata": {"name": "p"}, "spec": {"containers": [container]}})
+    await run_pod(client.server, "p")
+    added = {"spec": {"ephemeralContainers": [{"name": "look", "image": "img:1"}]}}
+    larger = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "20m"}}}]}}
+    for sub, change in (("ephemeralcontainers", added), ("resize", larger)):
+        code, changed = await client.ask(
+            "PATCH", f"{one}/{sub}", change, headers={"Content-Type": PATCHES["strategic"]}
+        )
+        assert code == 200, changed
+        assert await client.ask("GET", f"{one}/{sub}") == (200, changed)
+        assert (await client.ask("PUT", f"{one}/{sub}", changed))[0] == 200
+    assert changed["spec"]["ephemeralContainers"][0]["name"] == "look"
+    assert changed["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "20m"}
+
+
+RUNNING = {
+    "name": "c", "image": "img:1", "imageID": "", "ready": True, "restartCount": 0, "containerID": "docker://1",
+    "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("way", "protocols"),
+    [
+        ("exec?command=cat&stdin=1&stdout=1&stderr=1", ("v5.channel.k8s.io", "v4.channel.k8s.io")),
+        ("attach?stdin=1&stdout=1&stderr=1", ("v5.channel.k8s.io", "v4.channel.k8s.io")),
+        ("portforward?ports=80", ("v4.channel.k8s.io", "portforward.k8s.io")),
+    ],
+    ids=["exec", "attach", "portforward"],
+)
+async def test_ways_into_pods(way: str, protocols: tuple[str, str], client: Client, exercised: Exercised) -> None:
+    """A stream is opened by WebSocket with GET, and by SPDY with POST."""
+    await client.made(collection(kinds.POD), {"metadata": {"name": "p"}, "spec": EXAMPLES[kinds.POD].body["spec"]})
+    await run_pod(client.server, "p")
+    path = f"{collection(kinds.POD)}/p/{way}"
+    async with client.session.ws_connect(client.server.url + path, protocols=[protocols[0]]) as socket:
+        assert socket.protocol == protocols[0]
+    exercised.note("GET", path.partition("?")[0])
+    async with connected(client.server, path, protocols[1]) as raw:
+        assert raw.head.startswith(b"HTTP/1.1 101 "), raw.head
+    exercised.note("POST", path.partition("?")[0])
+
+
+async def test_proxies(tmp_path: Path, exercised: Exercised) -> None:
+    """A pod, a service and a node that are this machine, asked in every way."""
+
+    async def fine(_: web.Request) -> web.Response:
+        return web.Response(text="fine")
+
+    behind = web.Application()
+    behind.router.add_route("*", "/{rest:.*}", fine)
+    streams = LoopbackStreams()
+    async with TestServer(behind) as site, api_server(tmp_path, streams=streams) as server:
+        assert site.port is not None
+        tls, trace = tls_of(server, server.client_certificate, server.client_key), [exercised.trace()]
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls), trace_configs=trace) as session:
+            client = Client(server, session)
+            await proxied.pod(client, "web", site.port)
+            await proxied.service(client, "web", site.port, {"web": True})
+            await proxied.node(client, "n1")
+            for kind, name in (
+                (kinds.POD, f"web:{site.port}"), (kinds.SERVICE, "web:80"), (kinds.NODE, f"n1:{site.port}"),
+            ):  # fmt: skip
+                for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                    body = None if method == "GET" else "text"
+                    assert await client.ask(method, f"{collection(kind)}/{name}/proxy/x", body) == (200, "fine")
+
+
+async def test_tokens_and_approvals(client: Client) -> None:
+    accounts, requests = collection(kinds.SERVICE_ACCOUNT), collection(kinds.CERTIFICATE_SIGNING_REQUEST)
+    await client.made(accounts, {"metadata": {"name": "robot"}})
+    token = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
+    assert (await client.made(f"{accounts}/robot/token", token))["status"]["token"].count(".") == 2
+    made = await client.made(requests, example(kinds.CERTIFICATE_SIGNING_REQUEST))
+    approval = f"{requests}/{made['metadata']['name']}/approval"
+    assert (await client.ask("GET", approval))[0] == 200
+    made["status"] = {"conditions": [{"type": "Approved", "status": "True", "reason": "Test", "message": "fine"}]}
+    code, approved = await client.ask("PUT", approval, made)
+    assert (code, approved["status"]["conditions"][0]["type"]) == (200, "Approved")
+    body = {"metadata": {"labels": {"seen": "yes"}}}
+    assert (await client.ask("PATCH", approval, body, headers={"Content-Type": PATCHES["merge"]}))[0] == 200
+
+
+def test_every_cell_has_been_exercised(exercised: Exercised, request: pytest.FixtureRequest) -> None:
+    """What docs/api.md promises has been asked for with success by the tests above, and nothing else exists."""
+    lives = sum(item.name.startswith(LIVES) for item in request.session.items)
+    if lives < len(KEPT):
+        pytest.skip(f"needs all {len(KEPT)} lives, of which {lives} were asked for")
+    assert exercised.cells == every_cell()
 
 
 async def test_kubectl_knows_every_kind(server: ApiServer, kubectl: Kubectl, tmp_path: Path) -> None:

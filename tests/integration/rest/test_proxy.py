@@ -7,7 +7,6 @@ import gzip
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -15,10 +14,10 @@ from aiohttp import WSMsgType, web
 
 from tests.fixtures.api_server import ApiServer, api_server
 from tests.fixtures.loopback_streams import LoopbackStreams
+from tests.integration.rest import proxied
 from tests.integration.rest.conftest import Client, Kubectl
+from tests.integration.rest.proxied import PODS, SERVICES
 
-PODS = "/api/v1/namespaces/default/pods"
-SERVICES = "/api/v1/namespaces/default/services"
 _WRITTEN = web.AppKey("written", list)
 PAGE = '<html><a href="/next">n</a><a href="rel">r</a><img src=\'/i.png\'><a href="https://else.where/x">e</a></html>'
 MOVED = (
@@ -105,33 +104,10 @@ async def server(tmp_path: Path, streams: LoopbackStreams) -> AsyncIterator[ApiS
         yield running
 
 
-async def _pod(client: Client, name: str, port: int, node: str = "n1") -> None:
-    containers = [{"name": "c", "image": "i", "ports": [{"containerPort": port}]}]
-    body = {"metadata": {"name": name, "labels": {"app": "web"}}, "spec": {"containers": containers, "nodeName": node}}
-    pod = await client.made(PODS, body)
-    pod["status"] = {"phase": "Running", "podIP": "10.0.0.9"}
-    code, answer = await client.ask("PUT", f"{PODS}/{name}/status", pod)
-    assert code == 200, answer
-
-
-async def _service(client: Client, name: str, port: int, pods: dict[str, bool]) -> None:
-    ports = [{"name": "web", "port": 80, "targetPort": port}]
-    await client.made(SERVICES, {"metadata": {"name": name}, "spec": {"ports": ports, "clusterIP": "None"}})
-    endpoints = [
-        {"addresses": ["10.0.0.9"], "conditions": {"ready": ready}, "targetRef": {"kind": "Pod", "name": pod}}
-        for pod, ready in pods.items()
-    ]
-    piece: dict[str, Any] = {
-        "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
-        "addressType": "IPv4", "endpoints": endpoints, "ports": [{"name": "web", "port": port}],
-    }  # fmt: skip
-    await client.made("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", piece)
-
-
 async def test_a_request_arrives_as_it_was_sent_without_what_proves_who_sent_it(
     client: Client, site: tuple[int, list[int]], streams: LoopbackStreams
 ) -> None:
-    await _pod(client, "web", site[0])
+    await proxied.pod(client, "web", site[0])
     path = f"{PODS}/web/proxy/a%20b//c/?q=1&q=%26"
     sent = {"X-Own": "1", "Authorization": "Basic eA==", "X-Remote-User": "root", "Keep-Alive": "5"}
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
@@ -150,7 +126,7 @@ async def test_a_request_arrives_as_it_was_sent_without_what_proves_who_sent_it(
 
 
 async def test_what_comes_back_leads_through_the_proxy_again(client: Client, site: tuple[int, list[int]]) -> None:
-    await _pod(client, "web", site[0])
+    await proxied.pod(client, "web", site[0])
     own = f"{PODS}/web/proxy"
     async with client.session.get(client.server.url + own + "?a=1", allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (301, f"{own}/?a=1")
@@ -167,9 +143,9 @@ async def test_what_comes_back_leads_through_the_proxy_again(client: Client, sit
 async def test_a_service_is_its_ready_pods_by_name_or_number_of_the_port(
     client: Client, site: tuple[int, list[int]], streams: LoopbackStreams
 ) -> None:
-    await _pod(client, "up", site[0], "n1")
-    await _pod(client, "down", site[0], "n2")
-    await _service(client, "web", site[0], {"up": True, "down": False})
+    await proxied.pod(client, "up", site[0], "n1")
+    await proxied.pod(client, "down", site[0], "n2")
+    await proxied.service(client, "web", site[0], {"up": True, "down": False})
     for name in ("web:web", "web:80", "http:web:web"):
         code, seen = await client.ask("GET", f"{SERVICES}/{name}/proxy/x")
         assert (code, seen["path"]) == (200, "/x")
@@ -189,9 +165,7 @@ async def test_a_node_is_the_page_of_its_agent_or_a_port_of_its_own(
     client: Client, site: tuple[int, list[int]], streams: LoopbackStreams
 ) -> None:
     streams.page = site[0]
-    node = await client.made("/api/v1/nodes", {"metadata": {"name": "n1"}})
-    node["status"] = {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}
-    await client.ask("PUT", "/api/v1/nodes/n1/status", node)
+    await proxied.node(client, "n1")
     code, seen = await client.ask("GET", "/api/v1/nodes/n1/proxy/healthz")
     assert (code, seen["path"]) == (200, "/healthz")
     code, seen = await client.ask("GET", f"/api/v1/nodes/n1:{site[0]}/proxy/stats")
@@ -200,8 +174,8 @@ async def test_a_node_is_the_page_of_its_agent_or_a_port_of_its_own(
 
 
 async def test_who_is_not_there_is_told_of(client: Client, streams: LoopbackStreams) -> None:
-    await _pod(client, "closed", 1)
-    await _pod(client, "lost", 80, "gone")
+    await proxied.pod(client, "closed", 1)
+    await proxied.pod(client, "lost", 80, "gone")
     code, status = await client.ask("GET", f"{PODS}/closed/proxy/")
     want = "error trying to reach service: dial tcp 10.0.0.9:1: connect: connection refused"
     assert (code, status["reason"], status["message"]) == (503, "ServiceUnavailable", want)
@@ -215,7 +189,7 @@ async def test_who_is_not_there_is_told_of(client: Client, streams: LoopbackStre
 async def test_protocols_are_switched_through(
     client: Client, site: tuple[int, list[int]], streams: LoopbackStreams
 ) -> None:
-    await _pod(client, "web", site[0])
+    await proxied.pod(client, "web", site[0])
     url = f"{client.server.url}{PODS}/web/proxy/socket"
     async with client.session.ws_connect(url, protocols=("chat",)) as socket:
         assert socket.protocol == "chat"
@@ -229,7 +203,7 @@ async def test_protocols_are_switched_through(
 async def test_bodies_stream_both_ways_and_a_slow_reader_slows_the_sender(
     client: Client, site: tuple[int, list[int]], streams: LoopbackStreams
 ) -> None:
-    await _pod(client, "web", site[0])
+    await proxied.pod(client, "web", site[0])
     pieces: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def body() -> AsyncIterator[bytes]:
@@ -258,7 +232,7 @@ async def test_bodies_stream_both_ways_and_a_slow_reader_slows_the_sender(
 
 
 async def test_each_method_is_a_verb_of_its_own(client: Client, site: tuple[int, list[int]]) -> None:
-    await _pod(client, "web", site[0])
+    await proxied.pod(client, "web", site[0])
     rules = [{"apiGroups": [""], "resources": ["pods/proxy"], "resourceNames": ["web:http"], "verbs": ["get"]}]
     rules.append({"apiGroups": [""], "resources": ["pods/proxy"], "resourceNames": ["web"], "verbs": ["create"]})
     rbac = "/apis/rbac.authorization.k8s.io/v1"
@@ -280,7 +254,7 @@ async def test_each_method_is_a_verb_of_its_own(client: Client, site: tuple[int,
 
 
 async def test_kubectl_gets_raw_paths(client: Client, kubectl: Kubectl, site: tuple[int, list[int]]) -> None:
-    await _pod(client, "up", site[0])
-    await _service(client, "web", site[0], {"up": True})
+    await proxied.pod(client, "up", site[0])
+    await proxied.service(client, "web", site[0], {"up": True})
     said = await kubectl("get", "--raw", f"{SERVICES}/http:web:80/proxy/deep/path?x=1")
     assert '"path": "/deep/path?x=1"' in said

@@ -16,12 +16,20 @@ from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.effects import Create
 from mizzen.engine.writes import creation
 from tests.fixtures.api_server import ApiServer
+from tests.fixtures.loopback_streams import LoopbackStreams
 from tests.fixtures.webhook_server import WebhookServer, label, patch, webhook_server
+from tests.integration.rest import proxied
 from tests.integration.rest.conftest import Client
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 MAPS = "/api/v1/namespaces/default/configmaps"
 RULE = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+
+
+@pytest.fixture
+def streams() -> LoopbackStreams:
+    """Nodes that are this machine."""
+    return LoopbackStreams()
 
 
 @pytest.fixture
@@ -238,6 +246,22 @@ async def test_a_service_is_reached_at_its_endpoints(
     await server.registry.commit((creation(piece),))
     await client.made(MAPS, config_map("m"))
     assert hooks.order == ["served"]
+
+
+async def test_a_pod_is_reached_through_the_agent_of_its_node(
+    client: Client, hooks: WebhookServer, streams: LoopbackStreams, configured: Configured
+) -> None:
+    await proxied.pod(client, "up", hooks.port)
+    await proxied.pod(client, "lost", hooks.port, "gone")
+    await proxied.service(client, "hook", hooks.port, {"up": True, "lost": True}, 443)
+    service = {"namespace": "default", "name": "hook", "path": "/no"}
+    await configured("validating", "v", "no", clientConfig={**hooks.client("no"), "url": None, "service": service})
+    hooks.answers["no"] = lambda _: {"allowed": False, "status": {"message": "not today"}}
+    for _ in range(4):
+        _, answer = await client.ask("POST", MAPS, config_map("m"))
+        assert answer["message"] == 'admission webhook "no.example.com" denied the request: not today'
+    assert ("n1", "10.0.0.9", hooks.port) in streams.asked
+    assert len([one for one in streams.asked if one[0] == "n1"]) == 1, "the connection is used again"
 
 
 async def test_scales_and_evictions_are_seen_as_what_is_sent(

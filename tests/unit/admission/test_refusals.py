@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from controlplane.admission.refusals import complaint, failure
 from mizzen.api import kinds
-from mizzen.api.errors import Conflict, Forbidden
+from mizzen.api.errors import ApiError, Conflict, Forbidden
 from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.effects import Create
 from tests.fixtures.admission import NOW, NOW_MS, Cluster
@@ -47,6 +47,9 @@ def test_an_event_at_the_owner(kind: kinds.Kind[Any], component: str, message: s
     said = complaint(effect, NO, cluster.view)
     assert said is not None
     assert (said.type, said.reason, said.component, said.message) == ("Warning", "FailedCreate", component, message)
+    by_webhook = complaint(effect, ApiError("not today", code=400), cluster.view)
+    assert by_webhook is not None
+    assert by_webhook.message == message.replace(NO.message, "not today"), "whatever the code of a webhook's refusal"
     assert complaint(effect, Conflict(kinds.POD, "p"), cluster.view) is None, "another try will do"
 
 

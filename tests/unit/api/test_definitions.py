@@ -73,13 +73,25 @@ def test_a_plain_definition_is_fine_and_gets_its_defaults() -> None:
             ['spec.names.listKind: Invalid value: "Widget": kind and listKind may not be the same'],
         ),
         (
-            {"conversion": {"strategy": "Webhook"}, "versions": [version(), version(name="v2", storage=False)]},
+            {"conversion": {"strategy": "Webhook"}},
+            ["spec.conversion.webhook.clientConfig: Required value: required when strategy is set to Webhook"],
+        ),
+        (
+            {
+                "conversion": {
+                    "strategy": "Webhook",
+                    "webhook": {"clientConfig": {"url": "http://a"}, "conversionReviewVersions": ["v2"]},
+                }
+            },
             [
                 (
-                    "spec.conversion.strategy: Forbidden: conversion by a webhook is not supported by this "
-                    "server: serve one version, "
-                    "or set the strategy to None, with which only apiVersion changes"
-                )
+                    'spec.conversion.webhook.clientConfig.url: Invalid value: "http://a": '
+                    "'https' is the only allowed URL scheme"
+                ),
+                (
+                    'spec.conversion.webhook.conversionReviewVersions: Invalid value: ["v2"]: must include at least '
+                    "one of v1, v1beta1"
+                ),
             ],
         ),
         (

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from controlplane.access.values import UserInfo, Wanted
 from controlplane.server.authz import Authorizer
 from mizzen.api.errors import Forbidden
-from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import rbac_v1 as rbac
 from mizzen.engine import canonical
@@ -132,22 +131,3 @@ def test_a_change_counts_at_once() -> None:
     assert access.decide(ANN, wanted).allowed
     put(view, reader, 10)
     assert not access.decide(ANN, wanted).allowed
-
-
-def test_a_node_sees_itself_and_its_pods_and_no_more() -> None:
-    def pod(name: str, node: str) -> core.Pod:
-        return core.Pod(metadata=meta.ObjectMeta(name=name, namespace="shop"), spec=core.PodSpec(node_name=node))
-
-    access = Authorizer(Cluster((pod("mine", "n1"), pod("other", "n2"))).view)
-    node = UserInfo("system:node:n1", ("system:nodes", "system:authenticated"))
-    allowed = [Wanted("get", "", "nodes", name="n1"), Wanted("get", "", "pods", "shop", "mine")]
-    refused = [
-        Wanted("get", "", "nodes", name="n2"), Wanted("get", "", "pods", "shop", "other"),
-        Wanted("get", "", "pods", "shop", "none"), Wanted("list", "", "pods", "shop"),
-        Wanted("update", "", "nodes/status", name="n1"), Wanted("get", "", "secrets", "shop", "s"),
-        Wanted("create", "", "serviceaccounts/token", "shop", "default"), Wanted("delete", "", "pods", "shop", "mine"),
-    ]  # fmt: skip
-    assert [access.decide(node, wanted).allowed for wanted in allowed] == [True] * 2
-    assert [access.decide(node, wanted).allowed for wanted in refused] == [False] * len(refused)
-    stranger = UserInfo("system:node:n1", ("system:authenticated",))
-    assert not access.decide(stranger, allowed[0]).allowed, "the name alone makes no node"
