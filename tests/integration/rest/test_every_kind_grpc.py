@@ -126,7 +126,7 @@ async def _changes(life: Life, made: Any) -> None:
     assert updated.metadata.annotations == {"example.com/whole": "yes"}
     with pytest.raises(errors.Conflict):
         await life.client.update(replace(made, metadata=replace(pointed.metadata, annotations={"late": "yes"})))
-    with pytest.raises(errors.BadRequest, match="unknown field"):
+    with pytest.raises(errors.Invalid, match="patch: Invalid value"):
         await life.patch({"metadata": {"nosuch": 1}})
     await _applied(life)
 
