@@ -19,6 +19,7 @@ DOCKER_SOCKET = "/var/run/docker.sock"
 KUBECONFIG_FILE = "admin.kubeconfig"
 TOKEN_FILE = "join-token"
 START_TIMEOUT_S = 60
+STORAGE = Path(__file__).parent / "manifests" / "storage.yaml"
 
 
 class DaemonFailed(RuntimeError):
@@ -79,6 +80,11 @@ def get(kubeconfig: Path, *argv: str) -> dict[str, Any]:
     answer = json.loads(kube(kubeconfig, "get", *argv, "-o", "json"))
     assert isinstance(answer, dict)
     return answer
+
+
+def offer_storage(kubeconfig: Path) -> None:
+    """Make the class of storage that claims get which name none: folders of the nodes."""
+    kube(kubeconfig, "apply", "-f", STORAGE)
 
 
 def wait_for_nodes(kubeconfig: Path, count: int, alive: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:

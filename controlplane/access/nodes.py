@@ -14,10 +14,11 @@ from controlplane.access.rules import Rules, allows
 from controlplane.access.values import NODE_PREFIX, NODES, UserInfo, Verdict, Wanted
 from mizzen.api import kinds
 from mizzen.api.kinds import Kind
-from mizzen.api.references import claims_of, configs_of
+from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import rbac_v1 as rbac
 from mizzen.api.validate_pod import MIRROR
+from mizzen.api.volumes import claims_of
 from mizzen.engine import indexes
 from mizzen.engine.view import View
 

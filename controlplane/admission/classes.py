@@ -19,6 +19,7 @@ from mizzen.api.types import node_v1 as node
 from mizzen.api.types import scheduling_v1 as scheduling
 from mizzen.api.validate_classes import SYSTEM_PRIORITIES
 from mizzen.api.validate_networking import CLASS_ANNOTATION
+from mizzen.api.volumes import CLASS_ANNOTATION as STORAGE_CLASS_ANNOTATION
 from mizzen.engine.view import View
 
 _DEFAULT_STORAGE = (
@@ -26,7 +27,6 @@ _DEFAULT_STORAGE = (
     "storageclass.beta.kubernetes.io/is-default-class",
 )
 _DEFAULT_INGRESS = ("ingressclass.kubernetes.io/is-default-class",)
-_OLD_STORAGE = "volume.beta.kubernetes.io/storage-class"
 _PREEMPTS = "PreemptLowerPriority"
 
 
@@ -96,14 +96,9 @@ def run_by(request: Request, pod: core.Pod, view: View) -> core.Pod:
     return replace(pod, spec=spec)
 
 
-def storage_class_of(obj: core.PersistentVolumeClaim) -> str:
-    """The name of a claim's class; empty for none."""
-    return obj.metadata.annotations.get(_OLD_STORAGE) or obj.spec.storage_class_name or ""
-
-
 def claim(obj: core.PersistentVolumeClaim, view: View) -> core.PersistentVolumeClaim:
     """The new claim with the default class of storage, if it names none."""
-    if obj.spec.storage_class_name is not None or _OLD_STORAGE in obj.metadata.annotations:
+    if obj.spec.storage_class_name is not None or STORAGE_CLASS_ANNOTATION in obj.metadata.annotations:
         return obj
     found = _newest(view.list(kinds.STORAGE_CLASS), _DEFAULT_STORAGE)
     return obj if found is None else replace(obj, spec=replace(obj.spec, storage_class_name=found.metadata.name))

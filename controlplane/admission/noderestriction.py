@@ -15,11 +15,12 @@ from controlplane.admission.request import SUBRESOURCES, Operation, Request
 from mizzen.api import kinds
 from mizzen.api.errors import Forbidden, NotFound, quoted
 from mizzen.api.kinds import Kind
-from mizzen.api.references import SECRETS, claims_of, configs_of
+from mizzen.api.references import SECRETS, configs_of
 from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.validate_pod import MIRROR
+from mizzen.api.volumes import claims_of
 from mizzen.engine.view import View
 
 _RESTRICTED = "node-restriction.kubernetes.io"

@@ -11,10 +11,9 @@ from controlplane.admission.request import Operation, Request
 from mizzen.api import kinds, quantity
 from mizzen.api.errors import Forbidden
 from mizzen.api.types import core_v1 as core
+from mizzen.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, class_of
 from mizzen.engine.view import View
 
-CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
-VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 _CANNOT_GROW = (
     "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
 )
@@ -47,7 +46,7 @@ def check_growth(
         return
     if old.status.phase != "Bound":
         raise Forbidden(request.kind, new.metadata.name, "Only bound persistent volume claims can be expanded")
-    name = classes.storage_class_of(new)
-    found = view.get(kinds.STORAGE_CLASS, "", name) if name and name == classes.storage_class_of(old) else None
+    name = class_of(new)
+    found = view.get(kinds.STORAGE_CLASS, "", name) if name and name == class_of(old) else None
     if found is None or not found.allow_volume_expansion:
         raise Forbidden(request.kind, new.metadata.name, _CANNOT_GROW)

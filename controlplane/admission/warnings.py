@@ -9,17 +9,17 @@ from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import batch_v1 as batch
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import networking_v1 as networking
+from mizzen.api.types import storage_v1 as storage
 
 _WITH_TEMPLATE = (
     apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, batch.Job,
 )  # fmt: skip
 _GROUPS_NOT_ACTED_ON = (
     "apiregistration.k8s.io/", "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
-    "storage.k8s.io/",
 )  # fmt: skip
 _NOT_ACTED_ON = (
-    networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, core.PersistentVolume,
-    core.PersistentVolumeClaim,
+    networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, storage.CSIDriver, storage.CSINode,
+    storage.CSIStorageCapacity, storage.VolumeAttachment, storage.VolumeAttributesClass,
 )  # fmt: skip
 """Kinds, and groups, whose objects have no effect yet; whoever relies on them must know."""
 

@@ -13,7 +13,7 @@ import structlog
 
 from controlplane.drive import metrics
 from controlplane.drive.perform import Performer, WriteOf
-from controlplane.scheduling.passes import SCHEDULER, PassLimits, PassResult, Refusal, Scheduler
+from controlplane.scheduling.passes import SCHEDULER, PassLimits, PassResult, Preparation, Refusal, Scheduler
 from controlplane.scheduling.rounds import Rounds, assigned, refused
 from controlplane.store.registry import Registry
 from controlplane.store.values import Require, StoreError
@@ -97,6 +97,10 @@ class SchedulerDriver:
         for start in range(0, len(result.bindings), COMMIT_MAX):
             await self._free.acquire()
             group.create_task(self._bind(result.bindings[start : start + COMMIT_MAX], tick, fence))
+        for preparation in result.preparations:
+            if preparation.effects:
+                await self._free.acquire()
+                group.create_task(self._prepare(preparation, fence))
         if result.refusals:
             await self._free.acquire()
             group.create_task(self._refuse(result.refusals, fence))
@@ -160,6 +164,17 @@ class SchedulerDriver:
         for bind in binds:
             self._rounds.failed(bind, tick)
         self._woken.set()
+
+    async def _prepare(self, preparation: Preparation, fence: Require) -> None:
+        """Write what a pod's claims need; the pod's next turn comes when they have changed."""
+        try:
+            performed = await self._performer.perform(preparation.effects, fence)
+        finally:
+            self._free.release()
+        if performed.error is not None:
+            _LOG.info("volumes_not_prepared", pod=preparation.pod.metadata.name, error=str(performed.error))
+            self._rounds.unprepared(preparation.pod, self._clock.monotonic_ms())
+            self._woken.set()
 
     async def _refuse(self, refusals: Sequence[Refusal], fence: Require) -> None:
         try:

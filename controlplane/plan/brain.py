@@ -15,7 +15,7 @@ from controlplane.admission.request import Settings
 from controlplane.plan.simstore import Deposed, SimStore
 from controlplane.plan.world import World
 from controlplane.reconcilers import every_controller
-from controlplane.scheduling.passes import PassLimits, Scheduler
+from controlplane.scheduling.passes import PassLimits, Preparation, Scheduler
 from controlplane.scheduling.rounds import Rounds, refused
 from mizzen.api import errors, kinds
 from mizzen.engine import canonical, indexes
@@ -214,9 +214,20 @@ class Brain:
         result = self._rounds.run(self._replica.cache, PassLimits(), now)
         for bind in result.bindings:
             self._world.after(self._random.randint(*WRITE_MS), lambda bind=bind: self._bind(bind))  # type: ignore[misc]
+        for preparation in result.preparations:
+            self._prepare(preparation)
         for refusal in result.refusals:
             effects = list(refused(refusal, now))
             self._perform("scheduler", effects, 0, lambda version, error: self._wake())
+
+    def _prepare(self, preparation: Preparation) -> None:
+        def done(version: int, error: str) -> None:
+            if error:
+                self._rounds.unprepared(preparation.pod, self._world.now)
+            self._wake()
+
+        if preparation.effects:
+            self._perform("scheduler", list(preparation.effects), 0, done)
 
     def _bind(self, bind: Bind) -> None:
         if not self.alive:

@@ -13,7 +13,7 @@ import msgspec
 
 from controlplane.reconcilers import canary, ownership, podstate, revisions, rollout
 from controlplane.reconcilers import deployment_status as status
-from mizzen.api import kinds, selectors, workloads
+from mizzen.api import config_versions, kinds, selectors, workloads
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, meta_v1
 from mizzen.engine import indexes
@@ -38,7 +38,8 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     news: status.News | None = None
     pods = view.select(indexes.PODS_BY_CONTROLLER, sets.new.metadata.uid) if sets.new is not None else ()
     stage = canary.stage(owner, sets, pods, now)
-    if owner.metadata.deletion_timestamp is None and not claimed.effects:
+    going = owner.metadata.deletion_timestamp is not None or config_versions.is_awaited(owner)
+    if not going and not claimed.effects:
         step, news = _step(owner, sets, view, stage)
         effects += step
     return _conclude(owner, sets, effects, news, now, stage)

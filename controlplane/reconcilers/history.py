@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from controlplane.reconcilers import ownership, rollout
-from mizzen.api import codec, kinds, selectors
+from mizzen.api import codec, config_versions, kinds, selectors
 from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine import indexes
 from mizzen.engine.effects import Create, Delete, Effect, Update
@@ -33,7 +33,7 @@ class History:
 
     all: tuple[apps_v1.ControllerRevision, ...]
     current: apps_v1.ControllerRevision | None
-    """None until it is stored."""
+    """None until it is stored, and while a template has not been pinned to its configs."""
     effects: tuple[Effect, ...] = ()
     """What must be stored first; the next decision sees it."""
     collision_count: int | None = None
@@ -42,6 +42,8 @@ class History:
 
 def of(owner: Owner, view: View, hash_label: str) -> History:
     """The history of an owner that is not being deleted; `hash_label` carries a revision's hash."""
+    if config_versions.is_awaited(owner):
+        return History((), None)
     selector = selectors.from_field(owner.spec.selector)
     found = ownership.candidates(view, indexes.CONTROLLER_REVISIONS_BY_CONTROLLER, owner)
     claimed = ownership.claim(owner, selector, found)

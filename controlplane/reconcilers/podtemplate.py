@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controlplane.reconcilers import ownership
+from mizzen.api import config_versions
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1, meta_v1
 from mizzen.engine.values import Ids
@@ -26,5 +27,5 @@ def named_pod(owner: Object, template: core_v1.PodTemplateSpec, name: str, *, ge
             finalizers=template.metadata.finalizers,
             owner_references=(ownership.controller_reference(owner),),
         ),
-        spec=template.spec,
+        spec=config_versions.pod_spec(template),
     )

@@ -12,15 +12,12 @@ from typing import Any
 import msgspec
 
 from mizzen.api import kinds
-from mizzen.api.references import claims_of
 from mizzen.api.types import core_v1
+from mizzen.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, claims_of
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Update
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
-
-CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
-VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 
 
 def reconcile_claim(key: Key, view: View, now: Instant, ids: Ids) -> Decision:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from controlplane.reconcilers import ownership, podstate, podtemplate
-from mizzen.api import kinds, selectors
+from mizzen.api import kinds, selectors, workloads
 from mizzen.api.kinds import Kind
 from mizzen.api.types import apps_v1, core_v1
 from mizzen.engine import indexes
@@ -39,18 +39,21 @@ def decide(owner: Replicated, view: View, now: Instant, ids: Ids, component: str
     selector = selectors.of_workload(owner.spec.selector)
     claimed = ownership.claim(owner, selector, ownership.candidates(view, indexes.PODS_BY_CONTROLLER, owner))
     active = [pod for pod in claimed.owned if podstate.is_active(pod)]
+    leaving = [ms for pod in active if (ms := workloads.leaves_for_ms(pod, now)) is not None]
     effects: list[Effect] = list(claimed.effects)
     # What there is is reported first: a pod that may not be made ends the run.
     status = _status(owner, claimed.owned, active, now)
     if status != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=status)))
     if owner.metadata.deletion_timestamp is None and not claimed.effects:
-        effects += _scale(owner, active, ids, component)
-    return Decision(tuple(effects), wake_after_ms=_next_available(owner, active, now))
+        effects += _scale(owner, active, ids, component, len(leaving))
+    wakes = (_next_available(owner, active, now), *leaving)
+    return Decision(tuple(effects), wake_after_ms=min((ms for ms in wakes if ms is not None), default=None))
 
 
-def _scale(owner: Replicated, active: Sequence[core_v1.Pod], ids: Ids, component: str) -> list[Effect]:
-    wanted = _wanted(owner)
+def _scale(owner: Replicated, active: Sequence[core_v1.Pod], ids: Ids, component: str, leaving: int) -> list[Effect]:
+    """Makes or deletes the difference; pods that wait for their replacement to be evicted (`leaving`) come on top."""
+    wanted = _wanted(owner) and _wanted(owner) + leaving
     effects: list[Effect] = []
     for _ in range(min(BURST, wanted - len(active))):
         pod = podtemplate.pod_of(owner, _template(owner), ids)

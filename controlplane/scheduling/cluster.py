@@ -117,6 +117,10 @@ class Cluster:
         """Counts a pod on a node before it is bound."""
         self._take(key, _Held(node, wants))
 
+    def holds(self, namespace: str, name: str) -> bool:
+        """Whether a pod is on a node or assumed there."""
+        return (namespace, name) in self._held
+
     def drop_pod(self, namespace: str, name: str) -> None:
         """Forgets a pod; unknown ones are fine."""
         self._release((namespace, name))

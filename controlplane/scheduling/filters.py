@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from controlplane.scheduling.cluster import NodeFacts
 from controlplane.scheduling.wants import Placement, Port
-from mizzen.api import node_affinity
+from mizzen.api import node_affinity, volumes
 from mizzen.api.tolerations import first_untolerated
 from mizzen.api.types import core_v1
 
@@ -30,10 +30,14 @@ class Explanation:
     reasons: tuple[tuple[str, int], ...]
     cramped: bool = False
     """Some node is only too full: when pods go, the pod may fit."""
+    whole: str = ""
+    """What holds for the pod itself, whatever the nodes."""
 
     def __str__(self) -> str:
         if not self.nodes:
             return "no nodes available to schedule pods"
+        if self.whole:
+            return f"0/{self.nodes} nodes are available: {self.whole}."
         told = sorted(f"{count} {reason}" for reason, count in self.reasons)
         return f"0/{self.nodes} nodes are available: {', '.join(told)}."
 
@@ -52,6 +56,9 @@ def refusal(placement: Placement, facts: NodeFacts) -> str:
         return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
     if not node_affinity.matches(placement.node_selector, placement.affinity, facts.name, facts.labels):
         return AFFINITY
+    for reach in placement.reaches:
+        if not any(volumes.selects(one, facts.name, facts.labels) for one in reach.selectors):
+            return reach.reason
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from controlplane.scheduling.claims import USED_BY_ANOTHER, Claims, Needs
 from controlplane.scheduling.cluster import Cluster
 from controlplane.scheduling.filters import Explanation
 from controlplane.scheduling.ranking import Ranking
@@ -13,7 +14,7 @@ from controlplane.scheduling.wants import Wants, wants_of
 from mizzen.api import kinds
 from mizzen.api.types import core_v1
 from mizzen.engine import indexes
-from mizzen.engine.effects import Bind
+from mizzen.engine.effects import Bind, Effect
 from mizzen.engine.view import View
 
 SCHEDULER = "default-scheduler"
@@ -37,6 +38,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparation:
+    """A pod that has its node, and is bound there once its claims have their volumes."""
+
+    pod: core_v1.Pod
+    effects: tuple[Effect, ...]
+    """What makes them get their volumes there; none where that was written before."""
+
+
+@dataclass(frozen=True, slots=True)
 class PassResult:
     """What a pass decided."""
 
@@ -44,6 +54,7 @@ class PassResult:
     refusals: tuple[Refusal, ...]
     left: int
     """Pods that this pass did not get to."""
+    preparations: tuple[Preparation, ...] = ()
 
 
 class Scheduler:
@@ -64,24 +75,45 @@ class Scheduler:
             made.cluster.set_pod(pod)
         return made
 
-    def run_pass(self, pods: Iterable[core_v1.Pod], limits: PassLimits) -> PassResult:
-        """Places pods, those of higher priority and then the older first, and assumes them where they were placed."""
+    def run_pass(self, pods: Iterable[core_v1.Pod], limits: PassLimits, view: View) -> PassResult:
+        """Places pods, those of higher priority and then the older first, and assumes them where they were placed.
+
+        The view is where their claims and volumes are looked up.
+        """
         self.cluster.refresh()
         ordered = in_order(pods)
+        claims = Claims(view, self.cluster.holds)
         bindings: list[Bind] = []
         refusals: list[Refusal] = []
+        preparations: list[Preparation] = []
         for pod in ordered[: limits.pods_max]:
-            wants = wants_of(pod)
-            ranking = self._ranking(wants)
-            slot = ranking.best()
-            if slot is None:
-                refusals.append(Refusal(pod, ranking.explain()))
-                continue
-            node = self.cluster.names[slot]
-            meta = pod.metadata
-            self.cluster.assume((meta.namespace, meta.name), wants, node)
-            bindings.append(Bind(meta.namespace, meta.name, meta.uid, node))
-        return PassResult(tuple(bindings), tuple(refusals), max(0, len(ordered) - limits.pods_max))
+            needs = claims.needs(pod)
+            placed = self._place(pod, needs)
+            if isinstance(placed, Explanation):
+                refusals.append(Refusal(pod, placed))
+            elif needs.waiting:
+                facts = self.cluster.facts(placed)
+                preparations.append(Preparation(pod, claims.preparation(needs, facts.name, facts.labels)))
+            else:
+                meta = pod.metadata
+                bindings.append(Bind(meta.namespace, meta.name, meta.uid, self.cluster.names[placed]))
+        left = max(0, len(ordered) - limits.pods_max)
+        return PassResult(tuple(bindings), tuple(refusals), left, tuple(preparations))
+
+    def _place(self, pod: core_v1.Pod, needs: Needs) -> int | Explanation:
+        """The slot on which the pod is assumed from now on, or why there is none."""
+        size = len(self.cluster.names)
+        if needs.refusal:
+            return Explanation(size, (), whole=needs.refusal)
+        if needs.occupied:
+            return Explanation(size, ((USED_BY_ANOTHER, size),), cramped=True)
+        wants = wants_of(pod, needs.reaches)
+        ranking = self._ranking(wants)
+        slot = ranking.best()
+        if slot is None:
+            return ranking.explain()
+        self.cluster.assume((pod.metadata.namespace, pod.metadata.name), wants, self.cluster.names[slot])
+        return slot
 
     def _ranking(self, wants: Wants) -> Ranking:
         ranking = self._rankings.pop(wants, None)

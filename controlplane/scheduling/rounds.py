@@ -7,6 +7,7 @@ What it is not: it places nothing (see `passes`) and writes nothing.
 Vocabulary
 - *ready*: tried in the next round, in the order of priority and age.
 - *parked*: fits nowhere; tried again when something changes that could help, or after a while.
+- *preparing*: has its node, where its room is kept, and is tried again when its claims change.
 - *assumed*: placed, and the change that shows it bound has not been seen. What is seen of it until then is older.
 """
 
@@ -22,6 +23,7 @@ from msgspec.structs import replace
 from controlplane.scheduling.passes import SCHEDULER, PassLimits, PassResult, Refusal, Scheduler, wants_placing
 from mizzen.api import kinds, times
 from mizzen.api.types import core_v1
+from mizzen.api.volumes import claims_of
 from mizzen.engine.backoff import Backoff
 from mizzen.engine.effects import Bind, Effect, Emit, UpdateStatus
 from mizzen.engine.entry import Change, ChangeType
@@ -44,6 +46,8 @@ class _Parked:
     """Not to be tried before this tick."""
     cramped: bool
     """More room on some node would help."""
+    claims: frozenset[Place]
+    """What happens to these claims may help."""
 
 
 class Rounds:
@@ -57,17 +61,22 @@ class Rounds:
         self._later: WorkQueue[Place] = WorkQueue()
         self._parked: dict[Place, _Parked] = {}
         self._assumed: dict[Place, str] = {}
+        self._preparing: dict[Place, frozenset[Place]] = {}  # with the claims that are waited for
         self._backoff: Backoff[Place] = Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
 
     # What happens
 
     def changed(self, changes: Iterable[Change], tick: Instant) -> None:
-        """Take in changes of nodes and pods, in order."""
+        """Take in changes of nodes, pods, claims, volumes and storage classes, in order; others are no matter."""
         for change in changes:
             if change.entry.kind is kinds.NODE:
                 self._node(change, tick)
             elif change.entry.kind is kinds.POD:
                 self._pod(change, tick)
+            elif change.entry.kind is kinds.PERSISTENT_VOLUME_CLAIM:
+                self._claim((change.entry.namespace, change.entry.name), tick)
+            elif change.entry.kind in (kinds.PERSISTENT_VOLUME, kinds.STORAGE_CLASS):
+                self._retry([place for place, parked in self._parked.items() if parked.claims], tick)
 
     def _node(self, change: Change, tick: Instant) -> None:
         node: core_v1.Node = change.entry.object()
@@ -101,8 +110,17 @@ class Rounds:
 
     def _help(self, tick: Instant, *, only_room: bool = False) -> None:
         """Something has changed that a parked pod may have waited for; `only_room`: a pod has gone, no node changed."""
-        helped = [place for place, parked in self._parked.items() if parked.cramped or not only_room]
-        for place in helped:
+        self._retry([place for place, parked in self._parked.items() if parked.cramped or not only_room], tick)
+
+    def _claim(self, claim: Place, tick: Instant) -> None:
+        """A claim has changed: of the pods that wait for it each may have what it waited for."""
+        for place, claims in self._preparing.items():
+            if claim in claims:
+                self._later.add_at(place, tick)
+        self._retry([place for place, parked in self._parked.items() if claim in parked.claims], tick)
+
+    def _retry(self, places: Iterable[Place], tick: Instant) -> None:
+        for place in places:
             self._later.add_at(place, max(tick, self._parked.pop(place).earliest))
 
     def _queue(self, place: Place, pod: core_v1.Pod) -> None:
@@ -115,7 +133,13 @@ class Rounds:
     def _forget(self, place: Place) -> None:
         self._ready.pop(place, None)
         self._parked.pop(place, None)
+        self._unprepare(place)
         self._backoff.succeeded(place)
+
+    def _unprepare(self, place: Place) -> None:
+        """Give back the room that was kept."""
+        if self._preparing.pop(place, None) is not None:
+            self.scheduler.cluster.drop_pod(*place)
 
     # What is done
 
@@ -139,12 +163,17 @@ class Rounds:
             del self._ready[place]
             pod = view.get(kinds.POD, *place)
             if pod is not None and wants_placing(pod):
+                self._unprepare(place)
                 pods.append(pod)
-        result = self.scheduler.run_pass(pods, limits)
+        result = self.scheduler.run_pass(pods, limits, view)
         for bind in result.bindings:
             self._assumed[(bind.namespace, bind.name)] = bind.uid
         for refusal in result.refusals:
             self._park(refusal, tick)
+        for preparation in result.preparations:
+            place = _place_of(preparation.pod)
+            self._preparing[place] = _claims_of(preparation.pod)
+            self._later.add_at(place, tick + PARKED_MS)
         return result
 
     def failed(self, bind: Bind, tick: Instant) -> None:
@@ -155,9 +184,16 @@ class Rounds:
             self.scheduler.cluster.drop_pod(*place)
             self._later.add_at(place, tick + self._backoff.failed(place))
 
+    def unprepared(self, pod: core_v1.Pod, tick: Instant) -> None:
+        """What a pod's claims need could not be written: give the room back and try again after a pause."""
+        place = _place_of(pod)
+        if place in self._preparing:
+            self._unprepare(place)
+            self._later.add_at(place, tick + self._backoff.failed(place))
+
     def _park(self, refusal: Refusal, tick: Instant) -> None:
-        place = (refusal.pod.metadata.namespace, refusal.pod.metadata.name)
-        self._parked[place] = _Parked(tick + self._backoff.failed(place), refusal.explanation.cramped)
+        place, claims = _place_of(refusal.pod), _claims_of(refusal.pod)
+        self._parked[place] = _Parked(tick + self._backoff.failed(place), refusal.explanation.cramped, claims)
         self._later.add_at(place, tick + PARKED_MS)
 
     def _release(self, view: View, tick: Instant) -> None:
@@ -168,6 +204,14 @@ class Rounds:
             pod = view.get(kinds.POD, *place)
             if pod is not None and wants_placing(pod) and place not in self._assumed:
                 self._queue(place, pod)
+
+
+def _place_of(pod: core_v1.Pod) -> Place:
+    return pod.metadata.namespace, pod.metadata.name
+
+
+def _claims_of(pod: core_v1.Pod) -> frozenset[Place]:
+    return frozenset((pod.metadata.namespace, mounted.name) for mounted in claims_of(pod))
 
 
 def _offer(node: core_v1.Node) -> tuple[Any, ...]:

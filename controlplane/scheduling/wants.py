@@ -30,15 +30,25 @@ class Wants:
     owner: str
     """Uid of the controller whose pods are spread; empty for none."""
     placement: bytes
-    """Node selector, node affinity and tolerations, encoded."""
+    """Node selector, node affinity, tolerations and the reach of volumes, encoded."""
 
 
-class Placement(msgspec.Struct, frozen=True):
+class Reach(msgspec.Struct, frozen=True):
+    """The nodes on which a claim of a pod has, or can get, its volume."""
+
+    selectors: tuple[core_v1.NodeSelector, ...]
+    """Any of them chooses the node."""
+    reason: str
+    """What to say of other nodes."""
+
+
+class Placement(msgspec.Struct, frozen=True, omit_defaults=True):
     """The parts of a pod that name nodes."""
 
     node_selector: dict[str, str]
     affinity: core_v1.NodeAffinity | None
     tolerations: tuple[core_v1.Toleration, ...]
+    reaches: tuple[Reach, ...] = ()
 
 
 class _Container(msgspec.Struct, frozen=True, array_like=True):
@@ -63,8 +73,8 @@ class _Demand(msgspec.Struct, frozen=True):
     ports: tuple[Port, ...]
 
 
-def wants_of(pod: core_v1.Pod) -> Wants:
-    """The class of a pod, with what it holds where it is on a node."""
+def wants_of(pod: core_v1.Pod, reaches: tuple[Reach, ...] = ()) -> Wants:
+    """The class of a pod, with what it holds where it is on a node; `reaches`: where its claims allow it to be."""
     spec = resources.reserved(pod)
     shape = _Shape(
         tuple([_Container(c.resources, c.ports, c.restart_policy) for c in spec.init_containers]),
@@ -75,7 +85,7 @@ def wants_of(pod: core_v1.Pod) -> Wants:
     demand = _demand(msgspec.json.encode(shape))
     owner = next((r.uid for r in pod.metadata.owner_references if r.controller), "")
     affinity = spec.affinity.node_affinity if spec.affinity is not None else None
-    placement = msgspec.json.encode(Placement(dict(spec.node_selector), affinity, spec.tolerations))
+    placement = msgspec.json.encode(Placement(dict(spec.node_selector), affinity, spec.tolerations, reaches))
     return Wants(demand.requests, demand.score_cpu, demand.score_memory, demand.ports, owner, placement)
 
 

@@ -1,7 +1,8 @@
 """What of the cluster concerns one node, as deltas for its agent's cache.
 
-A node is told of its own pods, of the ConfigMaps and Secrets that these name (and no others), of every Service and
-EndpointSlice, and of the part of every Node that routes are made from. Deltas are coalesced by object until they are
+A node is told of its own pods, of the ConfigMaps, Secrets and claims that these name (and no others) with the volumes
+of the claims, of the volumes that are folders of its own, of every Service and EndpointSlice, and of the part of every
+Node that routes are made from. Deltas are coalesced by object until they are
 sent, so what a slow agent costs is bounded by the number of objects.
 
 Order: a config goes before the pods that need it, and its end after theirs.
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 
 from controlplane.store.registry import Registry
-from mizzen.api import errors, kinds
+from mizzen.api import errors, kinds, volumes
 from mizzen.api.kinds import Kind
 from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1, meta_v1
@@ -29,7 +30,9 @@ BATCH_ITEMS = 256
 BATCH_BYTES = 1 << 20
 """Deltas of one message: at most this many, and about this many bytes."""
 FOR_ALL: tuple[Kind[Any], ...] = (kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.NODE)
-CONFIG: tuple[Kind[Any], ...] = (kinds.CONFIG_MAP, kinds.SECRET)
+CONFIG: tuple[Kind[Any], ...] = (
+    kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM, kinds.PERSISTENT_VOLUME,
+)  # fmt: skip
 _CONFIG_RESOURCES = tuple(kind.resource for kind in CONFIG)
 
 
@@ -43,7 +46,8 @@ class NodeFeed:
         self._pods: dict[Key, frozenset[Key]] = {}
         """The node's pods, and what each names."""
         self._named: dict[Key, set[Key]] = {}
-        """What pods name, and which."""
+        """What pods name, and which; the node itself names its own volumes."""
+        self._self = Key(kinds.NODE.resource, "", node)
         self._node_parts: dict[str, bytes] = {}
         self._synced = False
         self.version = 0
@@ -54,6 +58,9 @@ class NodeFeed:
         for kind in FOR_ALL:
             for entry in self._registry.entries(kind):
                 self._tell(entry)
+        for entry in self._registry.cache.selected(indexes.VOLUMES_BY_HOME, self._node):
+            self._keep(entry)
+            self._put(entry.key, entry.version, entry.raw)
         for entry, pod in self._own_pods():
             self._adopt(entry, pod, tell_config=True)
             self._put(entry.key, entry.version, entry.raw)
@@ -67,6 +74,8 @@ class NodeFeed:
             changes = [change for watcher in watchers for change in watcher.ready().changes]
         except errors.Expired:
             return False
+        for entry in self._registry.cache.selected(indexes.VOLUMES_BY_HOME, self._node):
+            self._keep(entry)
         for entry, pod in self._own_pods():
             # What an older pod names the agent has; a younger one may name something that did not change since.
             self._adopt(entry, pod, tell_config=entry.version > version)
@@ -88,8 +97,8 @@ class NodeFeed:
                 self._pod(change)
             elif kind in FOR_ALL:
                 self._tell(change.entry, gone=change.type is ChangeType.DELETED)
-            elif kind in CONFIG and change.key in self._named:
-                self._put(change.key, change.version, b"" if change.type is ChangeType.DELETED else change.entry.raw)
+            elif kind in CONFIG:
+                self._config(change)
         self.version = version
         return bool(self._pending)
 
@@ -108,6 +117,29 @@ class NodeFeed:
         messages[-1].synced, self._synced = self._synced, False
         return messages
 
+    def _config(self, change: Change) -> None:
+        gone = change.type is ChangeType.DELETED
+        if change.entry.kind is kinds.PERSISTENT_VOLUME and not gone and self._is_mine(change.entry):
+            self._keep(change.entry)
+        if change.key not in self._named:
+            return
+        self._put(change.key, change.version, b"" if gone else change.entry.raw)
+        if gone and self._self in self._named[change.key]:
+            self._release(self._self, (change.key,))
+        if change.entry.kind is kinds.PERSISTENT_VOLUME_CLAIM:
+            # It may have got its volume, which its pods name from now on.
+            for pod in sorted(self._named.get(change.key, ())):
+                entry = self._registry.cache.entry(kinds.POD, pod.namespace, pod.name)
+                if entry is not None and pod in self._pods:
+                    self._adopt(entry, entry.object(), tell_config=True)
+
+    def _is_mine(self, volume: Entry) -> bool:
+        """Whether a volume is a folder of this node."""
+        return volumes.home_of(volume.object()) == self._node
+
+    def _keep(self, volume: Entry) -> None:
+        self._named.setdefault(volume.key, set()).add(self._self)
+
     def _pod(self, change: Change) -> None:
         pod: core_v1.Pod = change.entry.object()
         here = pod.spec.node_name == self._node
@@ -117,11 +149,11 @@ class NodeFeed:
         elif here or change.key in self._pods:
             self._put(change.key, change.version, b"")
             # Not only what is noted: after a resumption this may be an older pod of the name, which the agent has.
-            self._release(change.key, self._pods.pop(change.key, frozenset()) | _names(pod))
+            self._release(change.key, self._pods.pop(change.key, frozenset()) | self._names(pod))
 
     def _adopt(self, entry: Entry, pod: core_v1.Pod, *, tell_config: bool) -> None:
         """Notes what a pod names, and sends what no other pod has named."""
-        names, before = _names(pod), self._pods.get(entry.key, frozenset())
+        names, before = self._names(pod), self._pods.get(entry.key, frozenset())
         self._pods[entry.key] = names
         for key in sorted(names):
             pods = self._named.setdefault(key, set())
@@ -131,6 +163,17 @@ class NodeFeed:
                     self._put(key, found.version, found.raw)
             pods.add(entry.key)
         self._release(entry.key, before - names)
+
+    def _names(self, pod: core_v1.Pod) -> frozenset[Key]:
+        """What a pod names: by itself, and by its claims."""
+        names = {Key(*name) for name in configs_of(pod)}
+        namespace = pod.metadata.namespace
+        for mounted in volumes.claims_of(pod):
+            names.add(Key(kinds.PERSISTENT_VOLUME_CLAIM.resource, namespace, mounted.name))
+            claim = self._registry.view.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, mounted.name)
+            if claim is not None and claim.spec.volume_name:
+                names.add(Key(kinds.PERSISTENT_VOLUME.resource, "", claim.spec.volume_name))
+        return frozenset(names)
 
     def _release(self, pod: Key, names: Iterable[Key]) -> None:
         """A pod does not need these configs (any more); what none needs goes."""
@@ -158,10 +201,6 @@ class NodeFeed:
         self._pending[key] = node_pb2.Delta(
             resource=key.resource, namespace=key.namespace, name=key.name, version=version, json=json
         )
-
-
-def _names(pod: core_v1.Pod) -> frozenset[Key]:
-    return frozenset(Key(*name) for name in configs_of(pod))
 
 
 def _turn(delta: node_pb2.Delta) -> int:

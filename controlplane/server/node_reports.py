@@ -20,7 +20,7 @@ import structlog
 
 from controlplane.admission.reports import FINISHED, merged_node_status, merged_pod_status, new_node
 from controlplane.store.registry import Registry
-from mizzen.api import codec, errors, kinds, times
+from mizzen.api import codec, errors, kinds, times, volumes
 from mizzen.api.kinds import Object
 from mizzen.api.managed import objects as managed
 from mizzen.api.managed.entries import Writer
@@ -82,6 +82,8 @@ class Reports:
                     await self._pod_gone(node, report)
                 case Report.NODE_STATUS:
                     await self._node_status(node, _read(report, core_v1.NodeStatus))
+                case Report.VOLUME_GONE:
+                    await self._volume_gone(node, report)
                 case _:
                     raise errors.BadRequest(f"unknown kind of report {report.kind}")
         except (errors.BadRequest, errors.InternalError) as error:
@@ -119,6 +121,29 @@ class Reports:
             except errors.Conflict:
                 await self._registry.fresh()
         raise errors.Conflict(kinds.POD, report.name)
+
+    async def _volume_gone(self, node: str, report: Report) -> None:
+        """The node's folder is removed, so the node lets go of the volume."""
+        for _ in range(ATTEMPTS):
+            volume = self._registry.view.get(kinds.PERSISTENT_VOLUME, "", report.name)
+            if volume is None or volume.metadata.uid != report.uid or volumes.home_of(volume) != node:
+                return
+            if volume.metadata.deletion_timestamp is None:
+                return
+            rest = tuple(name for name in volume.metadata.finalizers if name != volumes.LOCAL)
+            if rest:
+                metadata = msgspec.structs.replace(volume.metadata, finalizers=rest)
+                if await self._replaced(msgspec.structs.replace(volume, metadata=metadata), volume):
+                    return
+                continue
+            try:
+                await self._registry.delete(kinds.PERSISTENT_VOLUME, "", report.name, version_of(volume))
+                return
+            except errors.NotFound:
+                return
+            except errors.Conflict:
+                await self._registry.fresh()
+        raise errors.Conflict(kinds.PERSISTENT_VOLUME, report.name)
 
     def _own_pod(self, node: str, report: Report) -> core_v1.Pod | None:
         pod = self._registry.view.get(kinds.POD, report.namespace, report.name)
@@ -177,9 +202,10 @@ class Reports:
             # Before its status says that it is well: seen with its old lease, a node that was lost would be so again.
             await self.heartbeat(name)
             labels = {**node.metadata.labels, **wanted.metadata.labels}
+            annotations = {**node.metadata.annotations, **wanted.metadata.annotations}
             changed = msgspec.structs.replace(
                 node,
-                metadata=msgspec.structs.replace(node.metadata, labels=labels),
+                metadata=msgspec.structs.replace(node.metadata, labels=labels, annotations=annotations),
                 status=merged_node_status(node.status, wanted.status),
             )
             if changed == node or await self._replaced(changed, node):

@@ -33,11 +33,12 @@ def join_agent(lab: Lab, which: int | str) -> None:
 
 
 def start(lab: Lab, timeout_s: float = commands.START_TIMEOUT_S) -> Path:
-    """The whole cluster: control plane, an agent on every machine, all nodes Ready; returns the kubeconfig."""
+    """The whole cluster: control plane, agents, all nodes Ready, a class of storage; returns the kubeconfig."""
     kubeconfig = start_server(lab)
     for node in lab.nodes:
         join_agent(lab, node.name)
     commands.wait_for_nodes(kubeconfig, len(lab.nodes), lambda: all(node.pid(AGENT) for node in lab.nodes), timeout_s)
+    commands.offer_storage(kubeconfig)
     return kubeconfig
 
 

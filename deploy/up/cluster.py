@@ -51,6 +51,7 @@ def up(run: Run, say: Callable[[str], None]) -> None:
         ("image", _load_image),
         ("control plane", _start_server),
         ("node", _start_agent),
+        ("storage", _offer_storage),
         ("demo", _deploy_demo),
         ("page", _fetch_page),
     )
@@ -121,6 +122,11 @@ def _start_agent(run: Run) -> str:
     except (TimeoutError, commands.DaemonFailed) as error:
         raise UpError(f"the node is not Ready; {run.log(AGENT)} ends with:\n{tail(run.log(AGENT))}") from error
     return f"{socket.gethostname()} is Ready{', running already' if known else ''}"
+
+
+def _offer_storage(run: Run) -> str:
+    commands.offer_storage(run.kubeconfig)
+    return "StorageClass local is the default: volumes are folders of the node"
 
 
 def _deploy_demo(run: Run) -> str:

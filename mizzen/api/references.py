@@ -54,15 +54,6 @@ def configs_of(pod: core_v1.Pod) -> list[tuple[str, str, str]]:
     return [key for key in found if key[2]]
 
 
-def claims_of(pod: core_v1.Pod) -> Iterator[tuple[str, bool]]:
-    """The names of the claims that a pod mounts, and whether each is made for the pod."""
-    for volume in pod.spec.volumes:
-        if volume.persistent_volume_claim is not None:
-            yield volume.persistent_volume_claim.claim_name, False
-        elif volume.ephemeral is not None:
-            yield f"{pod.metadata.name}-{volume.name}", True
-
-
 def _of_env(env: tuple[core_v1.EnvVar, ...]) -> Iterator[tuple[str, str]]:
     for variable in env:
         source = variable.value_from

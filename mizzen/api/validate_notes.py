@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mizzen.api import canary_steps, dependencies, workloads
+from mizzen.api import canary_steps, config_versions, dependencies, workloads
 from mizzen.api.errors import FieldError
 from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import batch_v1 as batch
@@ -42,8 +42,16 @@ def _promotion(value: str, _: Any) -> str:
     return "" if value in ("true", workloads.PROMOTE_FULL) else 'write "true" for the next step, "full" for all of them'
 
 
+def _surge(value: str, deployment: apps.Deployment) -> str:
+    if problem := _switch(value, deployment):
+        return problem
+    return "" if deployment.spec.strategy.type == "RollingUpdate" else "set spec.strategy.type to RollingUpdate"
+
+
 _SETTINGS = {
+    workloads.SURGE_BEFORE_EVICT: _Setting((apps.Deployment,), _surge),
     workloads.AUTO_ROLLBACK: _Setting((apps.Deployment,), _switch),
+    workloads.CONFIG_ROLLOUT: _Setting((apps.Deployment, apps.StatefulSet, apps.DaemonSet), _switch),
     workloads.CANARY: _Setting((apps.Deployment,), _canary),
     workloads.PROMOTE: _Setting((apps.Deployment,), _promotion),
 }
@@ -51,6 +59,7 @@ _SETTINGS = {
 
 _OF_PODS: dict[str, Callable[[str], object]] = {
     workloads.DEPENDS_ON: dependencies.parse,
+    workloads.CONFIG_VERSIONS: config_versions.parse,
 }
 
 

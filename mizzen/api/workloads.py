@@ -6,6 +6,7 @@ control plane remembers by.
 
 from __future__ import annotations
 
+from mizzen.api import times
 from mizzen.api.types import core_v1, meta_v1
 
 PREFIX = "mizzen.dev/"
@@ -18,7 +19,21 @@ PROMOTE = f"{PREFIX}promote"
 PROMOTE_FULL = "full"
 DEPENDS_ON = f"{PREFIX}depends-on"
 """On a pod template: what its pods wait for, see `dependencies`; also the name of the gate that holds them."""
+CONFIG_ROLLOUT = f"{PREFIX}config-rollout"
+"""`true` on a workload: what its pods read from ConfigMaps and Secrets is part of its revisions."""
+SURGE_BEFORE_EVICT = f"{PREFIX}surge-before-evict"
+"""`true` on a Deployment: a pod is evicted when its replacement is ready."""
 
+CONFIG_SEEN = f"{PREFIX}config-seen"
+"""On such a workload: the content that was there when it was looked at last."""
+CONFIG_VERSIONS = f"{PREFIX}config-versions"
+"""On its pod template: the copies that its pods use, see `config_versions`."""
+COPY_OF = f"{PREFIX}copy-for"
+"""The label of such a copy: the uid of the workload that it is for."""
+EVICTION_WANTED = f"{PREFIX}eviction-wanted"
+"""On a pod: when an eviction last asked for it and had to wait for its replacement."""
+LEAVING_MS = 600_000
+"""How long such a pod is not counted; then nobody seems to want it away any more."""
 FAILED_REVISION = f"{PREFIX}failed-revision"
 """On a Deployment: the revision that was taken back last, until its user tries another."""
 WAS_AVAILABLE = f"{PREFIX}was-available"
@@ -29,7 +44,7 @@ CANARY_SINCE = f"{PREFIX}canary-since"
 """On a ReplicaSet: when that step began."""
 DEPENDENCIES_MET = f"{PREFIX}DependenciesMet"
 """The condition of a pod that waits for others, or waited."""
-REMEMBERED = (FAILED_REVISION, WAS_AVAILABLE, CANARY_STEP, CANARY_SINCE)
+REMEMBERED = (CONFIG_SEEN, FAILED_REVISION, WAS_AVAILABLE, CANARY_STEP, CANARY_SINCE)
 """What the control plane writes itself, and never copies from one object to another."""
 
 
@@ -41,3 +56,15 @@ def is_on(metadata: meta_v1.ObjectMeta, name: str) -> bool:
 def is_gated(pod: core_v1.Pod) -> bool:
     """Whether a pod waits for what it depends on."""
     return any(gate.name == DEPENDS_ON for gate in pod.spec.scheduling_gates)
+
+
+def leaves_for_ms(pod: core_v1.Pod, now: int) -> int | None:
+    """How many milliseconds a pod still counts as one that is to be replaced; None where it does not."""
+    since = pod.metadata.annotations.get(EVICTION_WANTED)
+    if since is None:
+        return None
+    try:
+        left_ms = times.parse(since) + LEAVING_MS - now
+    except times.TimeError:
+        return None
+    return left_ms if left_ms > 0 else None

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from mizzen.api import kinds, workloads
+from mizzen.api import config_versions, kinds, workloads
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import core_v1, discovery_v1, rbac_v1
+from mizzen.api.volumes import class_of, home_of
 from mizzen.engine.view import Index
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -51,6 +52,20 @@ def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
 def _regarding_uid(event: core_v1.Event) -> Iterable[str]:
     uid = event.involved_object.uid
     return [uid] if uid else []
+
+
+def _claim_of(volume: core_v1.PersistentVolume) -> Iterable[str]:
+    ref = volume.spec.claim_ref
+    return [namespaced(ref.namespace, ref.name)] if ref is not None else []
+
+
+def _free(volume: core_v1.PersistentVolume) -> Iterable[str]:
+    return [class_of(volume)] if volume.spec.claim_ref is None else []
+
+
+def _home(volume: core_v1.PersistentVolume) -> Iterable[str]:
+    home = home_of(volume)
+    return [home] if home else []
 
 
 def user_subject(name: str) -> str:
@@ -95,10 +110,34 @@ ENDPOINT_SLICES_BY_SERVICE = Index("endpointslices-by-service", kinds.ENDPOINT_S
 """Endpoint slices by `namespace/name` of their service; see `namespaced`."""
 EVENTS_BY_REGARDING = Index("events-by-regarding", kinds.EVENT, _regarding_uid)
 """Events by the uid of the object they tell about."""
+VOLUMES_BY_CLAIM = Index("volumes-by-claim", kinds.PERSISTENT_VOLUME, _claim_of)
+"""Volumes by `namespace/name` of the claim that they are reserved for; see `namespaced`."""
+FREE_VOLUMES_BY_CLASS = Index("free-volumes-by-class", kinds.PERSISTENT_VOLUME, _free)
+"""Volumes that are reserved for no claim, by the name of their class."""
+VOLUMES_BY_HOME = Index("volumes-by-home", kinds.PERSISTENT_VOLUME, _home)
+"""Volumes that are folders of a node, by the name of the node."""
 ROLE_BINDINGS_BY_SUBJECT = Index("rolebindings-by-subject", kinds.ROLE_BINDING, _subjects)
 """Role bindings by namespace and subject: `namespaced(namespace, user_subject(name))` or the same with a group."""
 CLUSTER_ROLE_BINDINGS_BY_SUBJECT = Index("clusterrolebindings-by-subject", kinds.CLUSTER_ROLE_BINDING, _subjects)
 """Cluster role bindings by subject: `user_subject(name)` or `group_subject(name)`."""
+
+
+def config_user(namespace: str, kind: str, name: str) -> str:
+    """The index value of a ConfigMap or Secret that workloads use."""
+    return namespaced(namespace, f"{kind}/{name}")
+
+
+def _configs(owner: config_versions.Owner) -> Iterable[str]:
+    if not workloads.is_on(owner.metadata, workloads.CONFIG_ROLLOUT):
+        return []
+    namespace = owner.metadata.namespace
+    return [config_user(namespace, *config) for config in config_versions.referenced(owner.spec.template.spec)]
+
+
+@cache
+def config_users(kind: Kind[Any]) -> Index[Any]:
+    """The index of the workloads of a kind that ask for rollouts of their configs, by `config_user`."""
+    return Index(f"{kind.plural}-by-config", kind, _configs)
 
 
 @cache
@@ -116,8 +155,12 @@ ALL: tuple[Index[Any], ...] = (
     JOBS_BY_CONTROLLER,
     ENDPOINT_SLICES_BY_SERVICE,
     EVENTS_BY_REGARDING,
+    VOLUMES_BY_CLAIM,
+    FREE_VOLUMES_BY_CLASS,
+    VOLUMES_BY_HOME,
     ROLE_BINDINGS_BY_SUBJECT,
     CLUSTER_ROLE_BINDINGS_BY_SUBJECT,
+    *(config_users(kind) for kind in (kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET)),
     *(by_owner(kind) for kind in kinds.KINDS if kind.stored),
 )
 """Every declared index; kinds that users define have the one by owner beside these."""

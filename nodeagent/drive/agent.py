@@ -34,6 +34,7 @@ from nodeagent.drive.hooks import Hooks
 from nodeagent.drive.images import Images
 from nodeagent.drive.keeper import Keeper
 from nodeagent.drive.last_words import LastWords
+from nodeagent.drive.local_volumes import LocalVolumes
 from nodeagent.drive.metrics import Metrics, MetricsPage
 from nodeagent.drive.node_status import NodeStatus
 from nodeagent.drive.objects import Objects, Told
@@ -56,6 +57,7 @@ from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import RuntimeInfo, Status
 from nodeagent.volumes.port import VolumeFailure, Volumes
 
+CONFIGS = tuple(kind.resource for kind in (kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM))
 NETWORK_RETRY_S = 2.0
 ENGINE_RETRY_S = 1.0
 
@@ -91,6 +93,7 @@ class Agent:
         self.outbox = Outbox(credentials.node)
         self.watcher = Watcher(runtime, clock, self.metrics, settings.relist_s)
         self._meter = Meter(self.watcher, clock, Cgroups())
+        self._local_volumes = LocalVolumes(self.node.name, settings.local_folder, self.objects, self.outbox)
         self._addresses = Addresses()
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, parts.volumes)
@@ -239,6 +242,7 @@ class Agent:
             ("node-status", self._status.run()),
             ("tokens", self._tokens.run()),
             ("sweep", self._sweep()),
+            ("local-volumes", self._local_volumes.run()),
             ("checkpoint", self._keeper.run()),
         ):
             group.create_task(body, name=name)
@@ -293,9 +297,11 @@ class Agent:
         """See `session.Receiver`."""
         changed = self.objects.apply(items, version, synced=synced)
         self._objects_dirty = True
-        configs = [key for key in changed if key.resource in ("configmaps", "secrets")]
+        configs = [key for key in changed if key.resource in CONFIGS]
         if configs:
             self.pods.configs_changed(configs)
+        if synced or any(key.resource == kinds.PERSISTENT_VOLUME.resource for key in changed):
+            self._local_volumes.changed()
         for key in changed:
             if key.resource == kinds.POD.resource:
                 self._pod_changed(key)

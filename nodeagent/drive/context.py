@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mizzen.api import kinds, resources
 from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1 as core
+from mizzen.api.volumes import claims_of, is_bound, is_for
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.objects import Objects
 from nodeagent.lifecycle.downward import Sources
@@ -66,4 +67,16 @@ class NodeContext:
             pod_ips=(ip,) if ip else (),
             host_ips=(self.ip,) if self.ip else (),
             allocatable=self.allocatable,
+            claims=dict(self._volumes(pod)),
         )
+
+    def _volumes(self, pod: core.Pod) -> Iterator[tuple[str, core.PersistentVolume]]:
+        """The volumes that the pod's claims are bound to; claim and volume must name each other."""
+        cache, namespace = self.objects.cache, pod.metadata.namespace
+        for name, _ in claims_of(pod):
+            claim = cache.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name)
+            if claim is None or not is_bound(claim):
+                continue
+            volume = cache.get(kinds.PERSISTENT_VOLUME, "", claim.spec.volume_name)
+            if volume is not None and is_for(volume, claim):
+                yield name, volume

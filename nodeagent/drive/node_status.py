@@ -13,6 +13,7 @@ import structlog
 from mizzen.api import quantity, resources
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.volumes import LOCAL_FOLDER
 from mizzen.engine.values import Clock
 from nodeagent.drive import machine
 from nodeagent.drive.context import NodeContext
@@ -71,9 +72,10 @@ class NodeStatus:
             "kubernetes.io/os": "linux",
             **self._settings.labels,
         }
+        annotations = {LOCAL_FOLDER: str(self._settings.local_folder)}
         taints = tuple(core.Taint(key=k, value=v, effect=e) for k, v, e in self._settings.taints)
         return core.Node(
-            metadata=meta.ObjectMeta(name=name, labels=labels),
+            metadata=meta.ObjectMeta(name=name, labels=labels, annotations=annotations),
             spec=core.NodeSpec(taints=taints),
             status=self.status(),
         )

@@ -22,7 +22,7 @@ from nodeagent.lifecycle.actions import Record
 EVENTS_MAX = 1000
 BATCH_MAX = 256
 
-STATUS, GONE, NODE, EVENT = "status", "gone", "node", "event"
+STATUS, GONE, NODE, EVENT, VOLUME_GONE = "status", "gone", "node", "event", "volume-gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Item:
     value: core.PodStatus | core.NodeStatus | core.Event | None
 
     def json(self) -> bytes:
-        """The value in canonical JSON; a pod that is gone has none."""
+        """The value in canonical JSON; what is gone has none."""
         return b"" if self.value is None else msgspec.json.encode(self.value)
 
 
@@ -63,6 +63,11 @@ class Outbox:
         """Nothing is left of a pod."""
         metadata = pod.metadata
         self._put((GONE, metadata.uid), Item(GONE, metadata.namespace, metadata.name, metadata.uid, None))
+
+    def volume_gone(self, volume: core.PersistentVolume) -> None:
+        """The folder of a volume of this node is removed."""
+        metadata = volume.metadata
+        self._put((VOLUME_GONE, metadata.uid), Item(VOLUME_GONE, "", metadata.name, metadata.uid, None))
 
     def node(self, status: core.NodeStatus) -> None:
         """The node's own status."""

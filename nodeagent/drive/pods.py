@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from mizzen.api import kinds
 from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.volumes import claims_of
 from mizzen.engine.values import Clock, Key
 from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.context import NodeContext
@@ -60,7 +62,7 @@ class Slot:
     since_ms: int
     """On the monotonic clock: when the pod was seen first."""
     named: frozenset[Key] = frozenset()
-    """The config maps and secrets that it refers to."""
+    """The config maps, secrets and claims that it refers to."""
     objects: int = 0
     results: list[Result] = field(default_factory=list)
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -142,7 +144,7 @@ class Pods:
             slot.pod = pod
             return
         slot.pod, slot.wanted = pod, True
-        slot.named = frozenset(Key(*key) for key in configs_of(pod))
+        slot.named = frozenset(Key(*key) for key in configs_of(pod)) | _claims_of(pod)
         self.poke(metadata.uid)
 
     def _is_echo(self, slot: Slot, pod: core.Pod) -> bool:
@@ -162,7 +164,7 @@ class Pods:
             self._unwanted(uid)
 
     def configs_changed(self, keys: Iterable[Key]) -> None:
-        """Config maps or secrets have changed: whoever refers to them looks again."""
+        """Config maps, secrets or claims have changed: whoever refers to them looks again."""
         changed = frozenset(keys)
         for uid, slot in self._slots.items():
             if not changed.isdisjoint(slot.named):
@@ -364,6 +366,11 @@ class Pods:
         ages = {state.id: now - state.started_at_ms for state in seen.containers if state.status is Status.RUNNING}
         ip = self._node.ip if slot.pod.spec.host_network else self._addresses.of(slot.pod.metadata.uid)
         self._prober.sync(slot.pod, ip, wanted, ages)
+
+
+def _claims_of(pod: core.Pod) -> frozenset[Key]:
+    resource, namespace = kinds.PERSISTENT_VOLUME_CLAIM.resource, pod.metadata.namespace
+    return frozenset(Key(resource, namespace, mounted.name) for mounted in claims_of(pod))
 
 
 def _says_the_same(a: core.Pod, b: core.Pod) -> bool:

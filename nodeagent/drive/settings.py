@@ -61,6 +61,11 @@ class AgentSettings:
     status_s: float = 10.0
     """How often the node's condition is looked at."""
 
+    @property
+    def local_folder(self) -> Path:
+        """Where the node keeps volumes that are folders of its own."""
+        return self.data_dir / "local-volumes"
+
 
 def parse(argv: Sequence[str]) -> AgentSettings:
     """The settings in a command line. Raises SettingsError with all problems; exits for --help."""

@@ -44,6 +44,8 @@ class Sources:
     allocatable: Mapping[str, str] = field(default_factory=dict)
     """What the node has for pods: stands in for a limit that a container does not set."""
 
+    claims: Mapping[str, core.PersistentVolume] = field(default_factory=dict)
+    """The volumes of the claims that have one, by the name of the claim."""
     tokens: Mapping[TokenWish, str] = field(default_factory=dict)
     """Tokens of the pod's service account; an empty one could not be had."""
 

@@ -19,8 +19,8 @@ from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.env import expand_path
 from nodeagent.runtime.values import Mount
-from nodeagent.volumes import atomic, host_path, mounts, subpath
-from nodeagent.volumes.plan import Files, HostPath, Plan, Scratch, plan
+from nodeagent.volumes import atomic, host_path, mounts, persistent, subpath
+from nodeagent.volumes.plan import Files, HostPath, Persistent, Plan, Scratch, plan
 from nodeagent.volumes.port import VolumeFailure
 from nodeagent.volumes.translate import is_read_only, mount_of
 
@@ -147,6 +147,8 @@ def _make(wanted: Plan, folder: Path, group: int | None) -> Path:
         case HostPath():
             host_path.ensure(wanted)
             return Path(wanted.path)
+        case Persistent():
+            persistent.show(wanted, folder, group)
         case Scratch():
             if not folder.exists() or (wanted.in_memory and not _is_mounted(folder)):
                 _make_scratch(wanted, folder, group)

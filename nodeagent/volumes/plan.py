@@ -1,7 +1,7 @@
 """What a volume is to be on the disk, as values: which kind, and for made-up ones which files. Pure.
 
-`plan` turns a pod's volume and the objects it refers to into one of `Scratch`, `HostPath` and `Files`; the disk part
-makes it so and decides nothing.
+`plan` turns a pod's volume and the objects it refers to into one of `Scratch`, `HostPath`, `Files` and `Persistent`;
+the disk part makes it so and decides nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TypeAlias
 from mizzen.api import quantity
 from mizzen.api.references import token_wish
 from mizzen.api.types import core_v1 as core
+from mizzen.api.volumes import LOCAL, PROVISIONED_BY, claims_of
 from nodeagent.lifecycle.downward import ConfigError, Sources, field_text, resource_text
 
 DEFAULT_MODE = 0o644
@@ -55,7 +56,23 @@ class Files:
     """Paths of files that stay as they are, if they are there: nothing better is to be had now."""
 
 
-Plan: TypeAlias = Scratch | HostPath | Files
+@dataclass(frozen=True, slots=True)
+class Persistent:
+    """Storage that outlives the pod, shown in the pod's own folder."""
+
+    path: str
+    """A folder or file of the machine; for network storage the path on the server."""
+    server: str = ""
+    """The NFS server; empty for the machine itself."""
+    options: tuple[str, ...] = ()
+    """Of the mount from the server."""
+    is_own: bool = False
+    """A folder that this node keeps for the volume and makes if need be."""
+    is_owned_by_group: bool = False
+    """Its files are given to the pod's `fsGroup`."""
+
+
+Plan: TypeAlias = Scratch | HostPath | Files | Persistent
 
 
 def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
@@ -65,7 +82,29 @@ def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
         return Scratch(in_memory=scratch.medium == "Memory", size_bytes=size)
     if volume.host_path is not None:
         return HostPath(volume.host_path.path, volume.host_path.type or "")
+    if volume.nfs is not None:
+        return Persistent(volume.nfs.path, server=volume.nfs.server, options=("ro",) if volume.nfs.read_only else ())
+    for name, _ in claims_of(core.Pod(metadata=pod.metadata, spec=core.PodSpec(volumes=(volume,)))):
+        return _persistent(pod, name, sources)
     return _files(pod, volume, sources)
+
+
+def _persistent(pod: core.Pod, name: str, sources: Sources) -> Persistent:
+    found = sources.claims.get(name)
+    if found is None:
+        raise ConfigError(f"error processing PVC {pod.metadata.namespace}/{name}: PVC is not bound")
+    spec = found.spec
+    if spec.volume_mode == "Block":
+        raise ConfigError(f"volume {found.metadata.name} is a block device, which this node does not support")
+    if spec.local is not None:
+        is_own = found.metadata.annotations.get(PROVISIONED_BY) == LOCAL
+        return Persistent(spec.local.path, is_own=is_own, is_owned_by_group=True)
+    if spec.host_path is not None:
+        return Persistent(spec.host_path.path)
+    if spec.nfs is not None:
+        options = (*spec.mount_options, *(("ro",) if spec.nfs.read_only else ()))
+        return Persistent(spec.nfs.path, server=spec.nfs.server, options=options)
+    raise ConfigError(f"volume {found.metadata.name} is of a type that this node does not support")
 
 
 def _files(pod: core.Pod, volume: core.Volume, sources: Sources) -> Files:

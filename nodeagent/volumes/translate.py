@@ -14,8 +14,12 @@ _PROPAGATION: dict[str, Literal["private", "rslave", "rshared"]] = {
 
 
 def is_read_only(volume: core.Volume) -> bool:
-    """Whether the volume's files are made by the agent: containers never write to those."""
-    return volume.empty_dir is None and volume.host_path is None
+    """Whether containers never write to the volume: its files are made by the agent, or the pod says so."""
+    if volume.persistent_volume_claim is not None:
+        return volume.persistent_volume_claim.read_only
+    if volume.nfs is not None:
+        return volume.nfs.read_only
+    return volume.empty_dir is None and volume.host_path is None and volume.ephemeral is None
 
 
 def mount_of(wanted: core.VolumeMount, volume: core.Volume, path: str) -> Mount:

@@ -184,3 +184,30 @@ def test_pods_start_after_what_they_depend_on(cluster: Cluster) -> None:
     cluster.go(1)
     assert not [pod for pod in cluster.pods() if workloads.is_gated(pod)]
     assert cluster.get(kinds.DEPLOYMENT, "app").status.available_replicas == 2
+
+
+def test_a_changed_config_rolls_and_an_undo_brings_it_back(cluster: Cluster) -> None:
+    def colours() -> set[str]:
+        """What the pods read."""
+        names = {pod.spec.containers[0].env_from[0].config_map_ref.name for pod in cluster.pods()}  # type: ignore[union-attr]
+        return {cluster.get(kinds.CONFIG_MAP, name).data["COLOUR"] for name in names}
+
+    def reading(web: apps_v1.Deployment) -> apps_v1.Deployment:
+        source = core_v1.EnvFromSource(config_map_ref=core_v1.ConfigMapEnvSource(name="settings"))
+        (container,) = web.spec.template.spec.containers
+        spec = replace(web.spec.template.spec, containers=(replace(container, env_from=(source,)),))
+        changed = replace(web, spec=replace(web.spec, template=replace(web.spec.template, spec=spec)))
+        return asking(config_rollout="true")(changed)  # type: ignore[no-any-return]
+
+    metadata = meta_v1.ObjectMeta(name="settings", namespace="default")
+    cluster.run._create(core_v1.ConfigMap(metadata=metadata, data={"COLOUR": "red"}))
+    cluster.change(kinds.DEPLOYMENT, "web", reading)
+    cluster.go(2)
+    assert colours() == {"red"}
+    red = cluster.web().spec.template
+    cluster.change(kinds.CONFIG_MAP, "settings", lambda obj: replace(obj, data={"COLOUR": "blue"}))
+    cluster.go(2)
+    assert (colours(), cluster.web().status.updated_replicas) == ({"blue"}, 6)
+    cluster.change(kinds.DEPLOYMENT, "web", lambda web: replace(web, spec=replace(web.spec, template=red)))
+    cluster.go(2)
+    assert (colours(), cluster.web().status.updated_replicas) == ({"red"}, 6)

@@ -11,7 +11,7 @@ from mizzen.api import codec, kinds
 from tests.fixtures.examples import example
 
 WITHOUT_EFFECT = (
-    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.PERSISTENT_VOLUME_CLAIM,
+    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.CSI_DRIVER,
 )  # fmt: skip
 
 
@@ -22,7 +22,17 @@ def test_whoever_relies_on_what_nobody_acts_on_is_told(kind: kinds.Kind[Any]) ->
 
 
 @pytest.mark.parametrize(
-    "kind", [kinds.DEPLOYMENT, kinds.RESOURCE_QUOTA, kinds.LIMIT_RANGE, kinds.SERVICE], ids=lambda kind: kind.kind
+    "kind",
+    [
+        kinds.DEPLOYMENT,
+        kinds.RESOURCE_QUOTA,
+        kinds.LIMIT_RANGE,
+        kinds.SERVICE,
+        kinds.PERSISTENT_VOLUME,
+        kinds.PERSISTENT_VOLUME_CLAIM,
+        kinds.STORAGE_CLASS,
+    ],
+    ids=lambda kind: kind.kind,
 )
 def test_what_has_an_effect_is_stored_in_silence(kind: kinds.Kind[Any]) -> None:
     obj, _ = codec.decode_dict(example(kind), kind)

@@ -31,6 +31,7 @@ def complaints(annotations: dict[str, str], obj: Any = None) -> list[str]:
         ({"mizzen.dev/canary": "100%"}, "there is no step '100%'"),
         ({"mizzen.dev/canary": ", ".join(["1%"] + ["pause"] * 50)}, "has 51 steps: write at most 50"),
         ({"mizzen.dev/depends-on": "job/a"}, "this is for pods: move it to spec.template.metadata.annotations"),
+        ({"mizzen.dev/surge-before-evict": "1"}, 'write "true" or "false"'),
         ({"mizzen.dev/promote": "yes"}, 'write "true" for the next step, "full" for all of them'),
         ({"mizzen.dev/auto-rolback": "true"}, "there is no such setting: remove it, or use one of"),
     ],

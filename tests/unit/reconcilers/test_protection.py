@@ -10,12 +10,13 @@ import pytest
 from controlplane.reconcilers import protection
 from mizzen.api import kinds
 from mizzen.api.types import core_v1, meta_v1
+from mizzen.api.volumes import CLAIM_FINALIZER as CLAIM
+from mizzen.api.volumes import VOLUME_FINALIZER as VOLUME
 from mizzen.base.ids import SeededIds
 from mizzen.engine.effects import Update
 from mizzen.engine.values import Key
 from tests.fixtures.cluster_objects import NOW, at, meta, owned_by, pod, view
 
-CLAIM, VOLUME = protection.CLAIM_FINALIZER, protection.VOLUME_FINALIZER
 DELETED: dict[str, Any] = {"deletion_timestamp": at(-5)}
 
 

@@ -37,12 +37,14 @@ def tainted(name: str, *taints: core_v1.Taint) -> core_v1.Node:
 
 
 def placed(objects: list[Any], pods: list[core_v1.Pod], packing: scores.Packing = "least") -> dict[str, str]:
-    result = Scheduler.of(view(*objects), packing).run_pass(pods, ALL)
+    seen = view(*objects)
+    result = Scheduler.of(seen, packing).run_pass(pods, ALL, seen)
     return {binding.name: binding.node for binding in result.bindings}
 
 
 def refused(objects: list[Any], one: core_v1.Pod) -> str:
-    return str(Scheduler.of(view(*objects)).run_pass([one], ALL).refusals[0].explanation)
+    seen = view(*objects)
+    return str(Scheduler.of(seen).run_pass([one], ALL, seen).refusals[0].explanation)
 
 
 def test_replicas_spread_over_nodes() -> None:

@@ -22,6 +22,7 @@ from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.volumes import HOSTNAME, LOCAL, claims_of, home_of
 from mizzen.engine.values import Key
 from nodeagent.drive.objects import Objects, Told
 from tests.fixtures import cluster_objects
@@ -115,6 +116,14 @@ class Cluster:
             config = view.get(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
             if config is not None:
                 found[key] = config
+        for pod in own:
+            for name, _ in claims_of(pod):
+                claim = view.get(kinds.PERSISTENT_VOLUME_CLAIM, "default", name)
+                if claim is not None:
+                    found[_key(claim)] = claim
+                    volume = view.get(kinds.PERSISTENT_VOLUME, "", claim.spec.volume_name)
+                    found.update({_key(volume): volume} if volume is not None else {})
+        found.update({_key(one): one for one in view.list(kinds.PERSISTENT_VOLUME) if home_of(one) == NODE})
         for kind in (kinds.SERVICE, kinds.ENDPOINT_SLICE):
             found.update({_key(obj): obj for obj in view.list(kind)})
         for node in view.list(kinds.NODE):
@@ -176,7 +185,62 @@ def node(name: str, cidr: str = "", *, ready: str = "True") -> core.Node:
     return replace(made, metadata=metadata, spec=replace(made.spec, pod_cidr=cidr))
 
 
+def claim(name: str, volume: str = "") -> core.PersistentVolumeClaim:
+    """A claim, perhaps with its volume."""
+    metadata = meta.ObjectMeta(name=name, namespace="default")
+    return core.PersistentVolumeClaim(metadata=metadata, spec=core.PersistentVolumeClaimSpec(volume_name=volume))
+
+
+def volume(name: str, home: str = "") -> core.PersistentVolume:
+    """A volume, perhaps in a folder of a node."""
+    here = core.NodeSelectorRequirement(key=HOSTNAME, operator="In", values=(home,))
+    required = core.NodeSelector(node_selector_terms=(core.NodeSelectorTerm(match_expressions=(here,)),))
+    spec = core.PersistentVolumeSpec(
+        local=core.LocalVolumeSource(path="/v"), node_affinity=core.VolumeNodeAffinity(required=required)
+    )
+    metadata = meta.ObjectMeta(name=name, finalizers=(LOCAL,) if home else ())
+    return core.PersistentVolume(metadata=metadata, spec=spec)
+
+
+def claiming(name: str, *claims: str) -> core.Pod:
+    """A pod of the node that mounts claims."""
+    mounts = tuple(
+        core.Volume(name=one, persistent_volume_claim=core.PersistentVolumeClaimVolumeSource(claim_name=one))
+        for one in claims
+    )
+    made = pod(name)
+    return replace(made, spec=replace(made.spec, volumes=mounts))
+
+
 # ------------------------------------------------------------------------------------------------ which objects
+
+
+async def test_a_node_has_the_claims_of_its_pods_their_volumes_and_its_own() -> None:
+    async with cluster() as c:
+        await c.connect()
+        for made in (volume("mine", NODE), volume("theirs", "n2"), volume("shared"), claim("data"), claim("other")):
+            await c.put(made)
+        await c.put(claiming("a", "data"))
+        await c.send()
+        c.check_all()
+        assert [one.metadata.name for one in c.agent.cache.list(kinds.PERSISTENT_VOLUME)] == ["mine"]
+        for name in ("shared", "mine"):
+            await c.put(
+                replace(
+                    c.registry.view.get(kinds.PERSISTENT_VOLUME_CLAIM, "default", "data"), spec=claim("", name).spec
+                )
+            )
+            await c.send()
+            c.check_all()
+            assert name in [one.metadata.name for one in c.agent.cache.list(kinds.PERSISTENT_VOLUME)]
+        await c.connect()
+        await c.send()
+        await c.drop(kinds.POD, "a")
+        await c.send()
+        c.check_all()
+        await c.drop(kinds.PERSISTENT_VOLUME, "mine")
+        await c.send()
+        c.check_all()
 
 
 async def test_a_node_is_told_what_concerns_it_and_nothing_else() -> None:

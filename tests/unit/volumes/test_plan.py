@@ -74,7 +74,7 @@ def test_secrets_stay_in_memory() -> None:
             'invalid path "../up" in a volume: it must be relative and without ".."',
         ),
         (
-            core.Volume(name="v", nfs=core.NFSVolumeSource(server="s", path="/")),
+            core.Volume(name="v", iscsi=core.ISCSIVolumeSource(target_portal="p", iqn="q")),
             'volume "v" is of a type that this node does not support',
         ),
     ],

@@ -1,0 +1,119 @@
+"""Keeps the phase of volumes and ends those whose claim is gone, as their reclaim policy says.
+
+A volume in a node's folder is only marked for deletion here; its node takes the folder away and then lets it go. Where
+there is no such node any more, or the data is to be kept, it goes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mizzen.api import kinds, volumes
+from mizzen.api.edit import edited
+from mizzen.api.types import core_v1
+from mizzen.engine import indexes
+from mizzen.engine.controller import Controller
+from mizzen.engine.effects import Decision, Delete, Effect, Emit, Update, UpdateStatus
+from mizzen.engine.values import Ids, Instant, Key
+from mizzen.engine.view import View
+
+COMPONENT = "persistentvolume-controller"
+
+
+def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+    """One volume."""
+    volume = view.get(kinds.PERSISTENT_VOLUME, "", key.name)
+    if volume is None:
+        return Decision()
+    if volume.metadata.deletion_timestamp is not None and (ended := _let_go(volume, view)):
+        return Decision((ended,))
+    ref = volume.spec.claim_ref
+    if ref is None or not ref.uid:
+        return Decision(tuple(_phase(volume, "Available")))
+    claim = view.get(kinds.PERSISTENT_VOLUME_CLAIM, ref.namespace, ref.name)
+    if claim is None or claim.metadata.uid != ref.uid:
+        return Decision(tuple(_released(volume)))
+    if claim.spec.volume_name == volume.metadata.name:
+        return Decision(tuple(_phase(volume, "Bound")))
+    if claim.spec.volume_name:
+        return Decision(tuple(_misplaced(volume)))
+    return Decision()
+
+
+def _phase(volume: core_v1.PersistentVolume, phase: str, message: str = "", reason: str = "") -> Iterable[Effect]:
+    status = volume.status
+    if (status.phase, status.message, status.reason) != (phase, message, reason):
+        yield UpdateStatus(edited(volume, status=edited(status, phase=phase, message=message, reason=reason)))
+
+
+def _misplaced(volume: core_v1.PersistentVolume) -> Iterable[Effect]:
+    """Its claim has another volume: one that was made for it ends, another is free again."""
+    if volume.metadata.annotations.get(volumes.PROVISIONED_BY) and _policy(volume) == "Delete":
+        yield from _released(volume)
+        return
+    annotations = dict(volume.metadata.annotations)
+    ref = None
+    if annotations.pop(volumes.BOUND_BY_CONTROLLER, None) is None and volume.spec.claim_ref is not None:
+        # Users reserved it by name; they keep that.
+        ref = edited(volume.spec.claim_ref, uid="", resource_version="")
+    metadata = edited(volume.metadata, annotations=annotations)
+    yield Update(edited(volume, metadata=metadata, spec=edited(volume.spec, claim_ref=ref)))
+
+
+def _policy(volume: core_v1.PersistentVolume) -> str:
+    return volume.spec.persistent_volume_reclaim_policy or "Retain"
+
+
+def _released(volume: core_v1.PersistentVolume) -> Iterable[Effect]:
+    if volume.status.phase not in ("Released", "Failed"):
+        yield from _phase(volume, "Released")
+        return
+    if volume.metadata.deletion_timestamp is not None or volume.status.phase == "Failed":
+        return
+    if _policy(volume) == "Recycle":
+        yield from _failed(volume, "VolumeFailedRecycle", "No recycler plugin found for the volume!")
+    elif _policy(volume) == "Delete":
+        provisioner = volume.metadata.annotations.get(volumes.PROVISIONED_BY, "")
+        if not provisioner:
+            name = volume.metadata.name
+            why = f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
+            yield from _failed(volume, "VolumeFailedDelete", why)
+        elif provisioner == volumes.LOCAL:
+            key = Key(kinds.PERSISTENT_VOLUME.resource, "", volume.metadata.name)
+            yield Delete(key, volume.metadata.uid, volume.metadata.resource_version)
+
+
+def _failed(volume: core_v1.PersistentVolume, reason: str, message: str) -> Iterable[Effect]:
+    yield Emit(volume, "Warning", reason, message, COMPONENT)
+    yield from _phase(volume, "Failed", message)
+
+
+def _let_go(volume: core_v1.PersistentVolume, view: View) -> Update | None:
+    """Take a node's mark off a volume whose folder nobody has to take away, or nobody can."""
+    finalizers = volume.metadata.finalizers
+    if volumes.LOCAL not in finalizers or volumes.VOLUME_FINALIZER in finalizers:
+        return None
+    if _policy(volume) == "Delete" and _has_home(volume, view):
+        return None
+    rest = tuple(name for name in finalizers if name != volumes.LOCAL)
+    return Update(edited(volume, metadata=edited(volume.metadata, finalizers=rest)))
+
+
+def _has_home(volume: core_v1.PersistentVolume, view: View) -> bool:
+    home = volumes.home_of(volume)
+    return any(node.metadata.labels.get(volumes.HOSTNAME) == home for node in view.list(kinds.NODE))
+
+
+def _of_claim(claim: core_v1.PersistentVolumeClaim, view: View) -> Iterable[Key]:
+    place = indexes.namespaced(claim.metadata.namespace, claim.metadata.name)
+    names = {volume.metadata.name for volume in view.select(indexes.VOLUMES_BY_CLAIM, place)}
+    return [Key(kinds.PERSISTENT_VOLUME.resource, "", name) for name in sorted({*names, claim.spec.volume_name} - {""})]
+
+
+CONTROLLER = Controller(
+    name="persistentvolume-binder",
+    kind=kinds.PERSISTENT_VOLUME,
+    reconcile=reconcile,
+    watches=((kinds.PERSISTENT_VOLUME_CLAIM, _of_claim),),
+    resync_ms=600_000,
+)

@@ -1,0 +1,175 @@
+"""What the claims of a pod ask of its node, and what has to be written before the pod can be bound there.
+
+A claim that has its volume ties the pod to the nodes that reach it. One that waits for its first consumer gets what
+suits on the node that is chosen: a free volume is reserved, or the node's name is written to the claim and a volume is
+made there. The pod is bound in a later pass, when all its claims have their volumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from controlplane.scheduling.wants import Reach
+from mizzen.api import kinds, volumes
+from mizzen.api.edit import edited
+from mizzen.api.types import core_v1, storage_v1
+from mizzen.engine import indexes
+from mizzen.engine.effects import Effect, Update
+from mizzen.engine.view import View
+
+NODE_CONFLICT = "node(s) didn't match PersistentVolume's node affinity"
+NO_VOLUME = "node(s) didn't find available persistent volumes to bind"
+UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+USED_BY_ANOTHER = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+
+_Claim = core_v1.PersistentVolumeClaim
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the claims of one pod come to."""
+
+    refusal: str = ""
+    """Why the pod fits nowhere, whatever the nodes."""
+    occupied: bool = False
+    """Another pod has a claim that is for one pod only."""
+    reaches: tuple[Reach, ...] = ()
+    waiting: tuple[_Claim, ...] = ()
+    """The claims that get their volume on the node that is chosen."""
+
+
+NOTHING = Needs()
+
+
+class Claims:
+    """The claims and volumes of one pass."""
+
+    def __init__(self, view: View, is_held: Callable[[str, str], bool]) -> None:
+        """`is_held` says whether a pod, by namespace and name, is on a node or assumed there."""
+        self._view = view
+        self._is_held = is_held
+        self._reserved: set[str] = set()
+
+    def needs(self, pod: core_v1.Pod) -> Needs:
+        """What the pod's claims ask for."""
+        mounted = list(volumes.claims_of(pod))
+        if not mounted:
+            return NOTHING
+        found = []
+        for name, is_own in mounted:
+            claim = self._view.get(kinds.PERSISTENT_VOLUME_CLAIM, pod.metadata.namespace, name)
+            if why := _unusable(claim, name, pod, is_own=is_own):
+                return Needs(refusal=why)
+            if claim is not None:
+                found.append(claim)
+        reaches: list[Reach] = []
+        waiting: list[_Claim] = []
+        for claim in found:
+            if volumes.is_bound(claim):
+                volume = self._view.get(kinds.PERSISTENT_VOLUME, "", claim.spec.volume_name)
+                if volume is None:
+                    name, lost = claim.metadata.name, claim.spec.volume_name
+                    why = f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{lost}"'
+                    return Needs(refusal=why)
+                reaches += _reach([volumes.required_of(volume)], NODE_CONFLICT)
+            elif not self._is_delayed(claim):
+                return Needs(refusal=UNBOUND)
+            else:
+                waiting.append(claim)
+                reaches += self._open_to(claim)
+        return Needs(occupied=self._is_occupied(pod, found), reaches=tuple(reaches), waiting=tuple(waiting))
+
+    def preparation(self, needs: Needs, node: str, labels: dict[str, str]) -> tuple[Effect, ...]:
+        """What is written so that the claims get their volumes on a node; nothing where it is written already."""
+        effects: list[Effect] = []
+        for claim in needs.waiting:
+            if claim.metadata.annotations.get(volumes.SELECTED_NODE):
+                continue
+            here = [one for one in self._suiting(claim) if volumes.selects(volumes.required_of(one), node, labels)]
+            if here:
+                self._reserved.add(here[0].metadata.name)
+                effects.append(Update(volumes.reserved(here[0], claim)))
+            else:
+                annotations = {**claim.metadata.annotations, volumes.SELECTED_NODE: node}
+                effects.append(Update(edited(claim, metadata=edited(claim.metadata, annotations=annotations))))
+        return tuple(effects)
+
+    def _class(self, claim: _Claim) -> storage_v1.StorageClass | None:
+        name = volumes.class_of(claim)
+        return self._view.get(kinds.STORAGE_CLASS, "", name) if name else None
+
+    def _is_delayed(self, claim: _Claim) -> bool:
+        found = self._class(claim)
+        return found is not None and found.volume_binding_mode == "WaitForFirstConsumer" and not claim.spec.volume_name
+
+    def _suiting(self, claim: _Claim) -> list[core_v1.PersistentVolume]:
+        place = indexes.namespaced(claim.metadata.namespace, claim.metadata.name)
+        mine = volumes.suiting(claim, self._view.select(indexes.VOLUMES_BY_CLAIM, place))
+        free = self._view.select(indexes.FREE_VOLUMES_BY_CLASS, volumes.class_of(claim))
+        return mine or [one for one in volumes.suiting(claim, free) if one.metadata.name not in self._reserved]
+
+    def _open_to(self, claim: _Claim) -> list[Reach]:
+        """The nodes on which a claim can get a volume."""
+        chosen = claim.metadata.annotations.get(volumes.SELECTED_NODE)
+        if chosen:
+            named = core_v1.NodeSelectorRequirement(key="metadata.name", operator="In", values=(chosen,))
+            term = core_v1.NodeSelectorTerm(match_fields=(named,))
+            return _reach([core_v1.NodeSelector(node_selector_terms=(term,))], NO_VOLUME)
+        suiting = self._suiting(claim)
+        selectors = [volumes.required_of(one) for one in suiting]
+        found = self._class(claim)
+        is_reserved = bool(suiting) and suiting[0].spec.claim_ref is not None
+        if found is not None and found.provisioner != volumes.NO_PROVISIONER and not is_reserved:
+            selectors.append(_topologies(found))
+        return _reach(selectors, NO_VOLUME)
+
+    def _is_occupied(self, pod: core_v1.Pod, claims: Sequence[_Claim]) -> bool:
+        alone = {c.metadata.name for c in claims if volumes.READ_WRITE_ONCE_POD in c.spec.access_modes}
+        if not alone:
+            return False
+        namespace = pod.metadata.namespace
+        return any(
+            other.metadata.uid != pod.metadata.uid
+            and self._is_held(namespace, other.metadata.name)
+            and any(mounted.name in alone for mounted in volumes.claims_of(other))
+            for other in self._view.list(kinds.POD, namespace)
+        )
+
+
+def _unusable(claim: _Claim | None, name: str, pod: core_v1.Pod, *, is_own: bool) -> str:
+    """Why a pod can't be placed as long as this claim is as it is; empty when it can."""
+    if claim is None:
+        if is_own:
+            return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
+        return f'persistentvolumeclaim "{name}" not found'
+    if claim.status.phase == "Lost":
+        lost = claim.spec.volume_name
+        return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{lost}"'
+    if claim.metadata.deletion_timestamp is not None:
+        return f'persistentvolumeclaim "{name}" is being deleted'
+    if is_own and all(owner.uid != pod.metadata.uid for owner in claim.metadata.owner_references):
+        return f"PVC {claim.metadata.namespace}/{name} was not created for pod {pod.metadata.name} (pod is not owner)"
+    return ""
+
+
+def _reach(selectors: Sequence[core_v1.NodeSelector | None], reason: str) -> list[Reach]:
+    """The nodes that any of the selectors chooses; nothing to ask for where one of them chooses all."""
+    some = tuple(selector for selector in selectors if selector is not None)
+    return [Reach(some, reason)] if len(some) == len(selectors) else []
+
+
+def _topologies(found: storage_v1.StorageClass) -> core_v1.NodeSelector | None:
+    """Where volumes of a class are made; None for everywhere."""
+    if not found.allowed_topologies:
+        return None
+    terms = tuple(
+        core_v1.NodeSelectorTerm(
+            match_expressions=tuple(
+                core_v1.NodeSelectorRequirement(key=one.key, operator="In", values=one.values)
+                for one in term.match_label_expressions
+            )
+        )
+        for term in found.allowed_topologies
+    )
+    return core_v1.NodeSelector(node_selector_terms=terms)

@@ -1,0 +1,68 @@
+"""Shows storage that outlives pods in a pod's own folder. Blocking, needs root."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+from nodeagent.volumes import mounts
+from nodeagent.volumes.plan import Persistent
+from nodeagent.volumes.port import VolumeFailure
+
+MOUNT_DEADLINE_S = 60.0
+"""A server that does not answer in this time is tried again later."""
+_FOR_GROUP = 0o660
+_FOLDER_FOR_GROUP = 0o110 | stat.S_ISGID
+
+
+def show(wanted: Persistent, target: Path, group: int | None) -> None:
+    """Mount it at the target, unless that is done. Raises VolumeFailure, OSError."""
+    if str(target) in mounts.mounted_under(str(target)):
+        return
+    if wanted.server:
+        target.mkdir(parents=True, exist_ok=True)
+        _mount_nfs(wanted, target)
+        return
+    source = Path(wanted.path)
+    if wanted.is_own and not source.exists():
+        source.mkdir(mode=0o777, parents=True)
+        source.chmod(0o777)
+    if not source.exists():
+        raise VolumeFailure(f'path "{wanted.path}" does not exist')
+    if group is not None and wanted.is_owned_by_group:
+        _give(source, group)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.mkdir(exist_ok=True) if source.is_dir() else target.touch()
+    mounts.bind(str(source), str(target))
+
+
+def _mount_nfs(wanted: Persistent, target: Path) -> None:
+    # The helper of the NFS package negotiates version and ports with the server; the bare system call does not.
+    options = ("-o", ",".join(wanted.options)) if wanted.options else ()
+    command = ["mount", "-t", "nfs", *options, f"{wanted.server}:{wanted.path}", str(target)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MOUNT_DEADLINE_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise VolumeFailure(f"{wanted.server} did not answer within {MOUNT_DEADLINE_S:.0f} s") from error
+    if done.returncode != 0:
+        raise VolumeFailure(f"mount failed: exit status {done.returncode}: {done.stderr.strip()}")
+
+
+def _give(source: Path, group: int) -> None:
+    """Give all files to a group, unless the folder itself shows that this was done."""
+    root = source.stat()
+    if root.st_gid == group and root.st_mode & (_FOR_GROUP | _FOLDER_FOR_GROUP) == _FOR_GROUP | _FOLDER_FOR_GROUP:
+        return
+    for folder, _, files in os.walk(source, topdown=False):
+        for name in files:
+            _give_one(os.path.join(folder, name), group, 0)  # noqa: PTH118
+        _give_one(folder, group, _FOLDER_FOR_GROUP)
+
+
+def _give_one(path: str, group: int, more: int) -> None:
+    found = os.lstat(path)
+    os.lchown(path, -1, group)
+    if not stat.S_ISLNK(found.st_mode):
+        os.chmod(path, stat.S_IMODE(found.st_mode) | _FOR_GROUP | more)  # noqa: PTH101
