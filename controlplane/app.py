@@ -202,6 +202,7 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         cluster_cidr=settings.cluster_cidr,
         node_prefix=settings.node_prefix,
         ca_pem=core.authority.ca_pem.decode(),
+        usage=core.verbs.usages.pod,
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder
@@ -232,7 +233,9 @@ def _gateway(settings: ServerSettings, core: _Core) -> NodeGateway:
         heartbeat_interval_ms=settings.heartbeat_ms,
     )
     reports = Reports(core.registry, core.clock, core.ids)
-    return NodeGateway(core.registry, core.authority, reports, facts, core.clock, core.ids, core.tokens)
+    return NodeGateway(
+        core.registry, core.authority, reports, facts, core.clock, core.ids, core.tokens, core.verbs.usages
+    )
 
 
 def _server_pair(settings: ServerSettings, core: _Core) -> pki.KeyPair:

@@ -236,6 +236,7 @@ GROUPS = {
     "coordination": "coordination.k8s.io",
     "discovery": "discovery.k8s.io",
     "events": "events.k8s.io",
+    "metrics": "metrics.k8s.io",
     "networking": "networking.k8s.io",
     "storage": "storage.k8s.io",
     "scheduling": "scheduling.k8s.io",

@@ -127,6 +127,11 @@ def cluster_roles() -> tuple[rbac.ClusterRole, ...]:
             _on(("create",), "authorization.k8s.io", "subjectaccessreviews"),
         ),
         _role("system:service-account-issuer-discovery", _at(*_KEYS)),
+        _role(
+            "system:aggregated-metrics-reader",
+            _on(_READ, "metrics.k8s.io", "nodes", "pods"),
+            **{f"{_AGGREGATE}{name}": "true" for name in ("view", "edit", "admin")},
+        ),
         *(_role(name, *rules) for name, rules in policy_components.ROLES.items()),
         _part("view", _VIEW),
         _part("edit", _EDIT),

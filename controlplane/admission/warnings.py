@@ -15,7 +15,7 @@ _WITH_TEMPLATE = (
     apps.Deployment, apps.ReplicaSet, apps.StatefulSet, apps.DaemonSet, batch.Job,
 )  # fmt: skip
 _GROUPS_NOT_ACTED_ON = (
-    "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/", "autoscaling/",
+    "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
 )  # fmt: skip
 _NOT_ACTED_ON = (
     networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, storage.CSIDriver, storage.CSINode,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.reconcilers import (
     apiservers,
     apiservices,
+    autoscaler,
     certificates,
     clusterroleaggregation,
     configrollout,
@@ -38,17 +39,30 @@ from controlplane.reconcilers import (
     tainteviction,
     tokensecrets,
 )
+from mizzen.api.types import core_v1
 from mizzen.engine.controller import Controller
 from mizzen.engine.values import Instant
 
 
+def unmeasured(pod: core_v1.Pod) -> None:
+    """What is known of a pod's usage where nothing is measured."""
+    del pod
+
+
 def every_controller(
-    since: Instant, *, node_grace_ms: int, cluster_cidr: str, node_prefix: int, ca_pem: str = ""
+    since: Instant,
+    *,
+    node_grace_ms: int,
+    cluster_cidr: str,
+    node_prefix: int,
+    ca_pem: str = "",
+    usage: autoscaler.Usage = unmeasured,
 ) -> tuple[Controller, ...]:
     """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
-    and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one.
+    and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one; `usage`: what
+    a pod uses, by which autoscalers go.
     """
     return (
         deployment.CONTROLLER,
@@ -66,6 +80,7 @@ def every_controller(
         cronjob.CONTROLLER,
         disruption.CONTROLLER,
         disruption.STALE,
+        autoscaler.controller(usage),
         endpoints.CONTROLLER,
         endpointslice.CONTROLLER,
         endpointmirror.CONTROLLER,

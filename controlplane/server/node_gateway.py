@@ -5,7 +5,8 @@ reports, which are acknowledged once stored. The agent's certificate says which 
 replaces its older session: a half-dead connection must not keep it out.
 
 Where several control planes run, an agent has its session with one and *attends* the others: a session that carries
-nothing but requests for streams, so that logs and exec work wherever they are asked for.
+nothing but requests for streams and what the node measures, so that logs, exec and usage work wherever they are asked
+for.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from controlplane.server.node_feed import NodeFeed
 from controlplane.server.node_reports import Reports
 from controlplane.server.node_streams import NodeStreams
 from controlplane.server.tokens import PodToken, Tokens
+from controlplane.server.usage import Usages
 from controlplane.store.registry import Registry
 from controlplane.store.values import StoreError
 from mizzen.api import codec, errors
@@ -100,6 +102,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         clock: Clock,
         ids: Ids,
         tokens: Tokens | None = None,
+        usages: Usages | None = None,
     ) -> None:
         self._registry = registry
         self._pki = authority
@@ -107,6 +110,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         self._facts = facts
         self._clock = clock
         self._tokens = tokens
+        self._usages = usages
         self._sessions: dict[str, _Session] = {}
         self._attending: dict[str, _Session] = {}
         self.streams = NodeStreams(self._ask, ids)
@@ -235,6 +239,9 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
                     if session.feed is not None:
                         await self._reports.heartbeat(session.node)
                     session.tell(node_pb2.ServerMessage(heartbeat=message.heartbeat))
+                case "usage":
+                    if self._usages is not None:
+                        self._usages.told(session.node, message.usage)
                 case "reports":
                     await self._reports.store(session.node, message.reports.items)
                     ack = node_pb2.Ack(sequence=message.reports.sequence)

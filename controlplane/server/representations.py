@@ -20,10 +20,10 @@ from mizzen.engine.entry import Entry
 
 
 def storage(kind: Kind[Any]) -> Kind[Any]:
-    """The kind that objects of this kind are stored as."""
+    """The kind that objects of this kind are stored as; itself where nothing is stored of it."""
     if isinstance(kind, CustomKind):
         return kind.storage
-    return kind if kind.stored else _STORED_AS[kind]
+    return _STORED_AS.get(kind, kind)
 
 
 def shown(kind: Kind[Any], obj: Any) -> Any:

@@ -15,6 +15,7 @@ from controlplane.server.admit import Admission
 from controlplane.server.authz import Authorizer
 from controlplane.server.conversions import Conversions
 from controlplane.server.outward.dial import Dialer
+from controlplane.server.usage import Usages
 from controlplane.server.verbs_delete import Deletes
 from controlplane.server.verbs_evict import Evictions
 from controlplane.server.verbs_read import Reads
@@ -47,6 +48,8 @@ class Verbs:
     admission: Admission
     webhook_calls: WebhookCalls
     conversions: Conversions
+    usages: Usages
+    """What nodes and pods use; told by the nodes."""
 
     @classmethod
     def over(
@@ -56,12 +59,13 @@ class Verbs:
         calls = WebhookCalls(lambda: registry.view, dialer or Dialer())
         conversions = Conversions(calls, ids)
         admission = Admission(registry, clock, ids, settings, Webhooks(registry, calls, conversions, ids))
-        reads = Reads(registry, conversions)
+        usages = Usages(registry, clock)
+        reads = Reads(registry, conversions, usages)
         writes = Writes(registry, clock, admission, conversions)
         deletes = Deletes(registry, reads, clock, admission, conversions)
         return cls(
             registry, clock, reads, writes, deletes, Scales(reads, writes), Evictions(registry, clock),
-            Authorizer(registry.cache), admission, calls, conversions,
+            Authorizer(registry.cache), admission, calls, conversions, usages,
         )  # fmt: skip
 
     async def close(self) -> None:

@@ -20,8 +20,9 @@ import msgspec
 
 from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage
+from controlplane.server.usage import Usages
 from controlplane.store.registry import Registry
-from mizzen.api import errors, field_selectors, selectors
+from mizzen.api import errors, field_selectors, kinds, selectors
 from mizzen.api.errors import BadRequest, FieldError
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Entry
@@ -151,14 +152,20 @@ def check_match(options: ListOptions) -> None:
 class Reads:
     """The verbs that change nothing."""
 
-    def __init__(self, registry: Registry, conversions: Conversions) -> None:
-        """Read from `registry`; what is asked for in another form goes through `conversions`."""
+    def __init__(self, registry: Registry, conversions: Conversions, usages: Usages) -> None:
+        """Read from `registry`; what is asked for in another form goes through `conversions`.
+
+        What is not stored but measured comes from `usages`.
+        """
         self._registry = registry
         self._conversions = conversions
+        self._usages = usages
 
     async def get(self, kind: Kind[Any], namespace: str, name: str, resource_version: str = "") -> Entry:
         """One object. Raises NotFound; Timeout when the version asked for does not come."""
         await self.at_least(resource_version)
+        if kind in kinds.MEASURED:
+            return self._usages.get(kind, namespace, name)
         entry = self._registry.cache.entry(storage(kind), namespace, name)
         if entry is None:
             raise errors.NotFound(kind, name)
@@ -176,6 +183,9 @@ class Reads:
         check_match(options)
         matches = matcher(kind, options.label_selector, options.field_selector)
         limit = max(options.limit, 0)
+        if kind in kinds.MEASURED:
+            found = [entry for entry in self._usages.every(kind, namespace) if matches is None or matches(entry)]
+            return Listing(found, self._registry.revision)
         if not options.continue_:
             return await self._page(kind, namespace, limit, matches, await self._start(options), None)
         token, after = _resumed(kind, namespace, options)

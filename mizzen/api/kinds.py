@@ -29,6 +29,7 @@ from mizzen.api.types import (
     events_v1,
     flowcontrol_v1,
     meta_v1,
+    metrics_v1beta1,
     networking_v1,
     node_v1,
     policy_v1,
@@ -64,6 +65,8 @@ VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update
 """What can be asked of most kinds."""
 ASKED = ("create",)
 """What can be asked of a question: it is answered, and nothing is stored."""
+READ = ("get", "list")
+"""What can be asked of what is measured: it is read from memory, and nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +84,8 @@ class Kind(Generic[T]):
     subresources: tuple[str, ...] = ()
     """Names below the object's path, such as `status` and `scale`."""
     stored: bool = True
-    """False for another kind's storage seen through a second group (events) or version (autoscalers), and questions."""
+    """False for another kind's storage seen through a second group (events) or version (autoscalers), questions, and
+    what is measured."""
     verbs: tuple[str, ...] = VERBS
     """What can be asked of it."""
 
@@ -311,6 +315,13 @@ CERTIFICATE_SIGNING_REQUEST = Kind(
     "certificatesigningrequests", namespaced=False, short_names=("csr",), subresources=("status", "approval"),
 )  # fmt: skip
 
+_METRICS = ("metrics.k8s.io", "v1beta1")
+NODE_METRICS = Kind(
+    metrics_v1beta1.NodeMetrics, *_METRICS, "NodeMetrics", "nodes", namespaced=False, stored=False, verbs=READ
+)
+POD_METRICS = Kind(metrics_v1beta1.PodMetrics, *_METRICS, "PodMetrics", "pods", stored=False, verbs=READ)
+MEASURED = (NODE_METRICS, POD_METRICS)
+
 
 def _question(type_: type[T], group: str, plural: str, *, namespaced: bool = False) -> Kind[T]:
     """A kind whose objects are asked with and answered at once."""
@@ -349,6 +360,7 @@ KINDS: tuple[Kind[Any], ...] = (
     LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW,
     CUSTOM_RESOURCE_DEFINITION, VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS, VALIDATING_POLICY, VALIDATING_POLICY_BINDING,
     MUTATING_POLICY, MUTATING_POLICY_BINDING, API_SERVICE,
+    *MEASURED,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in reversed(KINDS)}

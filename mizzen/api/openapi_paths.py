@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mizzen.api.custom import CustomKind
-from mizzen.api.kinds import ASKED, Kind
+from mizzen.api.kinds import ASKED, READ, Kind
 from mizzen.api.openapi_schema import PUBLIC
 from mizzen.api.patch import MEDIA_TYPES, STRATEGIC_MERGE_PATCH
 
@@ -105,6 +105,12 @@ def paths(kind: Kind[Any]) -> Iterator[PathItem]:
     make = _Maker(kind)
     if kind.verbs == ASKED:
         yield _item(collection, make.create())
+        return
+    if kind.verbs == READ:
+        yield _item(collection, make.list())
+        if kind.namespaced:
+            yield _item(f"{root}/{kind.plural}", make.list(everywhere=True))
+        yield _item(f"{collection}/{{name}}", make.read())
         return
     yield _item(collection, make.list(), make.create(), make.delete_collection())
     if kind.namespaced:

@@ -18,7 +18,7 @@ import msgspec
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
 
-from mizzen.api import codec, kinds, schema
+from mizzen.api import codec, kinds, schema, spans
 from mizzen.api.custom import Custom
 from mizzen.api.types import meta_v1
 from mizzen.wire.gen.mizzen.api import scalars_pb2
@@ -255,6 +255,7 @@ def _schema_or(other: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
 _SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "Time": (_read_time(0), _write_time),
     "MicroTime": (_read_time(6), _write_time),
+    "Duration": (lambda value: spans.render(value.duration), lambda text: {"duration": spans.parse(text)}),
     "Quantity": (lambda value: value.string, lambda text: {"string": text} if text else None),
     "IntOrString": (_read_int_or_string, _write_int_or_string),
     "RawExtension": (_json_reader, _json_writer),

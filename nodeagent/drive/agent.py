@@ -26,6 +26,7 @@ from mizzen.engine.values import Clock, Key
 from nodeagent.drive import machine
 from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.attend import SERVICE, Attendance, Nobody, control_planes
+from nodeagent.drive.cgroups import Cgroups
 from nodeagent.drive.checkpoint import Checkpoint, CheckpointFile, ClusterFacts
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.credentials import Credentials, CredentialsStore
@@ -48,6 +49,7 @@ from nodeagent.drive.session import Place, Session
 from nodeagent.drive.settings import AgentSettings
 from nodeagent.drive.streams import Streams
 from nodeagent.drive.tokens import Issued, Tokens
+from nodeagent.drive.usage import Meter
 from nodeagent.network.port import Network, NetworkConfig, NetworkError
 from nodeagent.network.resolv import parse as parse_resolv
 from nodeagent.runtime.errors import RuntimeFailure
@@ -90,6 +92,7 @@ class Agent:
         self.node.hosts = machine.text("/etc/hosts")
         self.outbox = Outbox(credentials.node)
         self.watcher = Watcher(runtime, clock, self.metrics, settings.relist_s)
+        self._meter = Meter(self.watcher, clock, Cgroups())
         self._local_volumes = LocalVolumes(self.node.name, settings.local_folder, self.objects, self.outbox)
         self._addresses = Addresses()
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
@@ -167,6 +170,7 @@ class Agent:
             changed=self._session_changed,
             agent_version=_version(),
             boot_id=machine.boot_id(),
+            meter=self._meter,
         )
 
     def _session_with(self, endpoint: str) -> Session:
@@ -181,6 +185,7 @@ class Agent:
             changed=lambda: None,
             agent_version=_version(),
             boot_id=machine.boot_id(),
+            meter=self._meter,
             streams_only=True,
         )
 
@@ -214,6 +219,7 @@ class Agent:
                 self.begin(group)
                 group.create_task(self.session.run(), name="session")
                 group.create_task(self._attendance.run(), name="attendance")
+                group.create_task(self._meter.run(), name="usage")
                 group.create_task(self._renewer.run(), name="renew")
         finally:
             await self.finish()

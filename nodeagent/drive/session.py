@@ -33,6 +33,7 @@ from nodeagent.drive.credentials import Credentials
 from nodeagent.drive.objects import Told
 from nodeagent.drive.outbox import EVENT, GONE, NODE, STATUS, VOLUME_GONE, Item, Outbox
 from nodeagent.drive.tokens import Away, Issued, Refused
+from nodeagent.drive.usage import Measurement, Meter, Used
 
 MESSAGE_MAX_BYTES = 64 << 20
 WELCOME_DEADLINE_S = 20.0
@@ -149,11 +150,12 @@ class Session:
         changed: Callable[[], None],
         agent_version: str,
         boot_id: str,
+        meter: Meter,
         streams_only: bool = False,
     ) -> None:
         """`endpoints` are those of the control planes, at least one; `changed` is called when a session begins or ends.
 
-        With `streams_only` nothing comes over it but requests for streams.
+        With `streams_only` nothing comes over it but requests for streams; what `meter` measures is told in any case.
         """
         self._credentials = credentials
         self._endpoints = endpoints
@@ -167,6 +169,7 @@ class Session:
         self._version = agent_version
         self._boot_id = boot_id
         self._streams_only = streams_only
+        self._meter = meter
         self._reconnect = asyncio.Event()
         self._stub: Stub | None = None
         self.connected = False
@@ -296,6 +299,11 @@ class Session:
         return self._outbox
 
     @property
+    def meter(self) -> Meter:
+        """Where measurements come from."""
+        return self._meter
+
+    @property
     def clock(self) -> Clock:
         """The clock."""
         return self._clock
@@ -333,6 +341,7 @@ class _Talk:
                 ("read", self._read()),
                 ("heartbeat", self._beat()),
                 ("report", self._report()),
+                ("usage", self._tell_usage()),
                 ("reconnect", self._leave()),
             )
         ]
@@ -392,6 +401,12 @@ class _Talk:
             outbox.stored()
             await asyncio.sleep(GATHER_S)
 
+    async def _tell_usage(self) -> None:
+        seen: Measurement | None = None
+        while True:
+            seen = await self._session.meter.after(seen)
+            await self._send(node_pb2.AgentMessage(usage=_usage_of(seen)))
+
     async def _leave(self) -> None:
         await self._reconnect.wait()
         raise SessionLost("reconnecting with a new certificate")
@@ -408,6 +423,23 @@ def _report_of(item: Item) -> node_pb2.Report:
     return node_pb2.Report(
         kind=_KINDS[item.kind], namespace=item.namespace, name=item.name, uid=item.uid, json=item.json()
     )
+
+
+def _usage_of(measurement: Measurement) -> node_pb2.Usage:
+    pods = [
+        node_pb2.PodUsage(
+            namespace=pod.namespace,
+            name=pod.name,
+            uid=pod.uid,
+            containers={name: _used(used) for name, used in containers.items()},
+        )
+        for pod, containers in measurement.pods.items()
+    ]
+    return node_pb2.Usage(window_ms=measurement.window_ms, node=_used(measurement.node), pods=pods)
+
+
+def _used(used: Used) -> node_pb2.Used:
+    return node_pb2.Used(cpu_nano=used.cpu_nano, memory_bytes=used.memory_bytes)
 
 
 def lost(error: grpc.aio.AioRpcError, credentials: Credentials, now: Instant) -> SessionLost:

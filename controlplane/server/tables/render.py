@@ -24,6 +24,7 @@ from controlplane.server.tables import (
     devices,
     flows,
     limits,
+    measured,
     networking,
     pods,
     registration,
@@ -100,6 +101,8 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.VALIDATING_POLICY_BINDING.type: registration.BINDING_TABLE,
     kinds.MUTATING_POLICY_BINDING.type: registration.BINDING_TABLE,
     kinds.API_SERVICE.type: registration.SERVED_GROUP_TABLE,
+    kinds.NODE_METRICS.type: measured.NODE_TABLE,
+    kinds.POD_METRICS.type: measured.POD_TABLE,
     meta.Status: cluster.STATUS_TABLE,
 }
 

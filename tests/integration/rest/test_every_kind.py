@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from mizzen.api import codec, kinds
 from mizzen.wire import convert
+from mizzen.wire.gen.mizzen.v1 import node_pb2
 from tests.fixtures.api_server import ApiServer, api_server
 from tests.fixtures.cells import Exercised, every_cell
 from tests.fixtures.examples import EXAMPLES, KEPT, Example, example
@@ -309,6 +310,19 @@ async def test_tokens_and_approvals(client: Client) -> None:
     assert (code, approved["status"]["conditions"][0]["type"]) == (200, "Approved")
     body = {"metadata": {"labels": {"seen": "yes"}}}
     assert (await client.ask("PATCH", approval, body, headers={"Content-Type": PATCHES["merge"]}))[0] == 200
+
+
+async def test_what_is_measured_is_read(client: Client, server: ApiServer) -> None:
+    await client.made("/api/v1/nodes", {"metadata": {"name": "n1"}})
+    spec = {"nodeName": "n1", "containers": [{"name": "c", "image": "img:1"}]}
+    pod = await client.made("/api/v1/namespaces/default/pods", {"metadata": {"name": "web"}, "spec": spec})
+    used = node_pb2.PodUsage(uid=pod["metadata"]["uid"], containers={"c": node_pb2.Used(cpu_nano=1_000_000)})
+    server.verbs.usages.told("n1", node_pb2.Usage(window_ms=1000, node=node_pb2.Used(), pods=[used]))
+    for kind, name in ((kinds.NODE_METRICS, "n1"), (kinds.POD_METRICS, "web")):
+        code, listed = await client.ask("GET", collection(kind))
+        assert (code, [item["metadata"]["name"] for item in listed["items"]]) == (200, [name])
+        code, one = await client.ask("GET", f"{collection(kind)}/{name}")
+        assert (code, one["kind"]) == (200, kind.kind)
 
 
 def test_every_cell_has_been_exercised(exercised: Exercised, request: pytest.FixtureRequest) -> None:

@@ -149,3 +149,34 @@ async def test_mistakes(client: Client) -> None:
     code, answer = await evict(client, deleteOptions={"preconditions": {"uid": "another"}})
     assert (code, answer["reason"]) == (409, "Conflict")
     assert (await evict(client, "nobody"))[0] == 404
+
+
+async def test_a_pod_whose_deployment_surges_goes_when_another_is_ready(client: Client) -> None:
+    selector, template = {"matchLabels": {"app": "web"}}, pod("")
+    template["metadata"].pop("name")
+    spec = {"replicas": 1, "selector": selector, "template": template}
+    notes = {"mizzen.dev/surge-before-evict": "true"}
+    apps = "/apis/apps/v1/namespaces/default"
+    above = await client.made(f"{apps}/deployments", {"metadata": {"name": "web", "annotations": notes}, "spec": spec})
+    between = {"name": "web-1", "labels": {"app": "web"}, "ownerReferences": [controlled_by(above, "Deployment")]}
+    between = await client.made(f"{apps}/replicasets", {"metadata": between, "spec": spec})
+    await run_pods(client, 2)
+    owned = {"metadata": {"ownerReferences": [controlled_by(between, "ReplicaSet")]}}
+    await merge(client, f"{NAMESPACE}/pods/web-0", owned)
+    dry = {"deleteOptions": {"dryRun": ["All"]}}
+    for more, noted in ((dry, False), ({}, True)):
+        code, said = await evict(client, **more)
+        assert (code, said["message"]) == (429, "Cannot evict pod before its replacement is ready.")
+        assert said["details"]["causes"][0]["reason"] == "SurgeBeforeEvict"
+        _, found = await client.ask("GET", f"{NAMESPACE}/pods/web-0")
+        assert ("mizzen.dev/eviction-wanted" in found["metadata"].get("annotations", {})) is noted
+    await merge(client, f"{NAMESPACE}/pods/web-1", owned)
+    assert (await evict(client))[0] == 201
+
+
+def controlled_by(owner: Any, kind: str) -> dict[str, Any]:
+    """The reference to a controlling owner."""
+    metadata = owner["metadata"]
+    return {
+        "apiVersion": "apps/v1", "kind": kind, "name": metadata["name"], "uid": metadata["uid"], "controller": True,
+    }  # fmt: skip

@@ -11,8 +11,7 @@ from mizzen.api import codec, kinds
 from tests.fixtures.examples import example
 
 WITHOUT_EFFECT = (
-    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.HORIZONTAL_POD_AUTOSCALER,
-    kinds.CSI_DRIVER,
+    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.CSI_DRIVER,
 )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def test_good(kind: kinds.Kind[Any], body: dict[str, Any]) -> None:
 
 
 def test_every_kind_has_rules() -> None:
-    for kind in kinds.KINDS:
+    for kind in (kind for kind in kinds.KINDS if "create" in kind.verbs):
         validate.validate_create(kind.type())
         validate.validate_update(kind.type(), kind.type())
         validate.validate_status_update(kind.type(), kind.type())

@@ -1,0 +1,128 @@
+"""What containers, pods and the node use: measured every so often, told by whoever has a session.
+
+Processor time is counted by the kernel from a container's beginning; what is told is the mean since the measurement
+before. A pod is told of once all of its running containers have been measured twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from mizzen.engine.values import Clock
+from nodeagent.drive.cgroups import Cgroups, Counted, Unreadable
+from nodeagent.drive.observe import Watcher
+from nodeagent.runtime.values import ContainerState, PodRef, Status
+
+INTERVAL_S = 10.0
+"""Tools that scale by usage look every 15 seconds."""
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What something used: billionths of a processor, and bytes of memory."""
+
+    cpu_nano: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What the node and its pods used in one window."""
+
+    window_ms: int
+    node: Used
+    pods: Mapping[PodRef, Mapping[str, Used]]
+    """By the names of the pods' containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was counted at one moment."""
+
+    at_ms: int
+    node: Counted
+    containers: Mapping[str, Counted]
+    """By container id; without those that could not be read."""
+
+
+def measured(before: Looked, after: Looked, running: Sequence[ContainerState]) -> Measurement:
+    """What was used between two looks; `running` are the containers that run at the second."""
+    window_ms = max(1, after.at_ms - before.at_ms)
+    pods: dict[PodRef, dict[str, Used]] = {}
+    incomplete: set[PodRef] = set()
+    for state in running:
+        first, last = before.containers.get(state.id), after.containers.get(state.id)
+        if first is None or last is None:
+            incomplete.add(state.pod)
+        else:
+            pods.setdefault(state.pod, {})[state.name] = _used(first, last, window_ms)
+    whole = {pod: containers for pod, containers in pods.items() if pod not in incomplete}
+    return Measurement(window_ms, _used(before.node, after.node, window_ms), whole)
+
+
+def _used(first: Counted, last: Counted, window_ms: int) -> Used:
+    return Used(max(0, last.cpu_ns - first.cpu_ns) * 1000 // window_ms, last.memory_bytes)
+
+
+class Meter:
+    """Measures, and keeps the last measurement for all who tell it."""
+
+    def __init__(self, watcher: Watcher, clock: Clock, cgroups: Cgroups) -> None:
+        """Of the containers that `watcher` sees."""
+        self._watcher = watcher
+        self._clock = clock
+        self._cgroups = cgroups
+        self._before: Looked | None = None
+        self._last: Measurement | None = None
+        self._fresh = asyncio.Event()
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        await self._watcher.ready.wait()
+        while True:
+            await self.measure()
+            await asyncio.sleep(INTERVAL_S)
+
+    async def measure(self) -> None:
+        """Look once; from the second time on there is a measurement."""
+        running, now_ms = self._running(), self._clock.monotonic_ms()
+        try:
+            looked = await asyncio.to_thread(self._look, running, now_ms)
+        except Unreadable as error:
+            _LOG.warning("usage_unknown", error=str(error))
+            return
+        before, self._before = self._before, looked
+        if before is not None:
+            self._last = measured(before, looked, running)
+            told, self._fresh = self._fresh, asyncio.Event()
+            told.set()
+
+    async def after(self, seen: Measurement | None) -> Measurement:
+        """The last measurement, once it is another than `seen`."""
+        while self._last is None or self._last is seen:
+            await self._fresh.wait()
+        return self._last
+
+    def _running(self) -> list[ContainerState]:
+        return [
+            state
+            for seen in self._watcher.everything()
+            for state in seen.containers
+            if state.status is Status.RUNNING and state.pid
+        ]
+
+    def _look(self, running: Sequence[ContainerState], now_ms: int) -> Looked:
+        found: dict[str, Counted] = {}
+        for state in running:
+            try:
+                found[state.id] = self._cgroups.container(state.id, state.pid)
+            except Unreadable:
+                continue  # it has just ended
+        self._cgroups.keep((state.id, state.pid) for state in running)
+        return Looked(now_ms, self._cgroups.machine(), found)
