@@ -44,6 +44,7 @@ _CHANGING = (
     (r'(resourceVersion"?: )"\d+"', r'\1"VERSION"'),
     (r"(Resource Version: +)\d+", r"\1VERSION"),
     (r"\bn[12]\b", "NODE"),
+    (r"(?<=local-volumes: )\S+", "FOLDER"),
     (r"(?<=[: ])3[0-2]\d{3}(?=/)", "PORT"),
     (r"Warning: \S+ is stored, but this server does not act on it\n", ""),
 )
