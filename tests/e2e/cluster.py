@@ -113,6 +113,7 @@ def running(folder: Path) -> Iterator[Cluster]:
         for node in nodes:
             cluster.join_agent(lab, node.name)
         commands.wait_for_nodes(kubeconfig, NODES, lambda: all(node.pid(cluster.AGENT) for node in nodes))
+        commands.offer_storage(kubeconfig)
         made = Cluster(lab, Kubectl(programs()[-1], kubeconfig, "default"))
         wait_for("the nodes to know the way to each other", made.routed, 30)
         yield made

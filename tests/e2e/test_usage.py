@@ -1,0 +1,57 @@
+"""What pods use, and an autoscaler that goes by it, on a running cluster with a stock kubectl."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from deploy.shell import wait_for
+from tests.e2e.cluster import Cluster
+from tests.e2e.kubectl import Kubectl
+from tests.e2e.manifests import Manifest, deployment, shell
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+
+BUSY = "trap exit TERM; while [ ! -e /tmp/rest ]; do :; done; sleep 1000 & wait"
+
+
+def autoscaler(name: str) -> Manifest:
+    """One that goes up and down without waiting."""
+    target = {
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+    }
+    return {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": 1, "maxReplicas": 3, "metrics": [target],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        },
+    }  # fmt: skip
+
+
+def test_a_busy_deployment_grows_and_shrinks(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
+    limits = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m", "memory": "32Mi"}}
+    template = {"terminationGracePeriodSeconds": 1, "containers": [shell(BUSY, resources=limits)]}
+    kubectl.apply(deployment("busy", 1, template), autoscaler("busy"))
+
+    def wanted() -> int:
+        return int(kubectl("get", "deployment", "busy", "-o", "jsonpath={.spec.replicas}"))
+
+    began = time.monotonic()
+    wait_for("kubectl to show usage", lambda: kubectl.tries("top", "pods").stdout.count("busy-") == 1, 40)
+    figure(f"usage is shown after {time.monotonic() - began:.1f} s")
+    assert kubectl("top", "nodes").count("node-") == len(cluster.nodes)
+    wait_for("it to grow", lambda: wanted() > 1, 60)
+    figure(f"it grows after {time.monotonic() - began:.1f} s")
+    assert "SuccessfulRescale" in kubectl("describe", "hpa", "busy")
+
+    def resting() -> bool:
+        for name in kubectl("get", "pods", "-o", "name").split():
+            kubectl.tries("exec", name, "--", "touch", "/tmp/rest")
+        return wanted() == 1
+
+    wait_for("it to shrink", resting, 90)
