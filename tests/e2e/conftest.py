@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
 
 import pytest
 
 from deploy.lab import Lab
-from deploy.shell import TimedOut, tail, wait_for
+from deploy.shell import tail
 from tests.e2e import traces
 from tests.e2e.cluster import Cluster, running
 from tests.e2e.kubectl import Kubectl, programs
@@ -32,16 +30,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def kubectl(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
     """The newest kubectl, for a namespace that ends with the test, and without a trace on any machine."""
-    namespace = f"{request.node.originalname[5:40].replace('_', '-').strip('-')}-{secrets.token_hex(2)}"
-    before = {node.name: traces.of(node) for node in cluster.nodes}
-    cluster.kubectl("create", "namespace", namespace)
-    yield cluster.kubectl.within(namespace)
-    cluster.mend()
-    cluster.kubectl("delete", "namespace", namespace, timeout_s=90)
-    with suppress(TimedOut):
-        wait_for("nothing to be left", lambda: {node.name: traces.of(node) for node in cluster.nodes} == before, 15)
-    for node in cluster.nodes:
-        assert traces.of(node).splitlines() == before[node.name].splitlines(), f"left on {node.name}"
+    with traces.none_left(cluster, request.node.originalname[5:40].replace("_", "-").strip("-")) as made:
+        yield made
 
 
 @pytest.fixture

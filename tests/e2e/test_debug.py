@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from deploy.shell import wait_for
+from tests.e2e import traces
 from tests.e2e.cluster import Cluster
 from tests.e2e.kubectl import Kubectl, all_programs, at_terminal
 from tests.e2e.manifests import PORT, deployment, pod, service, shell, web_container
@@ -198,12 +199,10 @@ def test_attaching(kubectl: Kubectl) -> None:
 @pytest.fixture(scope="module")
 def entered(cluster: Cluster) -> Iterator[Kubectl]:
     """A namespace with a pod that every kubectl enters."""
-    cluster.kubectl("create", "namespace", "entered")
-    kubectl = cluster.kubectl.within("entered")
-    kubectl.apply(pod("web", web_container()))
-    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=30s")
-    yield kubectl
-    cluster.kubectl("delete", "namespace", "entered", timeout_s=90)
+    with traces.none_left(cluster, "entered") as kubectl:
+        kubectl.apply(pod("web", web_container()))
+        kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=30s")
+        yield kubectl
 
 
 @pytest.mark.parametrize("program", all_programs(), ids=lambda program: program.name)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from deploy.lab import Machine
+from deploy.shell import TimedOut, wait_for
+from tests.e2e.cluster import Cluster
+from tests.e2e.kubectl import Kubectl
 
 KEPT = "/run/docker/netns/default"
 """Docker keeps the host's network namespace at hand from the first container on that needs it."""
@@ -27,3 +33,18 @@ def of(machine: Machine) -> str:
     """Everything on a machine that may belong to a pod or a service."""
     seen = machine.run("env", f"KEPT={KEPT}", "sh", "-c", LOOK, check=False)
     return LISTS.sub(lambda match: " ".join(sorted(match[1].split(","))), seen)
+
+
+@contextmanager
+def none_left(cluster: Cluster, name: str) -> Iterator[Kubectl]:
+    """A namespace of a name like this that ends with the block, and without a trace on any machine."""
+    namespace = f"{name}-{secrets.token_hex(2)}"
+    before = {node.name: of(node) for node in cluster.nodes}
+    cluster.kubectl("create", "namespace", namespace)
+    yield cluster.kubectl.within(namespace)
+    cluster.mend()
+    cluster.kubectl("delete", "namespace", namespace, timeout_s=90)
+    with suppress(TimedOut):
+        wait_for("nothing to be left", lambda: {node.name: of(node) for node in cluster.nodes} == before, 15)
+    for node in cluster.nodes:
+        assert of(node).splitlines() == before[node.name].splitlines(), f"left on {node.name}"
