@@ -83,6 +83,23 @@ def is_ready(pod: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 
+def fewest_ready(watched: str) -> int:
+    """The smallest number of ready pods that a watch has shown once it had shown all of them."""
+    decoder, text, place = json.JSONDecoder(), watched, 0
+    ready: dict[str, bool] = {}
+    counts: list[int] = []
+    while (place := text.find("{", place)) >= 0:
+        try:
+            event, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError:
+            break  # the last one is still being written
+        shown = event["object"]
+        ready[shown["metadata"]["name"]] = event["type"] != "DELETED" and is_ready(shown)
+        counts.append(sum(ready.values()))
+    assert counts, "the watch has shown nothing"
+    return min(counts[counts.index(max(counts)) :])
+
+
 def restarts(pod: dict[str, Any]) -> int:
     """How often containers of a pod have been started again."""
     return sum(status["restartCount"] for status in pod["status"].get("containerStatuses", []))

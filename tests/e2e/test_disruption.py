@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.shell import wait_for
-from tests.e2e.cluster import Cluster, is_ready, ready_pods
+from tests.e2e.cluster import Cluster, fewest_ready, ready_pods
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.manifests import Manifest, deployment, pod, web_container
 
@@ -29,23 +29,6 @@ def budget(name: str, **spec: Any) -> Manifest:
 def allowed(kubectl: Kubectl, name: str) -> str:
     """How many evictions a budget allows."""
     return kubectl("get", "pdb", name, "-o", "jsonpath={.status.disruptionsAllowed}")
-
-
-def fewest_ready(watched: str) -> int:
-    """The smallest number of ready pods that a watch has shown once it had shown all of them."""
-    decoder, text, place = json.JSONDecoder(), watched, 0
-    ready: dict[str, bool] = {}
-    counts: list[int] = []
-    while (place := text.find("{", place)) >= 0:
-        try:
-            event, place = decoder.raw_decode(text, place)
-        except json.JSONDecodeError:
-            break  # the last one is still being written
-        shown = event["object"]
-        ready[shown["metadata"]["name"]] = event["type"] != "DELETED" and is_ready(shown)
-        counts.append(sum(ready.values()))
-    assert counts, "the watch has shown nothing"
-    return min(counts[counts.index(max(counts)) :])
 
 
 def test_a_drain_holds_the_budget(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
