@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from controlplane.access.grants import Binding, rules_of
-from controlplane.access.rules import EVERYTHING, Grants, Rules, described, missing, quoted
+from controlplane.access.rules import EVERYTHING, Grants, Rules, described, joined, missing, quoted
 from controlplane.access.values import MASTERS, UserInfo, Verdict, Wanted
 from mizzen.api import kinds
 from mizzen.api.errors import Forbidden, Named, NotFound
@@ -67,5 +67,5 @@ def _confirm(user: UserInfo, rules: Rules, held: Grants, kind: Any, name: str) -
     why = (
         f'user "{user.name}" (groups={quoted(user.groups)}) is attempting to grant RBAC permissions not currently held:'
     )
-    tail = f"; resolution errors: {held.problems}" if held.problems else ""
+    tail = f"; resolution errors: {joined(held.problems)}" if held.problems else ""
     raise Forbidden(Named(kind.group, kind.plural, kind.kind), name, f"{why}\n{lines}{tail}")

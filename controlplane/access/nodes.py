@@ -24,6 +24,8 @@ from mizzen.engine.view import View
 
 LEASES = "kube-node-lease"
 """The namespace of nodes' leases."""
+UNLISTED = "node authorizer does not support user rule resolution"
+"""Why no list of rules says all that a node may."""
 _READ = ("get", "list", "watch")
 _WRITE = ("update", "patch")
 _OWN = ("get", "create", *_WRITE, "delete")

@@ -62,7 +62,8 @@ class Grants:
     def __init__(self, given: Sequence[tuple[str, Rules]], problems: Sequence[str] = ()) -> None:
         """`given`: a binding in words and the rules it gives; `problems`: what was wrong with others."""
         self._given = tuple(given)
-        self._problems = tuple(problems)
+        self.problems = tuple(problems)
+        """What was wrong with bindings, one in the words of the API each."""
         self._known: dict[tuple[str, str, str], tuple[Verdict | None, Rules]] = {}
         """By verb, group and resource: what allows it on every object, or else the rules that look at names."""
 
@@ -70,13 +71,6 @@ class Grants:
     def rules(self) -> Rules:
         """All rules, without where they come from."""
         return tuple(rule for _, rules in self._given for rule in rules)
-
-    @property
-    def problems(self) -> str:
-        """What was wrong with bindings, in the words of the API; empty when nothing was."""
-        return (
-            self._problems[0] if len(self._problems) == 1 else f"[{', '.join(self._problems)}]" * bool(self._problems)
-        )
 
     def decide(self, wanted: Wanted) -> Verdict:
         """Whether it is allowed."""
@@ -112,7 +106,12 @@ class Grants:
         return None
 
     def _refused(self) -> Verdict:
-        return Verdict(False, f"RBAC: {self.problems}" if self._problems else "")
+        return Verdict(False, f"RBAC: {joined(self.problems)}" if self.problems else "")
+
+
+def joined(problems: Sequence[str]) -> str:
+    """Problems as the API writes several; empty for none."""
+    return problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]" * bool(problems)
 
 
 def _allowed(binding: str) -> Verdict:

@@ -10,7 +10,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from controlplane.access.grants import wants
+from controlplane.access import nodes
+from controlplane.access.questions import asked
+from controlplane.access.rules import joined
 from controlplane.access.values import UserInfo, Wanted
 from controlplane.server.authn import VerifyToken, no_tokens, vouched
 from controlplane.server.authz import Authorizer
@@ -99,19 +101,22 @@ class Reviews:
         path: authorization.NonResourceAttributes | None,
     ) -> authorization.SubjectAccessReviewStatus:
         if resource is not None:
-            whole = f"{resource.resource}/{resource.subresource}" if resource.subresource else resource.resource
-            wanted = wants(resource.verb, resource.group, whole, resource.namespace, resource.name)
+            wanted, problem = asked(resource)
         else:
             assert path is not None
-            wanted = Wanted(path.verb, path=path.path)
+            wanted, problem = Wanted(path.verb, path=path.path), ""
         verdict = self._access.decide(user, wanted)
-        return authorization.SubjectAccessReviewStatus(allowed=verdict.allowed, reason=verdict.reason)
+        return authorization.SubjectAccessReviewStatus(
+            allowed=verdict.allowed, reason=verdict.reason, evaluation_error=problem
+        )
 
     def _what_may_i(self, user: UserInfo, question: authorization.SelfSubjectRulesReview) -> Any:
         namespace = question.spec.namespace
         if not namespace:
             raise BadRequest("no namespace on request")
         grants = self._access.grants(user, namespace)
+        # What a node may hangs on its pods, so that no list of rules says all of it.
+        unlisted = (nodes.UNLISTED,) if nodes.node_of(user) else ()
         status = authorization.SubjectRulesReviewStatus(
             resource_rules=tuple(
                 authorization.ResourceRule(
@@ -128,9 +133,10 @@ class Reviews:
                 for rule in grants.rules
                 if rule.non_resource_urls
             ),
-            evaluation_error=grants.problems,
+            evaluation_error=joined((*unlisted, *grants.problems)),
+            incomplete=bool(unlisted),
         )
-        return replace(question, status=status)
+        return authorization.SelfSubjectRulesReview(status=status)
 
 
 def _shown(user: UserInfo) -> authentication.UserInfo:

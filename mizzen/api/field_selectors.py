@@ -52,22 +52,26 @@ class FieldSelector:
 @lru_cache(maxsize=1024)
 def parse(kind: Kind[Any], text: str) -> FieldSelector:
     """The selector that a text means for a kind. Raises SelectorError, also for a field that cannot be asked for."""
-    terms = [_term(part, text) for part in _split(text) if part]
+    found = terms(text)
     known = fields_of(kind)
-    for term in terms:
+    for term in found:
         if term.field not in known:
             raise SelectorError(_unknown(kind, term.field))
-    return FieldSelector(tuple(sorted(terms, key=str)))
+    return FieldSelector(tuple(sorted(found, key=str)))
+
+
+def terms(text: str) -> tuple[Term, ...]:
+    """The comparisons in a text, whatever the kind. Raises SelectorError."""
+    return tuple(_term(part, text) for part in _split(text) if part)
 
 
 @lru_cache(maxsize=1024)
 def required(text: str) -> tuple[tuple[str, str], ...]:
     """The fields that must have a value, and the value, whatever the kind; none for a text that is no selector."""
     try:
-        terms = [_term(part, text) for part in _split(text) if part]
+        return tuple((term.field, term.value) for term in terms(text) if term.equal)
     except SelectorError:
         return ()
-    return tuple((term.field, term.value) for term in terms if term.equal)
 
 
 @lru_cache(maxsize=256)

@@ -69,7 +69,7 @@ def _path(item: PathItem) -> Json:
 
 
 def _operation(operation: Operation) -> Json:
-    answer = reference(operation.answer, V3)
+    answer = reference(operation.answer, V3) if operation.answer else {"type": "string"}
     types = operation.produces
     if operation.action == "list":
         types = (*types, *(f"{type_}{_STREAMED}" for type_ in types if type_ != YAML))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mizzen.api import schema
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import ASKED, READ, Kind
 from mizzen.api.openapi_schema import PUBLIC
@@ -18,6 +19,8 @@ APPLY = "application/apply-patch+yaml"
 YAML = "application/yaml"
 JSON_TYPES = ("application/json", YAML, "application/vnd.kubernetes.protobuf")
 PATCH_TYPES = (*MEDIA_TYPES, APPLY)
+ANYTHING = ("*/*",)
+_LOG_TYPES = ("text/plain", *JSON_TYPES)
 
 Parameter = tuple[str, str, str]
 """Name, type (`string`, `integer`, `boolean`) and description of a query parameter."""
@@ -46,7 +49,11 @@ _DELETE: tuple[Parameter, ...] = (
     ("orphanDependents", "boolean", "Old form of `propagationPolicy`."),
     ("propagationPolicy", "string", "What becomes of dependents: `Orphan`, `Background` or `Foreground`."),
 )
-_NAMES = {"namespace": "The namespace.", "name": "The object's name."}
+_NAMES = {
+    "namespace": "The namespace.",
+    "name": "The object's name.",
+    "path": "The path to pass the request on to, behind the object's own.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class Operation:
     """One verb on one path."""
 
     method: str
-    """`get`, `put`, `post`, `patch` or `delete`."""
+    """The HTTP method, in small letters."""
     action: str
     """Kubernetes' word for it: `list`, `post`, `deletecollection`, ..."""
     id: str
@@ -65,12 +72,15 @@ class Operation:
     body: str = ""
     """The message that is sent."""
     answer: str = ""
-    """The message that is answered."""
+    """The message that is answered; empty for a text or a stream, of the type `streamed`."""
     created: bool = False
+    streamed: tuple[str, ...] = ()
 
     @property
     def consumes(self) -> tuple[str, ...]:
         """The media types of the body."""
+        if self.streamed:
+            return ANYTHING
         if self.method != "patch":
             return self.produces
         # Clients take the best of these, and lists of users' kinds have nothing to be merged by.
@@ -80,7 +90,7 @@ class Operation:
     @property
     def produces(self) -> tuple[str, ...]:
         """The media types of the answer; there are no messages for users' kinds."""
-        return JSON_TYPES[:-1] if isinstance(self.kind, CustomKind) else JSON_TYPES
+        return self.streamed or (JSON_TYPES[:-1] if isinstance(self.kind, CustomKind) else JSON_TYPES)
 
     @property
     def tag(self) -> str:
@@ -112,20 +122,41 @@ def paths(kind: Kind[Any]) -> Iterator[PathItem]:
             yield _item(f"{root}/{kind.plural}", make.list(everywhere=True))
         yield _item(f"{collection}/{{name}}", make.read())
         return
-    yield _item(collection, make.list(), make.create(), make.delete_collection())
+    many = (make.delete_collection(),) if "deletecollection" in kind.verbs else ()
+    yield _item(collection, make.list(), make.create(), *many)
     if kind.namespaced:
         yield _item(f"{root}/{kind.plural}", make.list(everywhere=True))
     yield _item(f"{collection}/{{name}}", make.read(), make.replace(), make.patch(), make.delete())
     for name in kind.subresources:
-        if name in _WHOLE_OBJECTS:
-            yield _item(f"{collection}/{{name}}/{name}", make.read(name), make.replace(name), make.patch(name))
-        elif name == "finalize":
-            yield _item(f"{collection}/{{name}}/{name}", make.replace(name))
-        elif name in _SUBRESOURCES:
-            message, gvk = _SUBRESOURCES[name]
-            yield _item(f"{collection}/{{name}}/{name}", *make.through(name, message, gvk))
+        yield from _below(f"{collection}/{{name}}/{name}", name, make)
 
 
+def _below(path: str, name: str, make: _Maker) -> Iterator[PathItem]:
+    """The paths of one subresource."""
+    if name in _WHOLE_OBJECTS:
+        yield _item(path, make.read(name), make.replace(name), make.patch(name))
+    elif name == "finalize":
+        yield _item(path, make.replace(name))
+    elif name == "log":
+        yield _item(path, make.read_log())
+    elif name in _SUBRESOURCES:
+        message, gvk = _SUBRESOURCES[name]
+        yield _item(path, *make.through(name, message, gvk))
+    elif name in _CONNECTED:
+        yield _item(path, *make.connect(name))
+        if name == "proxy":
+            yield _item(f"{path}/{{path}}", *make.connect(name, with_path=True))
+
+
+_STREAMS = ("get", "post")
+_CONNECTED = {
+    "exec": ("PodExecOptions", _STREAMS),
+    "attach": ("PodAttachOptions", _STREAMS),
+    "portforward": ("PodPortForwardOptions", _STREAMS),
+    "proxy": ("{kind}ProxyOptions", ("get", "put", "post", "delete", "options", "head", "patch")),
+}
+"""Subresources that lead to what runs: the type of what may be asked, and the methods."""
+_QUERY_TYPES = {"string": "string", "bool": "boolean", "int32": "integer", "int64": "integer"}
 _WHOLE_OBJECTS = ("status", "approval", "ephemeralcontainers", "resize")
 """Subresources through which the whole object is seen, and a part of it is changed."""
 _SUBRESOURCES: dict[str, tuple[str, tuple[str, str, str]]] = {
@@ -212,6 +243,22 @@ class _Maker:
             answer = "meta_v1.Status" if sub == "binding" else message
             yield self._make("post", "post", name, _WRITE, body=message, answer=answer, created=True, gvk=gvk)
 
+    def read_log(self) -> Operation:
+        """Get what a container wrote."""
+        asked = _options("core_v1.PodLogOptions")
+        return self._make("get", "get", self._one("read", "log"), asked, streamed=_LOG_TYPES)
+
+    def connect(self, sub: str, *, with_path: bool = False) -> Iterator[Operation]:
+        """Reach what runs, by each method."""
+        name, methods = _CONNECTED[sub]
+        options = name.format(kind=self.kind.kind)
+        gvk = (self.kind.group, self.kind.version, options)
+        asked = _options(f"core_v1.{options}")
+        below = sub.title() + "WithPath" * with_path
+        for method in methods:
+            word = f"connect{self.prefix}{method.title()}{self.scope}{self.kind.kind}{below}"
+            yield self._make(method, "connect", word, asked, gvk=gvk, streamed=ANYTHING)
+
     def _one(self, verb: str, sub: str) -> str:
         return f"{verb}{self.prefix}{self.scope}{self.kind.kind}{sub.title()}"
 
@@ -226,8 +273,17 @@ class _Maker:
         answer: str = "",
         created: bool = False,
         gvk: tuple[str, str, str] | None = None,
+        streamed: tuple[str, ...] = (),
     ) -> Operation:
-        return Operation(method, action, name, self.kind, gvk or self.gvk, parameters, body, answer, created)
+        return Operation(method, action, name, self.kind, gvk or self.gvk, parameters, body, answer, created, streamed)
+
+
+def _options(message: str) -> tuple[Parameter, ...]:
+    """The fields of a type of options as parameters of a query; what is no plain value is no parameter."""
+    fields = schema.message(message).fields
+    return tuple(
+        (field.json_name, _QUERY_TYPES[field.type], field.doc) for field in fields if field.type in _QUERY_TYPES
+    )
 
 
 def _group_word(kind: Kind[Any]) -> str:

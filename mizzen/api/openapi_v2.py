@@ -41,7 +41,8 @@ def _operation(operation: Operation) -> Json:
         body = {"$ref": V2.references + PATCH_TYPE} if operation.body == "Patch" else reference(operation.body, V2)
         required = operation.method != "delete"
         parameters.insert(0, {"name": "body", "in": "body", "required": required, "schema": body})
-    answer = {"description": "OK", "schema": reference(operation.answer, V2)}
+    shape: Json = reference(operation.answer, V2) if operation.answer else {"type": "string"}
+    answer = {"description": "OK", "schema": shape}
     responses: Json = {"200": answer, "401": {"description": "Unauthorized"}}
     if operation.created:
         responses["201"] = answer | {"description": "Created"}

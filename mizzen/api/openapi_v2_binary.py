@@ -22,7 +22,7 @@ MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 Value: TypeAlias = str | bool | bytes
 Pairs: TypeAlias = Iterator[tuple[int, Value]]
 
-_METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
+_METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "options": 6, "head": 7, "patch": 8}
 _LENGTH_DELIMITED = 2
 
 

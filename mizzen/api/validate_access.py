@@ -9,7 +9,15 @@ from mizzen.api.errors import FieldError
 from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import authorization_v1 as authorization
 from mizzen.api.types import rbac_v1 as rbac
-from mizzen.api.validate_common import Errors, checked, label_selector, required, required_and
+from mizzen.api.validate_common import (
+    Errors,
+    checked,
+    label_requirement,
+    label_selector,
+    presence_of_values,
+    required,
+    required_and,
+)
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
 TOKEN_MIN_S = 600
@@ -156,6 +164,7 @@ def local_subject_access_review(review: authorization.LocalSubjectAccessReview) 
     """A question about somebody in one namespace."""
     yield from _somebody(review.spec)
     attributes = review.spec.resource_attributes
+    yield from _selectors(attributes)
     if attributes is None:
         yield FieldError.required("spec.resourceAttributes", "must specify resourceAttributes")
     elif attributes.namespace != review.metadata.namespace:
@@ -185,6 +194,35 @@ def _attributes(
     if resource is None and path is None:
         what = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         yield FieldError.invalid("spec.resourceAttributes", path, what)
+    yield from _selectors(resource)
+
+
+def _selectors(resource: authorization.ResourceAttributes | None) -> Errors:
+    """Operators that nobody knows are left to who answers, as newer clients may know more than this server."""
+    if resource is None:
+        return
+    fields, labels = resource.field_selector, resource.label_selector
+    path = "spec.resourceAttributes.fieldSelector"
+    if fields is not None:
+        yield from _one_form(path, fields.raw_selector, present=bool(fields.requirements))
+        for i, one in enumerate(fields.requirements):
+            where = f"{path}.requirements[{i}]"
+            yield from presence_of_values(where, one.operator, one.values, other_operators=True)
+            yield from required(f"{where}.key", one.key, "must be specified")
+    path = "spec.resourceAttributes.labelSelector"
+    if labels is not None:
+        yield from _one_form(path, labels.raw_selector, present=bool(labels.requirements))
+        for i, expression in enumerate(labels.requirements):
+            yield from label_requirement(f"{path}.requirements[{i}]", expression, other_operators=True)
+
+
+def _one_form(path: str, raw: str, *, present: bool) -> Errors:
+    """A selector is written as a text or as requirements."""
+    if raw and present:
+        yield FieldError.invalid(f"{path}.rawSelector", raw, "may not specified at the same time as requirements")
+    if not raw and not present:
+        why = f"when {path} is specified, requirements or rawSelector is required"
+        yield FieldError.required(f"{path}.requirements", why)
 
 
 def nothing(obj: object, old: object = None) -> Iterator[FieldError]:

@@ -154,18 +154,19 @@ def label_selector(path: str, selector: meta.LabelSelector | None) -> Errors:
         return
     yield from labels(f"{path}.matchLabels", selector.match_labels)
     for i, expression in enumerate(selector.match_expressions):
-        yield from _expression(f"{path}.matchExpressions[{i}]", expression)
+        yield from label_requirement(f"{path}.matchExpressions[{i}]", expression)
 
 
-def _expression(path: str, expression: meta.LabelSelectorRequirement) -> Errors:
-    yield from presence_of_values(path, expression.operator, expression.values)
+def label_requirement(path: str, expression: meta.LabelSelectorRequirement, *, other_operators: bool = False) -> Errors:
+    """One requirement on a label; with `other_operators` one that nobody knows is left to who reads it."""
+    yield from presence_of_values(path, expression.operator, expression.values, other_operators=other_operators)
     yield from label_key(f"{path}.key", expression.key)
     for i, value in enumerate(expression.values):
         yield from checked(f"{path}.values[{i}]", value, formats.label_value)
 
 
-def presence_of_values(path: str, operator: str, values: tuple[str, ...]) -> Errors:
-    """The operators of sets and of presence want values, or none."""
+def presence_of_values(path: str, operator: str, values: tuple[str, ...], *, other_operators: bool = False) -> Errors:
+    """The operators of sets and of presence want values, or none; others are wrong unless `other_operators`."""
     if operator in ("In", "NotIn"):
         if not values:
             yield FieldError.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
@@ -173,5 +174,5 @@ def presence_of_values(path: str, operator: str, values: tuple[str, ...]) -> Err
         if values:
             detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
             yield FieldError.forbidden(f"{path}.values", detail)
-    else:
+    elif not other_operators:
         yield FieldError.invalid(f"{path}.operator", operator, "not a valid selector operator")

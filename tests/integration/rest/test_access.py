@@ -357,6 +357,41 @@ async def test_a_node_reads_what_its_pods_name_and_writes_its_own(client: Client
             assert words in answer.get("message", ""), f"{method} {path}: {answer}"
 
 
+async def test_questions_about_nodes_count_their_selectors(client: Client, server: ApiServer) -> None:
+    own: dict[str, Any] = {"key": "spec.nodeName", "operator": "In", "values": ["n1"]}
+    odd = {"key": "spec.nodeName", "operator": "Resembles", "values": ["n"]}
+    left = "spec.resourceAttributes.{} due to parse error"
+    table: list[tuple[dict[str, Any], bool, str]] = [
+        ({}, False, ""),
+        ({"fieldSelector": {"rawSelector": "spec.nodeName=n1"}}, True, ""),
+        ({"fieldSelector": {"rawSelector": "spec.nodeName!=n1"}}, False, ""),
+        ({"fieldSelector": {"rawSelector": "spec.nodeName"}}, False, left.format("fieldSelector ignored")),
+        ({"fieldSelector": {"requirements": [own]}}, True, ""),
+        ({"fieldSelector": {"requirements": [{**own, "operator": "NotIn"}]}}, False, ""),
+        ({"fieldSelector": {"requirements": [{**own, "values": ["n1", "n2"]}]}}, False,
+         left.format("fieldSelector ignored")),
+        ({"fieldSelector": {"requirements": [own, odd]}}, True, left.format("fieldSelector partially ignored")),
+        ({"fieldSelector": {"requirements": [own]}, "labelSelector": {"rawSelector": "a in"}}, True,
+         left.format("labelSelector ignored")),
+        ({"labelSelector": {"requirements": [{"key": "a", "operator": "Exists"}, odd]}}, False,
+         left.format("labelSelector partially ignored")),
+    ]  # fmt: skip
+    group = "/apis/authorization.k8s.io/v1"
+    for selectors, allowed, problem in table:
+        spec = {"resourceAttributes": {"verb": "list", "resource": "pods", **selectors}}
+        spec |= {"user": "system:node:n1", "groups": ["system:nodes"]}
+        status = (await client.made(f"{group}/subjectaccessreviews", {"spec": spec}))["status"]
+        assert (status["allowed"], status.get("evaluationError", "")) == (allowed, problem), selectors
+    async with as_user(server, "system:node:n1", "system:nodes") as node:
+        question = {"spec": {"namespace": "default"}}
+        status = (await node.made(f"{group}/selfsubjectrulesreviews", question))["status"]
+        assert status["incomplete"] is True
+        assert status["evaluationError"] == "node authorizer does not support user rule resolution"
+        assert "/healthz" in [path for rule in status["nonResourceRules"] for path in rule["nonResourceURLs"]]
+    async with as_user(server, "ann") as ann:
+        assert (await ann.made(f"{group}/selfsubjectrulesreviews", question))["status"]["incomplete"] is False
+
+
 async def test_every_kind_is_closed_to_strangers(server: ApiServer) -> None:
     async with as_user(server, "stranger") as stranger, as_user(server) as nobody:
         for kind in kinds.KINDS:

@@ -319,6 +319,21 @@ async def test_errors_name_the_fields_and_the_kind(client: Client) -> None:
     assert (code, answer["message"]) == (404, 'namespaces "missing" not found')
 
 
+async def test_only_what_would_be_made_misses_its_namespace(client: Client) -> None:
+    there = CONFIG_MAPS.replace("default", "missing")
+    merge = {"Content-Type": "application/merge-patch+json"}
+    apply = {"Content-Type": "application/apply-patch+yaml"}
+    asked: list[tuple[str, Any, dict[str, str]]] = [
+        ("GET", None, {}), ("DELETE", None, {}), ("PUT", config_map("a"), {}), ("PATCH", {"data": {"k": "v"}}, merge),
+    ]  # fmt: skip
+    for method, body, headers in asked:
+        code, answer = await client.ask(method, f"{there}/a", body, headers=headers)
+        assert (code, answer["message"]) == (404, 'configmaps "a" not found'), method
+    whole = {"apiVersion": "v1", "kind": "ConfigMap", **config_map("a")}
+    code, answer = await client.ask("PATCH", f"{there}/a?fieldManager=me", whole, headers=apply)
+    assert (code, answer["message"]) == (404, 'namespaces "missing" not found')
+
+
 async def test_a_write_that_is_too_late_too_often(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     await client.made(CONFIG_MAPS, config_map("a"))
 

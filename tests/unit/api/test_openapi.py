@@ -96,3 +96,48 @@ def test_schemas() -> None:
     created = schemas["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"]["creationTimestamp"]
     assert created["allOf"] == [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.Time"}]
     assert "created" in created["description"]
+
+
+def test_paths_below_pods_lead_to_what_runs() -> None:
+    paths = DOCUMENTS["", "v1"]["paths"]
+    pod = "/api/v1/namespaces/{namespace}/pods/{name}"
+    log = paths[f"{pod}/log"]["get"]
+    assert log["operationId"] == "readCoreV1NamespacedPodLog"
+    assert log["responses"]["200"]["content"]["text/plain"] == {"schema": {"type": "string"}}
+    asked = {parameter["name"]: parameter["schema"]["type"] for parameter in log["parameters"]}
+    assert (asked["follow"], asked["tailLines"], asked["container"]) == ("boolean", "integer", "string")
+    assert "sinceTime" not in asked
+    run = paths[f"{pod}/exec"]
+    assert {*run} == {"get", "post", "parameters"}
+    assert run["post"]["operationId"] == "connectCoreV1PostNamespacedPodExec"
+    assert run["get"]["x-kubernetes-action"] == "connect"
+    assert run["get"]["x-kubernetes-group-version-kind"]["kind"] == "PodExecOptions"
+    assert run["get"]["responses"]["200"]["content"] == {"*/*": {"schema": {"type": "string"}}}
+    assert "command" in [parameter["name"] for parameter in run["get"]["parameters"]]
+    for below in ("attach", "portforward"):
+        assert {*paths[f"{pod}/{below}"]} == {"get", "post", "parameters"}
+
+
+@pytest.mark.parametrize(
+    ("where", "word"),
+    [
+        ("namespaces/{namespace}/pods", "NamespacedPod"),
+        ("namespaces/{namespace}/services", "NamespacedService"),
+        ("nodes", "Node"),
+    ],
+)
+def test_proxies_take_every_method(where: str, word: str) -> None:
+    paths = DOCUMENTS["", "v1"]["paths"]
+    item = paths[f"/api/v1/{where}/{{name}}/proxy/{{path}}"]
+    assert {*item} == {"get", "put", "post", "delete", "options", "head", "patch", "parameters"}
+    assert item["head"]["operationId"] == f"connectCoreV1Head{word}ProxyWithPath"
+    assert "path" in [parameter["name"] for parameter in item["parameters"]]
+    assert paths[f"/api/v1/{where}/{{name}}/proxy"]["get"]["operationId"] == f"connectCoreV1Get{word}Proxy"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds.KINDS if "list" in kind.verbs], ids=lambda kind: kind.resource)
+def test_only_what_can_be_deleted_together_is(kind: kinds.Kind[Any]) -> None:
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    middle = "/namespaces/{namespace}" if kind.namespaced else ""
+    collection = DOCUMENTS[kind.group, kind.version]["paths"][f"{root}{middle}/{kind.plural}"]
+    assert ("delete" in collection) is ("deletecollection" in kind.verbs)

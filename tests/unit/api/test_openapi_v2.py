@@ -79,3 +79,12 @@ def test_binary_form_of_an_operation() -> None:
     assert only(body, 2) == [b"body"]
     assert (4, 1) in list(fields(body))
     assert b'"kind":"ConfigMap"' in only(named(patch, 13)["x-kubernetes-group-version-kind"], 2)[0]
+
+
+def test_binary_form_of_a_proxy() -> None:
+    (paths,) = only(openapi_v2_binary.encode(DOCUMENT), 8)
+    item = named(paths, 2)["/api/v1/nodes/{name}/proxy"]
+    for number, method in ((2, "Get"), (6, "Options"), (7, "Head")):
+        (operation,) = only(item, number)
+        assert only(operation, 5) == [f"connectCoreV1{method}NodeProxy".encode()]
+        assert only(operation, 6) == only(operation, 7) == [b"*/*"]

@@ -162,3 +162,45 @@ def test_questions() -> None:
         'spec.resourceAttributes.namespace: Invalid value: "other": must match metadata.namespace'
     ]
     assert created(kinds.TOKEN_REVIEW) == ["spec.token: Required value"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ({"rawSelector": "a=b"}, []),
+        ({"requirements": [{"key": "a", "operator": "In", "values": ["b"]}]}, []),
+        ({"requirements": [{"key": "a", "operator": "Resembles", "values": ["b"]}]}, []),
+        ({}, ["requirements: Required value: when {path} is specified, requirements or rawSelector is required"]),
+        (
+            {"rawSelector": "a=b", "requirements": [{"key": "a", "operator": "Exists"}]},
+            ['rawSelector: Invalid value: "a=b": may not specified at the same time as requirements'],
+        ),
+        (
+            {"requirements": [{"key": "a", "operator": "Exists", "values": ["b"]}, {"key": "a", "operator": "NotIn"}]},
+            [
+                (
+                    "requirements[0].values: Forbidden: "
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                ),
+                "requirements[1].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+            ],
+        ),
+    ],
+)
+@pytest.mark.parametrize("field", ["fieldSelector", "labelSelector"])
+def test_selectors_in_questions(field: str, selector: dict[str, Any], expected: list[str]) -> None:
+    path = f"spec.resourceAttributes.{field}"
+    spec = {"resourceAttributes": {"verb": "list", "resource": "pods", field: selector}}
+    found = [f"{path}.{line.format(path=path)}" for line in expected]
+    assert created(kinds.SELF_SUBJECT_ACCESS_REVIEW, spec=spec) == found
+    assert created(kinds.SUBJECT_ACCESS_REVIEW, spec={**spec, "user": "ann"}) == found
+    assert [line for line in created(kinds.LOCAL_SUBJECT_ACCESS_REVIEW, spec=spec) if field in line] == found
+
+
+def test_keys_in_selectors_of_questions() -> None:
+    nameless = {"requirements": [{"operator": "In", "values": ["b"]}]}
+    spec = {"resourceAttributes": {"fieldSelector": nameless, "labelSelector": nameless}}
+    first, second, *_ = created(kinds.SELF_SUBJECT_ACCESS_REVIEW, spec=spec)
+    where = "spec.resourceAttributes"
+    assert first == f"{where}.fieldSelector.requirements[0].key: Required value: must be specified"
+    assert second.startswith(f'{where}.labelSelector.requirements[0].key: Invalid value: "": name part must be')
