@@ -1,7 +1,8 @@
 """The API held against its own description: whatever is asked, no answer is a failure or of a shape not described.
 
 Every operation is asked once in plain words, about an object that is there, and then with cases made from the
-description: some that keep to it and some that break it. Nothing is streamed: `watch` and what nodes answer are taken out beforehand.
+description: some that keep to it and some that break it. Nothing is streamed: `watch` and what nodes
+answer are taken out beforehand.
 """
 
 from __future__ import annotations
