@@ -118,6 +118,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         kind, obj, warnings = objects.object_in(request.object, self._catalog, named=False, validation=checked)
         namespace = obj.metadata.namespace if kind.namespaced else ""
         call.allow("create", kind, namespace, dry_run=request.dry_run)
+        if kind is kinds.BINDING:
+            return await self._parts.bind(request, namespace, call)
         if self._reviews.takes(kind):
             answer = self._reviews.answer(call.user, kind, namespace, obj)
             return cluster_pb2.ObjectResponse(object=objects.packed(kind, answer))

@@ -15,7 +15,7 @@ from controlplane.server.paths import Place
 from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_delete import DeleteOptions
-from mizzen.api import codec, errors
+from mizzen.api import codec, errors, kinds
 from mizzen.api.kinds import Kind
 from mizzen.api.managed import objects as managed
 from mizzen.api.types import authentication_v1 as authentication
@@ -51,6 +51,11 @@ class PartCalls:
         return Answer(
             object=convert.to_any(await make(request, Place(kind, namespace, name, request.subresource), call))
         )
+
+    async def bind(self, request: cluster_pb2.CreateRequest, namespace: str, call: GrpcCall) -> Answer:
+        """Binds the pod that a binding names itself, and answers with it. Raises BadRequest, NotFound or Conflict."""
+        await self._bind(request, Place(kinds.BINDING, namespace), call)
+        return Answer(object=request.object)
 
     async def _bind(self, request: cluster_pb2.CreateRequest, place: Place, call: GrpcCall) -> Any:
         given = _of(request.object, core.Binding)

@@ -20,7 +20,9 @@ from mizzen.api.types import meta_v1 as meta
 COMPRESS_FROM_BYTES = 128 * 1024
 """Smaller answers are not worth compressing."""
 _HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private", "Server": "mizzen"}
-_UNQUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": " ", "\r": " "})
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+"""What no header may hold, and names that clients send can."""
+_UNQUOTED: dict[int, str] = {ord("\\"): "\\\\", ord('"'): '\\"', **dict.fromkeys(_CONTROLS, " ")}
 
 
 def headers_of(output: Output) -> dict[str, str]:

@@ -212,7 +212,7 @@ class RestApi:
         place = call.place
         handler = (
             self._identity.find(place)
-            or self._objects.find(call.verb, place.subresource)
+            or self._objects.find(call.verb, place)
             or self._streams.find(place.subresource)
             or self._proxies.find(place)
         )

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.server import negotiate, rest_forms
+from controlplane.server.paths import Place
 from controlplane.server.representations import shown_raw
 from controlplane.server.rest_answers import answer, compressed, status_success
 from controlplane.server.rest_call import Call
@@ -52,9 +53,9 @@ class ObjectHandlers:
             self._table["update", subresource] = self._update
             self._table["patch", subresource] = self._patch
 
-    def find(self, verb: str, subresource: str) -> Handler | None:
-        """The handler of a verb, if it is one of these."""
-        return self._table.get((verb, subresource))
+    def find(self, verb: str, place: Place) -> Handler | None:
+        """The handler of a verb on what a path names, if it is one of these."""
+        return self._bind if place.kind is kinds.BINDING else self._table.get((verb, place.subresource))
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -77,13 +77,22 @@ class Verbs:
         return await open_watch(self.reads, self.registry, self.conversions, kind, namespace, options)
 
     async def bind(self, namespace: str, name: str, binding: core.Binding, *, dry_run: bool = False) -> Written:
-        """Assign a pod to a node. Raises NotFound, BadRequest, or Conflict when it can't be any longer."""
-        target = binding.target
+        """Assign a pod to a node. Raises NotFound, BadRequest, or Conflict when it can't be any longer.
+
+        Without a name the binding names the pod itself.
+        """
+        target, metadata = binding.target, binding.metadata
+        name = name or metadata.name
+        if not name:
+            raise errors.BadRequest("Name parameter required.")
+        if metadata.namespace not in ("", namespace):
+            raise errors.BadRequest(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
         if not target.name:
             raise errors.BadRequest("a binding needs target.name, the name of the node")
         if target.kind not in ("", "Node"):
             raise errors.BadRequest(f'a pod is bound to a Node, not to a {target.kind}; set target.kind to "Node"')
-        metadata = binding.metadata
 
         async def decide(pod: core.Pod) -> Admitted:
             now = self.clock.now()

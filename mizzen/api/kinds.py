@@ -324,10 +324,12 @@ MEASURED = (NODE_METRICS, POD_METRICS)
 
 
 def _question(type_: type[T], group: str, plural: str, *, namespaced: bool = False) -> Kind[T]:
-    """A kind whose objects are asked with and answered at once."""
+    """A kind whose objects are sent and answered at once, and not kept."""
     return Kind(type_, group, "v1", type_.__name__, plural, namespaced=namespaced, stored=False, verbs=ASKED)
 
 
+BINDING = _question(core_v1.Binding, "", "bindings", namespaced=True)
+"""The old way of pods to their nodes, beside `pods/binding`."""
 _AUTHENTICATION = "authentication.k8s.io"
 _AUTHORIZATION = "authorization.k8s.io"
 TOKEN_REVIEW = _question(authentication_v1.TokenReview, _AUTHENTICATION, "tokenreviews")
@@ -357,7 +359,7 @@ KINDS: tuple[Kind[Any], ...] = (
     DEVICE_CLASS, RESOURCE_CLAIM, RESOURCE_CLAIM_TEMPLATE, RESOURCE_SLICE,
     ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING,
     CERTIFICATE_SIGNING_REQUEST, TOKEN_REVIEW, SELF_SUBJECT_REVIEW, SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_ACCESS_REVIEW,
-    LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW,
+    LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW, BINDING,
     CUSTOM_RESOURCE_DEFINITION, VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS, VALIDATING_POLICY, VALIDATING_POLICY_BINDING,
     MUTATING_POLICY, MUTATING_POLICY_BINDING, API_SERVICE,
     *MEASURED,

@@ -292,6 +292,7 @@ _RULES: dict[type[Any], _Rules] = {
     ),
     authorization.SelfSubjectAccessReview: _Rules(validate_access.self_subject_access_review, validate_access.nothing),
     authorization.SelfSubjectRulesReview: _Rules(validate_access.nothing, validate_access.nothing),
+    core.Binding: _Rules(validate_access.nothing, validate_access.nothing),
     admission.ValidatingWebhookConfiguration: _WEBHOOKS,
     admission.MutatingWebhookConfiguration: _WEBHOOKS,
     admission.ValidatingAdmissionPolicy: _POLICY,

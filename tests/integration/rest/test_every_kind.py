@@ -228,6 +228,24 @@ async def test_what_is_done_with_pods(client: Client) -> None:
     await client.made(f"{one}/eviction?dryRun=All", eviction)
 
 
+async def test_a_pod_is_bound_in_the_old_way(client: Client) -> None:
+    pods, bindings = collection(kinds.POD), collection(kinds.BINDING)
+    await client.made(pods, {"metadata": {"name": "p"}, "spec": EXAMPLES[kinds.POD].body["spec"]})
+    target = {"target": {"kind": "Node", "name": "n"}}
+    for metadata, code, words in (
+        ({}, 400, "Name parameter required."),
+        ({"name": "p", "namespace": "other"}, 400, "the namespace of the provided object does not match"),
+        ({"name": "none"}, 404, 'pods "none" not found'),
+    ):
+        refused, answer = await client.ask("POST", bindings, {"metadata": metadata, **target})
+        assert (refused, answer["message"][: len(words)]) == (code, words)
+    answer = await client.made(bindings, {"metadata": {"name": "p", "namespace": "default"}, **target})
+    assert (answer["kind"], answer["status"]) == ("Status", "Success")
+    assert (await client.ask("GET", f"{pods}/p"))[1]["spec"]["nodeName"] == "n"
+    assert (await client.ask("POST", bindings, {"metadata": {"name": "p"}, **target}))[0] == 409
+    assert (await client.ask("GET", bindings))[0] == 405, "nothing is stored"
+
+
 async def test_a_pod_is_looked_into_and_resized(client: Client) -> None:
     container = {"name": "c", "image": "img:1", "resources": {"requests": {"cpu": "10m"}}}
     one = f"{collection(kinds.POD)}/p"

@@ -238,6 +238,8 @@ async def test_pods_are_bound_and_evicted(client: Client) -> None:
     assert (await client.get(kinds.POD, "default", "p")).spec.node_name == "n1"
     with pytest.raises(errors.Conflict):
         await client.bind(binding)
+    await client.create(replace(binding, metadata=replace(POD.metadata, name="kept")))
+    assert (await client.get(kinds.POD, "default", "kept")).spec.node_name == "n1"
     now = meta.DeleteOptions(grace_period_seconds=0)
     await client.evict(policy.Eviction(metadata=POD.metadata, delete_options=now))
     with pytest.raises(errors.NotFound):
