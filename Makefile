@@ -92,8 +92,11 @@ scenarios: dev ## The simulated cluster, under faults; SEEDS=N for more of them
 conformance: dev ## One suite over every implementation of a port, and over upstream's fixtures
 	@$(PYTEST) tests/conformance
 
+# Parts whose tests keep to processes and ports of their own can run side by side; the others change the machine.
+ASIDE := $(addprefix tests/integration/,agent clients kubectl rest)
 integration: dev ## Parts against real etcd, Docker, network namespaces and machines
-	@$(PYTEST) tests/integration
+	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ASIDE)
+	@$(PYTEST) tests/integration $(ASIDE:%=--ignore=%)
 
 e2e: dev ## The whole of it on the lab's machines
 	@$(PYTEST) tests/e2e
