@@ -98,8 +98,9 @@ integration: dev ## Parts against real etcd, Docker, network namespaces and mach
 	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ASIDE)
 	@$(PYTEST) tests/integration $(ASIDE:%=--ignore=%)
 
+# Each worker has a lab of its own; most of the time goes into waiting, not into the processor.
 e2e: dev ## The whole of it on the lab's machines
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/e2e
 
 test: packages-test ## Everything, on a bare Debian machine (as root)
 	@$(MAKE) --no-print-directory check
