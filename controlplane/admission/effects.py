@@ -128,9 +128,9 @@ def _evict(effect: Evict, view: View, now: Instant) -> Write | None:
     evicted = eviction.asked(pod, view, deletion.Deletion(), now)
     if evicted.refusal is not None:
         raise evicted.refusal
-    if evicted.pod is None:
-        return removal(kinds.POD, effect.namespace, effect.name, _version(pod))
     paid = () if evicted.budget is None else (replacement(evicted.budget, _version(evicted.budget)),)
+    if evicted.pod is None:
+        return replace(removal(kinds.POD, effect.namespace, effect.name, _version(pod)), beside=paid)
     return replace(replacement(evicted.pod, _version(pod)), beside=paid)
 
 

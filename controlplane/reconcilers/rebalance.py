@@ -1,8 +1,8 @@
 """Moves a Deployment's pods to better nodes, such as one that has returned, where the Deployment asks for that.
 
 One pod of a Deployment moves at a time. It is noted at its Deployment, and at the pod as one to be replaced, so that
-its ReplicaSet makes another beside it. When that one is ready, the pod is evicted. So there are never fewer ready pods than
-before, and disruption budgets have the last word.
+its ReplicaSet makes another beside it. When that one is ready, the pod is evicted. So there are never fewer ready pods
+than before, and disruption budgets have the last word.
 
 Nothing goes back and forth. Only what gains clearly moves, by the scores that place pods; a node has to be well for a
 while; after each move there is a pause, and a long one after a move that led to nothing.

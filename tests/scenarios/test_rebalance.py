@@ -8,7 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from mizzen.api import kinds, workloads
-from mizzen.api.types import core_v1, meta_v1, policy_v1
+from mizzen.api.types import meta_v1, policy_v1
+from mizzen.engine.plans import Question
+from tests.scenarios.test_plans import ask, steps
 from tests.scenarios.test_workloads import Cluster, asking
 
 AWAY_MS = 600_000
@@ -95,6 +97,23 @@ def test_a_replacement_that_does_not_come_up_leaves_all_as_it_was() -> None:
     assert before <= {pod.metadata.uid for pod in cluster.pods()}
     assert told(cluster, "RebalanceGivenUp") >= 1
     assert told(cluster, "Rebalanced") == 0
+
+
+def test_a_plan_shows_what_would_move_to_a_node_that_returns() -> None:
+    cluster = Cluster(2)
+    cluster.change(kinds.DEPLOYMENT, "web", asking(rebalance="true"))
+    cluster.run.nodes[1].power_off(0)
+    cluster.go(8)
+    assert places(cluster) == [0, 2, 2, 2]
+    nothing = ask(cluster.run, Question())
+    assert (steps(nothing, "bind"), steps(nothing, "ready", "nodes")) == ([], [])
+    plan = ask(cluster.run, Question(return_nodes=("node-1",)))
+    (back,) = steps(plan, "ready", "nodes")
+    (bound,) = steps(plan, "bind")
+    (stopped,) = steps(plan, "stop")
+    assert (back.object.name, bound.message) == ("node-1", "to node-1")
+    assert back.at_ms < bound.at_ms < stopped.at_ms
+    assert plan.problems == ()
 
 
 def test_many_deployments_move_a_few_at_a_time() -> None:
