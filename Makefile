@@ -93,13 +93,14 @@ conformance: dev ## One suite over every implementation of a port, and over upst
 	@$(PYTEST) tests/conformance
 
 # Parts whose tests keep to processes and ports of their own can run side by side; the others change the machine.
-ASIDE := $(addprefix tests/integration/,agent clients kubectl rest)
+ASIDE := $(addprefix tests/integration/,agent clients controlplane kubectl rest)
 integration: dev ## Parts against real etcd, Docker, network namespaces and machines
 	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ASIDE)
 	@$(PYTEST) tests/integration $(ASIDE:%=--ignore=%)
 
+# Each worker has a lab of its own; most of the time goes into waiting, not into the processor.
 e2e: dev ## The whole of it on the lab's machines
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) -n $(WORKERS) --dist loadfile tests/e2e
 
 test: packages-test ## Everything, on a bare Debian machine (as root)
 	@$(MAKE) --no-print-directory check

@@ -1,69 +1,72 @@
-"""Match conditions of webhooks: expressions that say whether a request concerns one of those whose rules it fits.
+"""Match conditions: expressions that say whether a request concerns a webhook or a policy whose rules it fits.
 
-The variables are `object`, `oldObject` (null where there is none) and `request`. An expression is compiled once; what
-it may take is bounded by `cel_cost`. Missing is `authorizer`: a condition with it has no value.
+The variables are those of validating policies: `object`, `oldObject` (null where there is none), `request`,
+`authorizer` and `namespaceObject`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from mizzen.api import cel_cost
+from controlplane.admission.policy_choice import Seen
+from controlplane.admission.policy_programs import BOOL
+from mizzen.api.kinds import Kind
 from mizzen.api.types import admissionregistration_v1 as registration
 
+if TYPE_CHECKING:
+    from mizzen.api.cel.policy import Program
+
 COST_MAX = 2_500_000
-"""What the conditions of one webhook may take for one request, in the units of `cel_cost`."""
+"""What the conditions of one webhook or policy may take for one request, in the units of `cel_cost`."""
 _KEPT = 2048
 
 
 class NoValue(ValueError):
-    """A condition has no value, so that nobody knows whether the webhook is concerned."""
+    """A condition has no value and none says no, so that nobody knows whether the webhook or policy is concerned."""
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        """Tell of each failure once, several of them in brackets."""
+        told = tuple(dict.fromkeys(failures))
+        super().__init__(told[0] if len(told) == 1 else f"[{', '.join(told)}]")
 
 
-def hold(conditions: Sequence[registration.MatchCondition], values: Mapping[str, Any]) -> bool:
-    """Whether all hold. One that does not hold decides, whatever becomes of others; otherwise raises NoValue."""
+def of_webhook(conditions: Sequence[registration.MatchCondition], one: Seen, kind: Kind[Any]) -> bool:
+    """Whether the conditions of a webhook that is asked in `kind` hold for a request. Raises NoValue."""
+    # Not before somebody has conditions: the language weighs as much as all of the API's types.
+    from mizzen.api.cel import authorizer
+    from mizzen.api.cel.policy import BadExpression
+
+    try:
+        programs = [_compiled(condition.expression) for condition in conditions]
+    except BadExpression as error:
+        raise NoValue([str(error)]) from error
+    with authorizer.asking(one.ask):
+        return hold(programs, {}, one.given(kind, None))
+
+
+def hold(conditions: Sequence[Program], variables: Mapping[str, Program], given: Mapping[str, Any]) -> bool:
+    """Whether all hold. One that says no decides, whatever becomes of others; otherwise raises NoValue."""
+    from mizzen.api.cel.policy import Evaluation, EvaluationFailed, OutOfBudget
+
+    evaluation = Evaluation(dict(given), variables, COST_MAX)
     failures: list[str] = []
-    budget = cel_cost.Budget(COST_MAX)
     for condition in conditions:
         try:
-            if not _value(condition.expression, values, budget):
+            if evaluation.value(condition) is not True:
                 return False
-        except Exception as error:
-            # The evaluator raises what it likes.
-            failures.append(f"expression '{condition.expression}' resulted in error: {error}")
+        except OutOfBudget as error:
+            raise NoValue([str(error)]) from error
+        except EvaluationFailed as error:
+            failures.append(str(error))
     if failures:
-        raise NoValue("; ".join(failures))
+        raise NoValue(failures)
     return True
 
 
-def _value(expression: str, values: Mapping[str, Any], budget: cel_cost.Budget) -> bool:
-    program, expr = _compiled(expression)
-    budget.spend(expr, values)
-    found = program.eval(data=dict(values))
-    value = found.plain_value()
-    if not isinstance(value, bool):
-        raise NoValue(str(value))
-    return value
-
-
 @lru_cache(maxsize=_KEPT)
-def _compiled(expression: str) -> tuple[Any, cel_cost.Expr]:
-    made = _environment().compile(expression)
-    return made, cel_cost.parsed(made.serialize())
+def _compiled(expression: str) -> Program:
+    from mizzen.api.cel.policy import Compiler
 
-
-@cache
-def _environment() -> Any:
-    # Not before somebody has conditions: it weighs as much as all of the API's types.
-    from cel_expr_python import cel
-    from cel_expr_python.ext import ext_bindings, ext_math, ext_optional, ext_strings
-
-    dyn = cel.Type.DYN
-    return cel.NewEnv(
-        variables={"object": dyn, "oldObject": dyn, "request": dyn},
-        extensions=[
-            ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional(), ext_bindings.ExtBindings(),
-        ],
-    )  # fmt: skip
+    return Compiler(params=False).expression(expression, BOOL)

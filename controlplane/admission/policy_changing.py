@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from controlplane.admission import policy_choice, policy_programs
+from controlplane.admission import conditions, policy_choice, policy_programs
 from controlplane.admission.policy_choice import FAIL, Concern, Misconfigured, Seen
-from controlplane.admission.policy_judging import COST_MAX, applies, forbidden
+from controlplane.admission.policy_judging import COST_MAX, forbidden
 from controlplane.admission.request import Request
 from mizzen.api import codec, custom, kinds, patch
 from mizzen.api.custom import CustomKind
@@ -64,7 +64,7 @@ def _changed(concern: Concern, request: Request, obj: Any, old: Any, view: View,
             for param in policy_choice.parameters(concern, one):
                 made = _mutated(concern, programs, replace_object(one, obj), param)
                 obj = obj if made is None else redo(made, obj)
-    except (BadExpression, Misconfigured, EvaluationFailed, _Failed) as error:
+    except (BadExpression, Misconfigured, EvaluationFailed, conditions.NoValue, _Failed) as error:
         if concern.policy.spec.failure_policy not in (None, FAIL):
             return obj
         names = f"'{concern.policy.metadata.name}' with binding '{concern.binding.metadata.name}'"
@@ -89,7 +89,7 @@ def _mutated(concern: Concern, programs: policy_programs.Programs, one: Seen, pa
     from mizzen.api.cel.policy import Evaluation
 
     given = one.given(concern.kind, param)
-    if not applies(programs, dict(given)):
+    if not conditions.hold(programs.conditions, programs.variables, given):
         return None
     budget = COST_MAX
     live = given["object"]

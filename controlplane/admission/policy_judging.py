@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from controlplane.admission import policy_choice, policy_programs
+from controlplane.admission import conditions, policy_choice, policy_programs
 from controlplane.admission.policy_choice import FAIL, Concern, Misconfigured, Seen
 from controlplane.admission.request import Request
 from mizzen.api import kinds
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 COST_MAX = 10_000_000
 """What the expressions of one policy may take for one binding and its parameters, in the units of `cel_cost`."""
-CONDITIONS_COST_MAX = 2_500_000
-"""What its conditions may take."""
 _MESSAGE_MAX_BYTES = 5 * 1024
 _CODES = {"Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413}
 _INVALID, _INVALID_CODE = "Invalid", 422
@@ -97,33 +95,15 @@ def _failures(concern: Concern, one: Seen) -> Iterator[tuple[_Failure, tuple[str
                 yield failure, concern.binding.spec.validation_actions
 
 
-def applies(programs: policy_programs.Programs, given: dict[str, Any]) -> bool:
-    """Whether the conditions of a policy hold. Raises EvaluationFailed where that cannot be said."""
-    from mizzen.api.cel.policy import Evaluation, EvaluationFailed
-
-    evaluation = Evaluation(given, programs.variables, CONDITIONS_COST_MAX)
-    failed: EvaluationFailed | None = None
-    for condition in programs.conditions:
-        try:
-            if evaluation.value(condition) is not True:
-                return False
-        except EvaluationFailed as error:
-            # One that says no outweighs one that says nothing.
-            failed = failed or error
-    if failed is not None:
-        raise failed
-    return True
-
-
 def _judged(
     concern: Concern, programs: policy_programs.Programs, given: dict[str, Any], *, must: bool
 ) -> Iterator[_Failure]:
     from mizzen.api.cel.policy import Evaluation, EvaluationFailed
 
     try:
-        if not applies(programs, dict(given)):
+        if not conditions.hold(programs.conditions, programs.variables, given):
             return
-    except EvaluationFailed as error:
+    except conditions.NoValue as error:
         if must:
             yield _Failure(str(error))
         return

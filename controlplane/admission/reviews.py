@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from controlplane.access.values import UserInfo
 from controlplane.admission.matching import Asked
@@ -21,7 +22,10 @@ from mizzen.api.errors import ApiError, BadRequest, InternalError, quoted
 from mizzen.api.kinds import Kind
 from mizzen.api.types import meta_v1 as meta
 
-_VERSION, _KIND = "admission.k8s.io/v1", "AdmissionReview"
+_GROUP, _KIND = "admission.k8s.io", "AdmissionReview"
+_OLD = "v1beta1"
+VERSIONS = ("v1", _OLD)
+"""Versions of the questions that can be asked."""
 _JSON_PATCH = "JSONPatch"
 _VERBS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
 _CODE_MIN = 400
@@ -114,12 +118,20 @@ def user_info(user: UserInfo) -> dict[str, Any]:
     return told
 
 
-def encoded(uid: str, told: Mapping[str, Any]) -> bytes:
+def version_for(accepted: Sequence[str]) -> str:
+    """The version to ask in: the first that a webhook accepts of those that there are. Raises CallFailed."""
+    found = next((version for version in accepted if version in VERSIONS), None)
+    if found is None:
+        raise CallFailed(f"webhook does not accept known AdmissionReview versions ({', '.join(VERSIONS)})")
+    return found
+
+
+def encoded(uid: str, version: str, told: Mapping[str, Any]) -> bytes:
     """The body of a question."""
-    return msgspec.json.encode({"kind": _KIND, "apiVersion": _VERSION, "request": {"uid": uid, **told}})
+    return msgspec.json.encode({"kind": _KIND, "apiVersion": f"{_GROUP}/{version}", "request": {"uid": uid, **told}})
 
 
-def read(body: bytes, uid: str, *, mutating: bool) -> Answer:
+def read(body: bytes, uid: str, version: str, *, mutating: bool) -> Answer:
     """What a webhook answered to the question with this uid. Raises BadAnswer."""
     try:
         review = _DECODER.decode(body)
@@ -128,8 +140,14 @@ def read(body: bytes, uid: str, *, mutating: bool) -> Answer:
     given = review.response
     if given is None:
         raise BadAnswer("webhook response was absent")
-    if (review.api_version, review.kind) != (_VERSION, _KIND):
-        raise BadAnswer(f"expected webhook response of {_VERSION}, Kind={_KIND}, got {review.api_version}, "
+    if version == _OLD:
+        # It asks neither for the uid nor for the type of a patch, and takes none from those who validate.
+        patch = given.patch if mutating else None
+        given = structs.replace(given, patch=patch, patch_type=None if patch is None else _JSON_PATCH)
+        return Answer(given.allowed, _patch(given, mutating=mutating), tuple(given.warnings or ()), given.status)
+    wanted = f"{_GROUP}/{version}"
+    if (review.api_version, review.kind) != (wanted, _KIND):
+        raise BadAnswer(f"expected webhook response of {wanted}, Kind={_KIND}, got {review.api_version}, "
                         f"Kind={review.kind}")  # fmt: skip
     if given.uid != uid:
         raise BadAnswer(f"expected response.uid={quoted(uid)}, got {quoted(given.uid)}")

@@ -17,6 +17,7 @@ import structlog
 
 from controlplane.admission import conditions, matching, reviews
 from controlplane.admission.matching import Asked
+from controlplane.admission.policy_choice import Seen
 from controlplane.admission.request import Request
 from controlplane.admission.reviews import Answer, BadAnswer, CallFailed
 from controlplane.server.conversions import Conversions
@@ -189,11 +190,9 @@ class Webhooks:
     def _hold(self, concern: Concern, hook: Hook, seen: Any, before: Any, kind: Kind[Any]) -> bool:
         if not hook.match_conditions:
             return True
-        told = reviews.facts(concern.request, concern.about, kind)
-        told["options"] = reviews.options_of(concern.request, concern.about)
-        values = {"object": reviews.plain(seen), "oldObject": reviews.plain(before), "request": told}
+        one = Seen(concern.request, seen, before, self._registry.view)
         try:
-            return conditions.hold(hook.match_conditions, values)
+            return conditions.of_webhook(hook.match_conditions, one, kind)
         except conditions.NoValue as error:
             if hook.failure_policy == _IGNORE:
                 return False
@@ -209,8 +208,9 @@ class Webhooks:
         told["oldObject"] = reviews.plain(await concern.seen(concern.old, kind))
         told["options"] = reviews.options_of(concern.request, concern.about)
         try:
-            body = await self._called(hook, reviews.encoded(uid, told))
-            answer = reviews.read(body, uid, mutating=mutating)
+            version = reviews.version_for(hook.admission_review_versions)
+            body = await self._called(hook, reviews.encoded(uid, version, told))
+            answer = reviews.read(body, uid, version, mutating=mutating)
         except (CallFailed, BadAnswer) as error:
             what = "failed to call webhook" if isinstance(error, CallFailed) else "received invalid webhook response"
             if hook.failure_policy == _IGNORE:

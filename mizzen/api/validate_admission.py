@@ -39,7 +39,9 @@ def create_webhooks(obj: Webhooks) -> Errors:
 def update_webhooks(new: Webhooks, old: Webhooks) -> Errors:
     """A configuration of webhooks that is about to be replaced."""
     yield from validate_meta.update(new.metadata, old.metadata)
-    yield from _webhooks(new)
+    # Conditions that stay as they are may be from a time when they could still be compiled.
+    before, after = ([one.match_conditions for one in config.webhooks] for config in (old, new))
+    yield from _webhooks(new, compiling=before != after)
 
 
 def create_policy(obj: Policy) -> Errors:
@@ -81,7 +83,7 @@ def update_served_group(new: apiregistration.APIService, old: apiregistration.AP
 # -- webhooks ----------------------------------------------------------------------------------------------------------
 
 
-def _webhooks(obj: Webhooks) -> Errors:
+def _webhooks(obj: Webhooks, *, compiling: bool = True) -> Errors:
     seen: set[str] = set()
     both: tuple[admission.MutatingWebhook | admission.ValidatingWebhook, ...] = obj.webhooks
     for i, webhook in enumerate(both):
@@ -95,6 +97,8 @@ def _webhooks(obj: Webhooks) -> Errors:
         yield from label_selector(f"{path}.namespaceSelector", webhook.namespace_selector)
         yield from label_selector(f"{path}.objectSelector", webhook.object_selector)
         yield from _conditions(f"{path}.matchConditions", webhook.match_conditions)
+        if compiling and webhook.match_conditions:
+            yield from _compiled_conditions(f"{path}.matchConditions", webhook.match_conditions)
 
 
 def _full_name(path: str, name: str) -> Errors:
@@ -118,14 +122,22 @@ def _how(path: str, webhook: Any) -> Errors:
     if timeout is not None and not 1 <= timeout <= _TIMEOUT_MAX_S:
         why = f"the timeout value must be between 1 and {_TIMEOUT_MAX_S} seconds"
         yield FieldError.invalid(f"{path}.timeoutSeconds", timeout, why)
-    versions = webhook.admission_review_versions
-    if not versions:
-        yield FieldError.required(f"{path}.admissionReviewVersions", f"must specify one of {', '.join(_REVIEWS)}")
-    elif not any(version in _REVIEWS for version in versions):
-        why = f"must include at least one of {', '.join(_REVIEWS)}"
-        yield FieldError.invalid(f"{path}.admissionReviewVersions", versions, why)
+    yield from _review_versions(f"{path}.admissionReviewVersions", webhook.admission_review_versions)
     if isinstance(webhook, admission.MutatingWebhook):
         yield from maybe_one_of(f"{path}.reinvocationPolicy", webhook.reinvocation_policy, ("IfNeeded", "Never"))
+
+
+def _review_versions(path: str, versions: tuple[str, ...]) -> Errors:
+    if not versions:
+        yield FieldError.required(path, f"must specify one of {', '.join(_REVIEWS)}")
+        return
+    for i, version in enumerate(versions):
+        if version in versions[:i]:
+            yield FieldError.invalid(f"{path}[{i}]", version, "duplicate version")
+        else:
+            yield from checked(f"{path}[{i}]", version, formats.dns_label_1035)
+    if not any(version in _REVIEWS for version in versions):
+        yield FieldError.invalid(path, versions, f"must include at least one of {', '.join(_REVIEWS)}")
 
 
 def client_config(path: str, client: admission.WebhookClientConfig | apiextensions.WebhookClientConfig) -> Errors:
@@ -159,6 +171,17 @@ def _rule(path: str, rule: admission.RuleWithOperations | admission.NamedRuleWit
 
 def _plain(name: str) -> str:
     return {"apiGroups": "API groups", "apiVersions": "API versions"}.get(name, name)
+
+
+def _compiled_conditions(path: str, conditions: tuple[admission.MatchCondition, ...]) -> Errors:
+    # Not before there are conditions: the language weighs as much as all of the API's types.
+    from mizzen.api.cel.policy import Compiler
+
+    compiler = Compiler(params=False)
+    for i, condition in enumerate(conditions):
+        yield from _compiles(
+            f"{path}[{i}].expression", condition.expression, partial(compiler.expression, wanted=("bool",))
+        )
 
 
 def _conditions(path: str, conditions: tuple[admission.MatchCondition, ...]) -> Errors:

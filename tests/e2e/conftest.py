@@ -14,6 +14,7 @@ from tests.e2e.cluster import Cluster, running
 from tests.e2e.kubectl import Kubectl, programs
 
 _figures: list[str] = []
+"""Those of the running phase of a test. They travel in its report, to the process that prints the summary."""
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +43,10 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the daemons said, with a test that failed."""
+    """Put the figures into the report, and what the daemons said if the test failed."""
     report = yield
+    report.user_properties.extend(("figure", text) for text in _figures)
+    _figures.clear()
     labs = [lab for arg in item.funcargs.values() if isinstance(lab := getattr(arg, "lab", None), Lab)]
     if report.failed:
         # A lab that went with its last test leaves its logs, but not where they are.
@@ -55,7 +58,9 @@ def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.T
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures."""
-    if _figures:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    if figures := [str(text) for name, text in properties if name == "figure"]:
         terminalreporter.section("figures")
-        for text in _figures:
+        for text in sorted(figures):
             terminalreporter.write_line(text)

@@ -174,6 +174,7 @@ def test_things_that_are_not_there(kubectl: Kubectl) -> None:
 
 def test_join_tokens_that_are_wrong(cluster: Cluster) -> None:
     machine, server = cluster.lab.nodes[-1], cluster.lab.server
+    refused = f"{DATA}/refused"
     good = server.path(f"{DATA}/{commands.TOKEN_FILE}").read_text().strip()
     prefix, ca_hash, token_id, secret = good.split(".")
     for token, said in (
@@ -182,11 +183,12 @@ def test_join_tokens_that_are_wrong(cluster: Cluster) -> None:
         (f"{prefix}.{ca_hash}.{token_id}.{'0' * len(secret)}", "make a new one with `mizzen token create`"),
     ):
         with pytest.raises(CommandFailed, match="ended with code 1") as failed:
-            machine.run(*commands.agent_command("/var/lib/mizzen/refused", server.address, token), timeout_s=20)
+            machine.run(*commands.agent_command(refused, server.address, token), timeout_s=20)
         assert said in str(failed.value)
-    taken = commands.agent_command("/var/lib/mizzen/refused", server.address, good)
+    taken = commands.agent_command(refused, server.address, good)
     with pytest.raises(CommandFailed, match="a node of this name is connected"):
         machine.run(*taken, "--node-name", cluster.nodes[0].name, timeout_s=20)
+    machine.run("rm", "-rf", refused)
     assert len(cluster.kubectl.items("nodes")) == len(cluster.nodes)
 
 

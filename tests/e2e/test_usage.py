@@ -47,7 +47,7 @@ def test_a_busy_deployment_grows_and_shrinks(cluster: Cluster, kubectl: Kubectl,
     assert kubectl("top", "nodes").count("node-") == len(cluster.nodes)
     wait_for("it to grow", lambda: wanted() > 1, 60)
     figure(f"it grows after {time.monotonic() - began:.1f} s")
-    assert "SuccessfulRescale" in kubectl("describe", "hpa", "busy")
+    wait_for("its event", lambda: "SuccessfulRescale" in kubectl("describe", "hpa", "busy"), 10)
 
     def resting() -> bool:
         for name in kubectl("get", "pods", "-o", "name").split():

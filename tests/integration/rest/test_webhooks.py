@@ -199,8 +199,12 @@ async def test_warnings_reach_the_client(client: Client, hooks: WebhookServer, c
 async def test_selectors_and_conditions_choose(client: Client, hooks: WebhookServer, configured: Configured) -> None:
     await configured("validating", "a", "labelled", objectSelector={"matchLabels": {"app": "web"}})
     await configured("validating", "b", "here", namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": "x"}})
-    condition = {"name": "named", "expression": "object.metadata.name.startsWith('c') && request.operation == 'CREATE'"}
-    await configured("validating", "c", "named", matchConditions=[condition])
+    texts = (
+        "object.metadata.name.startsWith('c') && request.operation == 'CREATE' && oldObject == null",
+        "!quantity('1').isLessThan(quantity('1')) && authorizer.requestResource.check('create').allowed()",
+    )
+    conditions = [{"name": f"c{i}", "expression": text} for i, text in enumerate(texts)]
+    await configured("validating", "c", "named", matchConditions=conditions)
     await client.made(MAPS, config_map("m"))
     assert hooks.order == []
     await client.made(MAPS, config_map("web", labels={"app": "web"}))

@@ -12,6 +12,15 @@ from controlplane.admission.warnings import warnings_for
 from mizzen.api import codec, defaults, kinds, validate
 from mizzen.api.kinds import Kind
 
+LABEL = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
+)
+NO_PARAMS = (
+    'webhooks[0].matchConditions[0].expression: Invalid value: "params == null": compilation failed: '
+    "ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params == null\n | ^"
+)
 DOMAIN = 'webhooks[0].name: Invalid value: "{}": should be a domain with at least three segments separated by dots'
 RULE: dict[str, Any] = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
 WEBHOOK: dict[str, Any] = {
@@ -82,11 +91,40 @@ def test_webhooks_get_their_defaults() -> None:
                 )
             ],
         ),
+        (
+            {"admissionReviewVersions": ["v1beta1", "v1beta1", "V"]},
+            [
+                'webhooks[0].admissionReviewVersions[1]: Invalid value: "v1beta1": duplicate version',
+                f'webhooks[0].admissionReviewVersions[2]: Invalid value: "V": {LABEL}',
+            ],
+        ),
+        ({"matchConditions": [{"name": "a", "expression": "authorizer.path('/x').check('get').allowed()"}]}, []),
+        (
+            {"matchConditions": [{"name": "a", "expression": "request.name"}]},
+            [
+                'webhooks[0].matchConditions[0].expression: Invalid value: "request.name": must evaluate to bool',
+            ],
+        ),
+        (
+            {"matchConditions": [{"name": "a", "expression": "params == null"}]},
+            [NO_PARAMS],
+        ),
         ({"rules": [RULE | {"resources": []}]}, ["webhooks[0].rules[0].resources: Required value"]),
     ],
 )
 def test_webhooks_that_are_refused(change: dict[str, Any], wrong: list[str]) -> None:
     assert said(kinds.VALIDATING_WEBHOOKS, webhooks=[WEBHOOK | change]) == wrong
+
+
+def test_conditions_that_stay_as_they_are_need_not_compile() -> None:
+    def having(name: str, timeout_s: int) -> Any:
+        condition = {"name": name, "expression": "object.gone("}
+        webhook = WEBHOOK | {"matchConditions": [condition], "timeoutSeconds": timeout_s}
+        return made(kinds.VALIDATING_WEBHOOKS, metadata={"name": "a", "resourceVersion": "1"}, webhooks=[webhook])
+
+    assert validate.validate_update(having("a", 3), having("a", 5)) == ()
+    (error,) = validate.validate_update(having("b", 3), having("a", 5))
+    assert (error.field, error.value) == ("webhooks[0].matchConditions[0].expression", "object.gone(")
 
 
 @pytest.mark.parametrize(
