@@ -67,7 +67,8 @@ class Controllers:
             tick = self._clock.monotonic_ms()
             _report(feed.changed(changes, revision, self._registry.view, tick))
             for driver in drivers:
-                driver.wake()
+                if driver.loop.stirred:
+                    driver.wake()
 
         self._registry.subscribe(changed)
         try:
@@ -116,6 +117,7 @@ class _Driver:
 
     def wake(self) -> None:
         """Look at the queue again where a key is due before it would be looked at anyway."""
+        self.loop.stirred = False
         tick = self._clock.monotonic_ms()
         due_ms = self.loop.queue.next_due(tick)
         if due_ms is not None and (self._until is None or tick + due_ms < self._until):
@@ -158,11 +160,14 @@ class _Driver:
             due_ms = self.loop.queue.next_due(tick)
         self._until = None if due_ms is None else tick + due_ms
         self._woken.clear()
+        alarm = None
+        if due_ms is not None:
+            alarm = asyncio.get_running_loop().call_later(due_ms / 1000, self._woken.set)
         try:
-            async with asyncio.timeout(None if due_ms is None else due_ms / 1000):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+            await self._woken.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
     async def _perform(self, turn: Turn) -> None:
         try:

@@ -76,7 +76,7 @@ class Feed:
         key = entry.key
         for loop, facet in owners:
             if facet is None or seen.by(facet):
-                loop.queue.add(key, tick)
+                loop.changed(key, tick)
         found: dict[Mapper, Iterable[Key]] = {}
         for loop, mapper, facet in mappers:
             if facet is not None and not seen.by(facet):
@@ -125,7 +125,9 @@ class _Seen:
         return seen
 
     def mapped(self, mapper: Mapper, view: View) -> Iterable[Key]:
-        """The keys that the change concerns, each once."""
-        if self._before is None or (not self._moved and isinstance(mapper, ByMembership)):
-            return dict.fromkeys(mapper(self._after, view))
-        return dict.fromkeys((*mapper(self._before, view), *mapper(self._after, view)))
+        """The keys that the change concerns, some of them twice."""
+        if isinstance(mapper, ByMembership):
+            mapper, both = mapper.mapper, self._moved
+        else:
+            both = self._before is not None
+        return (*mapper(self._before, view), *mapper(self._after, view)) if both else tuple(mapper(self._after, view))
