@@ -28,8 +28,9 @@ T = TypeVar("T", bound=Object)
 
 _Place = tuple[str, str]
 
-HOT_MAX = 8192
-"""Default number of decoded objects that the cache keeps."""
+HOT_MAX = 32_768
+"""Default number of decoded objects that the cache keeps, of about 5 kB each: those of a thousand workloads, whose
+controllers would decode everything anew for each decision if it were less."""
 RETIRED_MAX = 256
 """Decoded objects that are kept for a moment after they were replaced or removed."""
 
