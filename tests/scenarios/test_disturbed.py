@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from controlplane.admission import surging
 from controlplane.admission.deletion import Deletion, delete
+from controlplane.admission.effects import write_of
+from controlplane.admission.request import Settings
 from controlplane.plan import brain
-from mizzen.api import kinds, workloads
+from controlplane.reconcilers import podstate
+from mizzen.api import errors, kinds, workloads
 from mizzen.api.types import (
+    admissionregistration_v1,
     apps_v1,
     batch_v1,
     core_v1,
@@ -25,7 +30,9 @@ from mizzen.api.types import (
     storage_v1,
 )
 from mizzen.api.volumes import LOCAL_FOLDER
+from mizzen.engine.effects import Evict
 from mizzen.engine.writes import removal, replacement
+from tests.fixtures.definitions import definition
 from tests.fixtures.likeness import likeness
 from tests.scenarios.test_controllers import APP, LOST_MS, SELECTOR, Story, named, template
 
@@ -42,6 +49,7 @@ class Disturbed(Story):
     def __init__(self, die_after: int = 0) -> None:
         super().__init__(21, nodes=3)
         self.leaders = 1
+        self.drained = ""
         if die_after:
             self.run.brain.stop()
             self._follow(die_after)
@@ -340,6 +348,73 @@ def ended_accounts(story: Disturbed) -> None:
     assert story.get(kinds.SERVICE_ACCOUNT, "default", "shop")
 
 
+def drained(story: Disturbed) -> float:
+    """A node is drained under a Deployment that surges before its pods are evicted."""
+    story.create(web(surge_before_evict="true"))
+
+    def serving() -> None:
+        assert sum(podstate.is_ready(pod) for pod in story.pods()) >= 2
+
+    def drain(node: str) -> None:
+        for pod in story.pods():
+            if pod.spec.node_name == node:
+                try:
+                    write = write_of(
+                        Evict("default", pod.metadata.name, pod.metadata.uid),
+                        story.run.store.cache, story.run.world.now, story.run.world.ids, Settings(),
+                    )  # fmt: skip
+                except errors.TooManyRequests as refused:
+                    noted = surging.wanted_away(pod, story.run.world.now)
+                    assert "replacement" in str(refused)
+                    write = None if noted is pod else replacement(noted, int(pod.metadata.resource_version))
+                if write is not None:
+                    story.run.store.commit((write,))
+        story.run.world.after(5_000, lambda: drain(node))
+
+    def begin() -> None:
+        story.run.world.checks.append(serving)
+        node = story.holder(story.pods()[0].metadata.name).name
+        story.drained = node
+        story.change(kinds.NODE, node, "", unschedulable=True)
+        drain(node)
+
+    story.at(60, begin)
+    return 120
+
+
+def ended_drained(story: Disturbed) -> None:
+    assert story.drained not in {pod.spec.node_name for pod in story.pods()}
+    assert len(story.pods()) == 2
+    story.change(kinds.NODE, story.drained, "", unschedulable=False)
+    story.go(130)
+
+
+def extending(story: Disturbed) -> float:
+    """Kinds that users define get their names, policies are checked, and every group has its object."""
+    rule = admissionregistration_v1.Validation(expression="object.spec.nothing > 1")
+    rules = admissionregistration_v1.NamedRuleWithOperations(
+        api_groups=("apps",), api_versions=("v1",), resources=("deployments",), operations=("CREATE",)
+    )
+    spec = admissionregistration_v1.ValidatingAdmissionPolicySpec(
+        validations=(rule,),
+        match_constraints=admissionregistration_v1.MatchResources(resource_rules=(rules,)),
+    )
+    policy = admissionregistration_v1.ValidatingAdmissionPolicy(metadata=meta_v1.ObjectMeta(name="p"), spec=spec)
+    bare = definition()
+    bare = replace(bare, metadata=meta_v1.ObjectMeta(name=bare.metadata.name), status=type(bare.status)())
+    story.create(bare, policy)
+    return 60
+
+
+def ended_extending(story: Disturbed) -> None:
+    conditions = story.get(kinds.CUSTOM_RESOURCE_DEFINITION, "widgets.example.com", "").status.conditions
+    assert {"NamesAccepted", "Established"} <= {one.type for one in conditions if one.status == "True"}
+    (warning,) = story.get(kinds.VALIDATING_POLICY, "p", "").status.type_checking.expression_warnings
+    assert "nothing" in warning.warning
+    groups = {one.metadata.name for one in story.run.store.cache.list(kinds.API_SERVICE)}
+    assert {"v1.", "v1.apps", "v1.batch"} <= groups
+
+
 STORIES: dict[Callable[[Disturbed], float], Callable[[Disturbed], None]] = {
     services: ended_services,
     deletions: ended_deletions,
@@ -350,6 +425,8 @@ STORIES: dict[Callable[[Disturbed], float], Callable[[Disturbed], None]] = {
     jobs: ended_jobs,
     asked: ended_asked,
     accounts: ended_accounts,
+    drained: ended_drained,
+    extending: ended_extending,
 }
 _UNDISTURBED: dict[Callable[[Disturbed], float], list[str]] = {}
 
