@@ -62,6 +62,15 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class Evict:
+    """Have a pod go as the eviction API does, if it still is this one: its disruption budgets may refuse."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Record an event about an object; repeats within a while are counted, not stored again."""
 
@@ -98,7 +107,7 @@ class Issue:
     object: Secret
 
 
-Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign | Issue | Emit
+Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Evict | Bind | Sign | Issue | Emit
 
 
 @dataclass(frozen=True, slots=True)
