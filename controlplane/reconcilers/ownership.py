@@ -38,7 +38,10 @@ def controller_reference(owner: Object) -> meta_v1.OwnerReference:
 
 def controller_of(obj: Object) -> meta_v1.OwnerReference | None:
     """The reference to the object's controller, if it has one."""
-    return next((reference for reference in obj.metadata.owner_references if reference.controller), None)
+    for reference in obj.metadata.owner_references:
+        if reference.controller:
+            return reference
+    return None
 
 
 @dataclass(frozen=True, slots=True)

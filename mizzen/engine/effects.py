@@ -5,8 +5,10 @@ Each write carries the version it was decided on; one that is stale bounces and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from mizzen.api.kinds import Object
 from mizzen.api.types.certificates_v1 import CertificateSigningRequest
@@ -118,8 +120,7 @@ class Waiting:
     since_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """All that one run of a reconciler wants.
 
     Effects are performed in order, and the first that bounces ends the run.
@@ -128,4 +129,4 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     wake_after_ms: int | None = None
     """Decide again after this time even when nothing changes; None: only on a change."""
-    waiting: tuple[Waiting, ...] = field(default=())
+    waiting: tuple[Waiting, ...] = ()

@@ -6,7 +6,7 @@ What it is not: it decides nothing; a key that is queued without need only costs
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from mizzen.api.custom import CustomKind
@@ -18,7 +18,8 @@ from mizzen.engine.loop import ControlLoop
 from mizzen.engine.values import Instant, Key
 from mizzen.engine.view import View
 
-_Route: TypeAlias = tuple[ControlLoop, Mapper, Facet | None]
+_Route: TypeAlias = tuple[ControlLoop, Mapper, bool, Facet | None]
+"""A loop, what maps to its keys, whether that only reads the membership, and what is looked at."""
 
 
 class MapperFailed(Exception):
@@ -38,9 +39,9 @@ class Feed:
             controller = loop.controller
             self._owners.setdefault(controller.kind, []).append((loop, controller.sees.get(controller.kind)))
             for kind, mapper in controller.watches:
-                self._mappers.setdefault(kind, []).append((loop, mapper, controller.sees.get(kind)))
+                self._mappers.setdefault(kind, []).append(_route(loop, mapper, controller.sees.get(kind)))
             if controller.custom is not None:
-                self._custom.append((loop, controller.custom, None))
+                self._custom.append(_route(loop, controller.custom, None))
 
     def seed(self, cache: Cache, tick: Instant) -> list[MapperFailed]:
         """Queue everything there is, as after a start; return the mappers' defects."""
@@ -77,14 +78,14 @@ class Feed:
         for loop, facet in owners:
             if facet is None or seen.by(facet):
                 loop.changed(key, tick)
-        found: dict[Mapper, Iterable[Key]] = {}
-        for loop, mapper, facet in mappers:
+        found: dict[Mapper, Sequence[Key]] = {}
+        for loop, mapper, by_membership, facet in mappers:
             if facet is not None and not seen.by(facet):
                 continue
             keys = found.get(mapper)
             if keys is None:
                 try:
-                    keys = found[mapper] = seen.mapped(mapper, view)
+                    keys = found[mapper] = seen.mapped(mapper, view, by_membership=by_membership)
                 except Exception as error:
                     failure = MapperFailed(f"{loop.controller.name} cannot map {key}")
                     failure.__cause__ = error
@@ -124,10 +125,13 @@ class _Seen:
             self._facets[facet] = seen
         return seen
 
-    def mapped(self, mapper: Mapper, view: View) -> Iterable[Key]:
+    def mapped(self, mapper: Mapper, view: View, *, by_membership: bool) -> Sequence[Key]:
         """The keys that the change concerns, some of them twice."""
-        if isinstance(mapper, ByMembership):
-            mapper, both = mapper.mapper, self._moved
-        else:
-            both = self._before is not None
-        return (*mapper(self._before, view), *mapper(self._after, view)) if both else tuple(mapper(self._after, view))
+        if self._moved or (self._before is not None and not by_membership):
+            return (*mapper(self._before, view), *mapper(self._after, view))
+        return tuple(mapper(self._after, view))
+
+
+def _route(loop: ControlLoop, mapper: Mapper, facet: Facet | None) -> _Route:
+    by_membership = isinstance(mapper, ByMembership)
+    return loop, mapper.mapper if isinstance(mapper, ByMembership) else mapper, by_membership, facet

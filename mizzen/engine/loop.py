@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from mizzen.engine.backoff import Backoff
 from mizzen.engine.barrier import Barrier
 from mizzen.engine.controller import Controller
@@ -23,8 +25,7 @@ from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """A key and what was decided for it."""
 
     key: Key

@@ -48,7 +48,7 @@ GROWTH = 1.2
 """How much more a pod may cost in the largest cluster than in the smallest, for the cost to count as linear."""
 REST_PERCENT = 1.0
 """Of a core, for all controllers while nothing happens but heartbeats."""
-REST_S = 5
+REST_S = 3
 SETTLED_S, WAIT_S = 1.0, 120
 SHOWN = 6
 """Controllers that are shown by name."""
