@@ -93,7 +93,7 @@ conformance: dev ## One suite over every implementation of a port, and over upst
 	@$(PYTEST) tests/conformance
 
 # Parts whose tests keep to processes and ports of their own can run side by side; the others change the machine.
-ASIDE := $(addprefix tests/integration/,agent clients kubectl rest)
+ASIDE := $(addprefix tests/integration/,agent clients controlplane kubectl rest)
 integration: dev ## Parts against real etcd, Docker, network namespaces and machines
 	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ASIDE)
 	@$(PYTEST) tests/integration $(ASIDE:%=--ignore=%)

@@ -18,7 +18,7 @@ _GROUPS_NOT_ACTED_ON = (
     "flowcontrol.apiserver.k8s.io/", "resource.k8s.io/",
 )  # fmt: skip
 _NOT_ACTED_ON = (
-    networking.Ingress, networking.NetworkPolicy, networking.ServiceCIDR, storage.CSIDriver, storage.CSINode,
+    networking.Ingress, networking.ServiceCIDR, storage.CSIDriver, storage.CSINode,
     storage.CSIStorageCapacity, storage.VolumeAttachment, storage.VolumeAttributesClass,
 )  # fmt: skip
 """Kinds, and groups, whose objects have no effect yet; whoever relies on them must know."""

@@ -17,7 +17,7 @@ from mizzen.api import config_versions, kinds, selectors, workloads
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, meta_v1
 from mizzen.engine import indexes
-from mizzen.engine.controller import Controller
+from mizzen.engine.controller import ByMembership, Controller
 from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, Update, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
@@ -309,5 +309,5 @@ CONTROLLER = Controller(
     name="deployment",
     kind=kinds.DEPLOYMENT,
     reconcile=reconcile,
-    watches=((kinds.REPLICA_SET, _set_owner), (kinds.POD, _pod_owner)),
+    watches=((kinds.REPLICA_SET, ByMembership(_set_owner)), (kinds.POD, ByMembership(_pod_owner))),
 )

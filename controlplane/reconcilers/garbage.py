@@ -120,9 +120,11 @@ def _key(obj: Any) -> Key:
 
 
 def _related(obj: Object, view: View) -> Iterable[Key]:
-    """The object itself; if it goes or is gone, what it owns; and those of its owners that wait for it to go."""
-    found = [_key(obj)]
+    """The object, where it has owners or goes; what it owns, where it goes or is gone; and owners that wait for it."""
+    found = []
     current = view.get(kinds.kind_of(obj), obj.metadata.namespace, obj.metadata.name)
+    if current is not None and (current.metadata.owner_references or _is_leaving(current)):
+        found.append(_key(obj))
     # What is owned is asked about only then: a workload's status changes as often as it has pods.
     if current is None or current.metadata.uid != obj.metadata.uid or _is_leaving(current):
         found += [_key(dependent) for dependent in _dependents(obj, view)]
@@ -138,10 +140,17 @@ def _watched() -> tuple[Kind[Any], ...]:
     return tuple(kind for kind in kinds.KINDS if kind.stored and kind not in (kinds.EVENT, kinds.LEASE))
 
 
+def _ties(obj: Any) -> tuple[Any, ...]:
+    """What of an object decides whether it may stay, and what its dependents must do."""
+    metadata = obj.metadata
+    return metadata.uid, metadata.owner_references, metadata.deletion_timestamp, metadata.finalizers
+
+
 CONTROLLER = Controller(
     name="garbage_collector",
     kind=kinds.REPLICA_SET,
     reconcile=reconcile,
     watches=tuple((kind, _related) for kind in _watched()),
     custom=_related,
+    sees=dict.fromkeys(_watched(), _ties),
 )

@@ -6,7 +6,7 @@ longer matches is released, and what another controls is never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +16,7 @@ from mizzen.api import kinds, selectors
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.selectors import Selector
 from mizzen.api.types import meta_v1
+from mizzen.engine.controller import ByMembership, Mapper
 from mizzen.engine.effects import Effect, Update
 from mizzen.engine.values import Key
 from mizzen.engine.view import Index, View
@@ -37,7 +38,10 @@ def controller_reference(owner: Object) -> meta_v1.OwnerReference:
 
 def controller_of(obj: Object) -> meta_v1.OwnerReference | None:
     """The reference to the object's controller, if it has one."""
-    return next((reference for reference in obj.metadata.owner_references if reference.controller), None)
+    for reference in obj.metadata.owner_references:
+        if reference.controller:
+            return reference
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def _with_references(obj: Object, references: tuple[meta_v1.OwnerReference, ...]
     return Update(msgspec.structs.replace(obj, metadata=metadata))  # type: ignore[type-var]
 
 
-def keys_of(kind: Kind[Any]) -> Callable[[Object, View], Iterable[Key]]:
+def keys_of(kind: Kind[Any]) -> Mapper:
     """A mapper to the controller of that kind; for an object without a controller, to those that could adopt it."""
 
     def mapper(obj: Object, view: View) -> Iterable[Key]:
@@ -97,4 +101,4 @@ def keys_of(kind: Kind[Any]) -> Callable[[Object, View], Iterable[Key]]:
             if selectors.of_workload(candidate.spec.selector).matches(obj.metadata.labels)
         ]
 
-    return mapper
+    return ByMembership(mapper)

@@ -1,11 +1,11 @@
 """What of the cluster concerns one node, as deltas for its agent's cache.
 
 A node is told of its own pods, of the ConfigMaps, Secrets and claims that these name (and no others) with the volumes
-of the claims, of the volumes that are folders of its own, of every Service and EndpointSlice, and of the part of every
-Node that routes are made from. Deltas are coalesced by object until they are
-sent, so what a slow agent costs is bounded by the number of objects.
+of the claims, of the volumes that are folders of its own, of every Service and EndpointSlice, of every NetworkPolicy as
+`policy_peers` writes it, and of the part of every Node that routes are made from. Deltas are coalesced by object until
+they are sent, so what a slow agent costs is bounded by the number of objects.
 
-Order: a config goes before the pods that need it, and its end after theirs.
+Order: a config or a policy goes before the pods that need it, and its end after theirs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.server.policy_peers import PolicyPeers, Resolved
 from controlplane.store.registry import Registry
 from mizzen.api import errors, kinds, volumes
 from mizzen.api.kinds import Kind
@@ -33,15 +34,17 @@ FOR_ALL: tuple[Kind[Any], ...] = (kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.NOD
 CONFIG: tuple[Kind[Any], ...] = (
     kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM, kinds.PERSISTENT_VOLUME,
 )  # fmt: skip
-_CONFIG_RESOURCES = tuple(kind.resource for kind in CONFIG)
+FOLLOWED = (*FOR_ALL, *CONFIG, kinds.POD, kinds.NETWORK_POLICY)
+_BEFORE_PODS = frozenset(kind.resource for kind in (*CONFIG, kinds.NETWORK_POLICY))
 
 
 class NodeFeed:
     """The deltas for one node: `begin` or `resume` once, then `follow` every batch of changes, and `take` to send."""
 
-    def __init__(self, node: str, registry: Registry) -> None:
+    def __init__(self, node: str, registry: Registry, policies: PolicyPeers) -> None:
         self._node = node
         self._registry = registry
+        self._policies = policies
         self._pending: dict[Key, node_pb2.Delta] = {}
         self._pods: dict[Key, frozenset[Key]] = {}
         """The node's pods, and what each names."""
@@ -55,6 +58,7 @@ class NodeFeed:
 
     def begin(self) -> None:
         """Everything that concerns the node, at the registry's revision or a little later."""
+        self.restrict(self._policies.all())
         for kind in FOR_ALL:
             for entry in self._registry.entries(kind):
                 self._tell(entry)
@@ -70,7 +74,7 @@ class NodeFeed:
     def resume(self, version: int) -> bool:
         """Only what changed after `version`; False, with nothing done, when that is not known any more."""
         try:
-            watchers = [self._registry.watch(kind, "", version) for kind in (*FOR_ALL, *CONFIG, kinds.POD)]
+            watchers = [self._registry.watch(kind, "", version) for kind in FOLLOWED]
             changes = [change for watcher in watchers for change in watcher.ready().changes]
         except errors.Expired:
             return False
@@ -81,6 +85,8 @@ class NodeFeed:
             self._adopt(entry, pod, tell_config=entry.version > version)
         changes.sort(key=lambda change: change.version)
         self.follow(changes, self._registry.revision)
+        # Who is behind their selectors may have changed with any pod: an agent passes over what it knows already.
+        self.restrict(self._policies.all())
         self._synced = True
         return True
 
@@ -99,8 +105,15 @@ class NodeFeed:
                 self._tell(change.entry, gone=change.type is ChangeType.DELETED)
             elif kind in CONFIG:
                 self._config(change)
+            elif kind is kinds.NETWORK_POLICY and change.type is ChangeType.DELETED:
+                self._put(change.key, change.version, b"")
         self.version = version
         return bool(self._pending)
+
+    def restrict(self, policies: Iterable[Resolved]) -> None:
+        """These policies, or who stands behind their selectors, have changed."""
+        for policy in policies:
+            self._put(policy.key, policy.version, policy.json)
 
     def take(self) -> list[node_pb2.Deltas]:
         """All that is pending, in messages of a bounded size; the last carries the version, and `synced` once."""
@@ -204,8 +217,8 @@ class NodeFeed:
 
 
 def _turn(delta: node_pb2.Delta) -> int:
-    """Configs go before the pods that need them, and leave after those that needed them."""
-    if delta.resource not in _CONFIG_RESOURCES:
+    """Configs and policies go before the pods that need them, and leave after those that needed them."""
+    if delta.resource not in _BEFORE_PODS:
         return 1
     return 0 if delta.json else 2
 

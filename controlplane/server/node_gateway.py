@@ -25,6 +25,7 @@ from controlplane.server.grpc_errors import refuse
 from controlplane.server.node_feed import NodeFeed
 from controlplane.server.node_reports import Reports
 from controlplane.server.node_streams import NodeStreams
+from controlplane.server.policy_peers import PolicyPeers
 from controlplane.server.tokens import PodToken, Tokens
 from controlplane.server.usage import Usages
 from controlplane.store.registry import Registry
@@ -105,6 +106,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         usages: Usages | None = None,
     ) -> None:
         self._registry = registry
+        self._policies = PolicyPeers(registry)
         self._pki = authority
         self._reports = reports
         self._facts = facts
@@ -121,9 +123,12 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         return sorted({*self._sessions, *self._attending})
 
     def _changed(self, changes: Sequence[Change], version: int) -> None:
+        policies = self._policies.follow(changes)
         for session in self._sessions.values():
-            if session.feed is not None and session.feed.follow(changes, version):
-                session.wake.set()
+            if session.feed is not None:
+                session.feed.restrict(policies)
+                if session.feed.follow(changes, version):
+                    session.wake.set()
 
     def _ask(self, node: str, request: node_pb2.OpenStream) -> bool:
         session = self._sessions.get(node) or self._attending.get(node)
@@ -184,12 +189,12 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
 
     def _begin(self, node: str, position: node_pb2.Position) -> _Session:
         """Opens the session with the node's first deltas; from here on it follows every change."""
-        feed = NodeFeed(node, self._registry)
+        feed = NodeFeed(node, self._registry, self._policies)
         # A version from the future is one of a history that is no more: the store was restored from a backup.
         known = position.epoch == self._facts.epoch and 0 < position.version <= self._registry.revision
         resumed = known and feed.resume(position.version)
         if not resumed:
-            feed = NodeFeed(node, self._registry)
+            feed = NodeFeed(node, self._registry, self._policies)
             feed.begin()
         return _Session(node, feed, resumed=resumed)
 

@@ -12,12 +12,14 @@ from typing import Any
 
 from mizzen.api import config_versions, kinds, selectors, workloads
 from mizzen.api.kinds import Kind, Object
-from mizzen.api.types import core_v1, discovery_v1, policy_v1, rbac_v1
+from mizzen.api.types import apps_v1, core_v1, discovery_v1, policy_v1, rbac_v1
 from mizzen.api.volumes import class_of, home_of
 from mizzen.engine.view import Index
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 """Names the service that an endpoint slice belongs to."""
+MOVES = "moves"
+"""The only value of the index of Deployments whose pods may move, or do."""
 ENDED = "ended"
 """The only value of the index of pods that have succeeded or failed."""
 
@@ -44,6 +46,11 @@ def _dependencies(pod: core_v1.Pod) -> Iterable[str]:
         return []
     names = pod.metadata.annotations.get(workloads.DEPENDS_ON, "").split(",")
     return [namespaced(pod.metadata.namespace, name.strip()) for name in names]
+
+
+def _moving(deployment: apps_v1.Deployment) -> Iterable[str]:
+    is_moving = workloads.MOVING in deployment.metadata.annotations
+    return [MOVES] if is_moving or workloads.moves(deployment.metadata) else []
 
 
 def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
@@ -136,6 +143,7 @@ BUDGETS_BY_SELECTED = Index("poddisruptionbudgets-by-selected", kinds.POD_DISRUP
 """Disruption budgets by one of the labels that their selector asks for; see `labelled` and `UNNAMED`."""
 PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
 """Pods by the uid of their controlling owner; under the empty string those that nobody controls."""
+MOVING_DEPLOYMENTS = Index("moving-deployments", kinds.DEPLOYMENT, _moving)
 PODS_BY_DEPENDENCY = Index("pods-by-dependency", kinds.POD, _dependencies)
 """Pods that wait, by what they wait for: `namespaced(namespace, "deployment/NAME")`."""
 REPLICA_SETS_BY_CONTROLLER = Index("replicasets-by-controller", kinds.REPLICA_SET, _controller_uid)
@@ -194,6 +202,7 @@ ALL: tuple[Index[Any], ...] = (
     BUDGETS_BY_SELECTED,
     PODS_BY_CONTROLLER,
     PODS_BY_DEPENDENCY,
+    MOVING_DEPLOYMENTS,
     REPLICA_SETS_BY_CONTROLLER,
     CONTROLLER_REVISIONS_BY_CONTROLLER,
     JOBS_BY_CONTROLLER,

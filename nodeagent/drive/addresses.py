@@ -39,6 +39,10 @@ class Addresses:
         found = self._attached.get(uid)
         return found.ip if found is not None else ""
 
+    def given(self, uid: str) -> str:
+        """The address that a pod has or is about to get; empty when none has been chosen."""
+        return self._given.get(uid, "")
+
     def attachment(self, uid: str) -> Attachment | None:
         """How a pod is attached."""
         return self._attached.get(uid)

@@ -95,12 +95,12 @@ class Agent:
         self._meter = Meter(self.watcher, clock, Cgroups())
         self._local_volumes = LocalVolumes(self.node.name, settings.local_folder, self.objects, self.outbox)
         self._addresses = Addresses()
+        self._services = ServiceSync(parts.network, self.node, self._addresses)
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, parts.volumes)
         self._tokens = Tokens(self._ask_token, clock)
         self.pods = self._make_pods()
         self._tokens.changed = self.pods.set_up_again
-        self._services = ServiceSync(parts.network, self.node, self._addresses)
         self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
         self._status = NodeStatus(
             settings=settings,
@@ -135,6 +135,7 @@ class Agent:
         performer = Performer(
             runtime=parts.runtime,
             network=parts.network,
+            guard=self._services.guard,
             volumes=parts.volumes,
             watcher=self.watcher,
             images=Images(parts.runtime, parts.clock, self.metrics, settings.pulls_at_once),

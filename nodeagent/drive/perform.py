@@ -7,6 +7,7 @@ said about itself is put into the watcher before the result is given, so that th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -61,6 +62,7 @@ class Performer:
         *,
         runtime: Runtime,
         network: Network,
+        guard: Callable[[str], Awaitable[None]],
         volumes: Volumes,
         watcher: Watcher,
         images: Images,
@@ -72,8 +74,10 @@ class Performer:
         metrics: Metrics,
         slots: Slots,
     ) -> None:
+        """`guard` returns when a pod's network policies hold, by uid; it may raise NetworkError."""
         self._runtime = runtime
         self._network = network
+        self._guard = guard
         self._volumes = volumes
         self._watcher = watcher
         self._images = images
@@ -182,6 +186,7 @@ class Performer:
             self._watcher.put(state)
             ip = self._addresses.choose(uid, self._node.facts.pod_cidr)
             meta = pod.metadata
+            await self._guard(uid)
             await self._network.attach(uid, meta.namespace, meta.name, netns_of(state.pid), ip)
         self._addresses.attached(uid, ip, state.id)
         return Result(op=operation.op, ip=ip)

@@ -1,7 +1,8 @@
-"""Brings Services, their endpoints, other nodes and host ports to the node's network, whenever they change.
+"""Brings Services, their endpoints, network policies, other nodes and host ports to the node's network.
 
 Changes are collected while the last ones are being brought there, so a burst costs one round; what did not change
-keeps its value, which makes comparing cheap.
+keeps its value, which makes comparing cheap. A pod that is about to be attached does not wait for a round: its policies
+hold before it has an interface, so that it is never reachable without them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.objects import SLICES_OF_SERVICE
 from nodeagent.lifecycle.containers import every
+from nodeagent.network.policies import NO_POLICIES, PolicyTable, policy_table
 from nodeagent.network.port import Network, NetworkError, NodeRoute
 from nodeagent.network.services import SERVICE_NAME_LABEL, Backend, HostPort, ServiceRule, ServiceTable, service_rule
 from nodeagent.network.zone import DnsZone, ServiceNames, service_names
@@ -41,12 +43,15 @@ class ServiceSync:
         self._rules: dict[str, ServiceRule] = {}
         self._names: dict[str, ServiceNames] = {}
         self._host_ports: tuple[HostPort, ...] = ()
+        self._policies: PolicyTable = NO_POLICIES
         self._owners: dict[tuple[str, str], str] = {}
         """The service of each slice, which a slice that is gone can't tell any more."""
         self._dirty: set[str] = set()
         self._routes_dirty = True
         self._services_dirty = True
+        self._policies_dirty = True
         self._wake = asyncio.Event()
+        self._telling = asyncio.Lock()
 
     def changed(self, keys: Iterable[Key]) -> None:
         """Objects have changed; those of other kinds are passed over."""
@@ -57,12 +62,28 @@ class ServiceSync:
                 self._slice_changed(key)
             elif key.resource == kinds.NODE.resource:
                 self._routes_dirty = True
+            elif key.resource in (kinds.NETWORK_POLICY.resource, kinds.POD.resource):
+                self._policies_dirty = True
             else:
                 continue
             self._wake.set()
 
+    async def guard(self, uid: str) -> None:
+        """Returns when the network enforces the policies of a pod whose address has been chosen.
+
+        Raises NetworkError; the pod must not be attached then.
+        """
+        async with self._telling:
+            ip = self._addresses.given(uid)
+            if self._services_dirty or self._guards().guards.get(ip) != self._policies.guards.get(ip):
+                self._policies_dirty = True
+                await self._round()
+
     def pods_changed(self, pods: Iterable[core.Pod]) -> None:
         """Pods of this node came, went or got an address."""
+        if self._policies.guards:
+            self._policies_dirty = True
+            self._wake.set()
         found = tuple(sorted(self._ports_of(pods), key=lambda port: (port.protocol, port.port, port.pod)))
         if found != self._host_ports:
             self._host_ports = found
@@ -76,7 +97,7 @@ class ServiceSync:
         self._dirty = {f"{entry.namespace}/{entry.name}" for entry in cache.entries(kinds.SERVICE)}
         for entry in cache.entries(kinds.ENDPOINT_SLICE):
             self._slice_changed(entry.key)
-        self._routes_dirty = self._services_dirty = True
+        self._routes_dirty = self._services_dirty = self._policies_dirty = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -86,26 +107,48 @@ class ServiceSync:
             self._wake.clear()
             began = time.monotonic()
             if self._node.network_ready:
-                await self._round()
+                await self._tell()
             await asyncio.sleep(max(PAUSE_MIN_S, (time.monotonic() - began) * PAUSE_FACTOR))
+
+    async def _tell(self) -> None:
+        try:
+            async with self._telling:
+                await self._round()
+        except NetworkError as error:
+            _LOG.error("network_sync_failed", error=str(error), retry_s=RETRY_S)
+            await asyncio.sleep(RETRY_S)
+            self._wake.set()
 
     async def _round(self) -> None:
         dirty, self._dirty = self._dirty, set()
         self._compute(dirty)
+        if self._policies_dirty:
+            policies = self._guards()
+            self._services_dirty |= policies != self._policies
+            self._policies = policies
         routes, services = self._routes_dirty, self._services_dirty or bool(dirty)
-        self._routes_dirty = self._services_dirty = False
+        self._routes_dirty = self._services_dirty = self._policies_dirty = False
         try:
             if routes:
                 await self._network.sync_routes(self._routes())
             if services:
-                await self._network.sync_services(ServiceTable(dict(self._rules), self._host_ports))
+                await self._network.sync_services(self._table())
             if dirty or services:
                 await self._network.sync_dns(DnsZone(dict(self._names)))
-        except NetworkError as error:
-            _LOG.error("network_sync_failed", error=str(error), retry_s=RETRY_S)
+        except NetworkError:
             self._routes_dirty = self._services_dirty = True
-            await asyncio.sleep(RETRY_S)
-            self._wake.set()
+            raise
+
+    def _table(self) -> ServiceTable:
+        return ServiceTable(dict(self._rules), self._host_ports, self._policies)
+
+    def _guards(self) -> PolicyTable:
+        cache = self._node.objects.cache
+        policies = cache.list(kinds.NETWORK_POLICY)
+        if not policies:
+            return NO_POLICIES
+        pods = ((pod, self._addresses.given(pod.metadata.uid)) for pod in cache.list(kinds.POD))
+        return policy_table(policies, ((pod, ip) for pod, ip in pods if ip and not pod.spec.host_network))
 
     def _compute(self, keys: Iterable[str]) -> None:
         cache, node = self._node.objects.cache, self._node.name

@@ -237,21 +237,7 @@ class Session:
         """A token of a pod's service account, over the present connection. Raises Away or Refused."""
         if self._stub is None:
             raise Away
-        metadata = pod.metadata
-        request = node_pb2.TokenRequest(
-            namespace=metadata.namespace,
-            pod=metadata.name,
-            uid=metadata.uid,
-            audience=wish.audience,
-            expiration_seconds=wish.seconds,
-        )
-        try:
-            answer = await self._stub.Token(request, timeout=TOKEN_DEADLINE_S)
-        except grpc.aio.AioRpcError as error:
-            if error.code() in _AWAY:
-                raise Away from error
-            raise Refused(error.details() or error.code().name) from error
-        return Issued(answer.token, answer.lifetime_ms)
+        return await token_over(self._stub, pod, wish)
 
     # What a talk needs of its session.
 
@@ -460,3 +446,27 @@ def lost(error: grpc.aio.AioRpcError, credentials: Credentials, now: Instant) ->
                 f"until {until}; if the cluster was made anew, start the agent once with a new --token"
             )
     return SessionLost(f"{credentials.endpoint}: {code.name} {details}")
+
+
+async def token_over(stub: Stub, pod: core.Pod, wish: TokenWish) -> Issued:
+    """A token of a pod's service account, over a connection that may end meanwhile. Raises Away or Refused."""
+    metadata = pod.metadata
+    request = node_pb2.TokenRequest(
+        namespace=metadata.namespace,
+        pod=metadata.name,
+        uid=metadata.uid,
+        audience=wish.audience,
+        expiration_seconds=wish.seconds,
+    )
+    try:
+        answer = await stub.Token(request, timeout=TOKEN_DEADLINE_S)
+    except asyncio.CancelledError as error:
+        # gRPC says so, too, when the connection was closed under the call.
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise
+        raise Away from error
+    except grpc.aio.AioRpcError as error:
+        if error.code() in _AWAY:
+            raise Away from error
+        raise Refused(error.details() or error.code().name) from error
+    return Issued(answer.token, answer.lifetime_ms)

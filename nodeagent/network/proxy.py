@@ -17,6 +17,8 @@ import structlog
 
 from nodeagent.network.conntrack import forget_udp
 from nodeagent.network.nft import Nftables, generation
+from nodeagent.network.policies import NO_POLICIES, PolicyTable
+from nodeagent.network.policy_rules import render_policies
 from nodeagent.network.port import NetworkConfig, NetworkError
 from nodeagent.network.rules import (
     EMPTY,
@@ -47,6 +49,7 @@ class ServiceProxy:
         self._nft = Nftables()
         self._table = ServiceTable()
         self._pieces: dict[str, tuple[ServiceRule, Ruleset]] = {}
+        self._guards: tuple[PolicyTable, Ruleset] = (NO_POLICIES, EMPTY)
         self._loaded: Ruleset | None = None
         self._generation = 0
         self._fingerprint: bytes | None = None
@@ -83,8 +86,10 @@ class ServiceProxy:
         for key, rule in table.services.items():
             known = self._pieces.get(key)
             pieces[key] = known if known is not None and known[0] is rule else (rule, render(rule, self._config))
-        host_ports = {"": render_host_ports(table.host_ports)}
-        self._load(merged(host_ports | {key: piece for key, (_, piece) in pieces.items()}))
+        if self._guards[0] is not table.policies:
+            self._guards = (table.policies, render_policies(table.policies))
+        others = {"": render_host_ports(table.host_ports), "policies": self._guards[1]}
+        self._load(merged(others | {key: piece for key, (_, piece) in pieces.items()}))
         gone = gone_udp_backends(self._table, table)
         self._pieces, self._table = pieces, table
         return gone

@@ -8,6 +8,8 @@ The way of the first packet of a connection (later ones follow conntrack):
 
     prerouting, output -> dispatch -> (map of address, protocol, port) -> all/... or local/... -> dnat
                                    -> (map of protocol, port on own addresses) -> outside/... -> all/... or local/...
+    forward -> policies -> egress/<pod's address>, then ingress/<pod's address>, which drop what no rule allows; every
+               packet but answers is asked, so that a policy also ends connections that began before it
     postrouting -> masquerade what was marked, what comes back to its own sender (hairpin), what leaves the cluster
 
 Chains are named by what they belong to (`all/<namespace>/<name>/tcp/80`), so `nft list table ip mizzen` reads well.
@@ -54,6 +56,8 @@ delete table ip {TABLE}
 table ip {TABLE} {{
   map services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
   map node-ports {{ type inet_proto . inet_service : verdict; }}
+  map guarded-ingress {{ type ipv4_addr : verdict; }}
+  map guarded-egress {{ type ipv4_addr : verdict; }}
   set hairpins {{ type ipv4_addr . ipv4_addr; }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
@@ -79,6 +83,14 @@ table ip {TABLE} {{
     meta mark & {MARK} == {MARK} meta mark set meta mark and {_UNMARK} masquerade fully-random
     ip saddr . ip daddr @hairpins ct status dnat masquerade fully-random
     ip saddr {config.pod_cidr} ip daddr != {{ {config.cluster_cidr}, 224.0.0.0/4 }} masquerade fully-random
+  }}
+  chain policies {{
+    type filter hook forward priority filter; policy accept;
+    ct direction reply accept
+    ct state related accept
+    ip saddr . ip daddr @hairpins ct status dnat accept
+    ip saddr vmap @guarded-egress
+    ip daddr vmap @guarded-ingress
   }}
   chain patient-dns {{
     type filter hook output priority filter; policy accept;

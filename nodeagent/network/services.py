@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
+from nodeagent.network.policies import NO_POLICIES, PolicyTable
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _DEFAULT_AFFINITY_S = 10800
@@ -75,20 +76,21 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class ServiceTable:
-    """Everything this node forwards: services by `namespace/name`, and its own pods' host ports.
+    """What this node forwards: services by `namespace/name`, its own pods' host ports, and what policies let pass.
 
     Two tables that share unchanged `ServiceRule` values are compared quickly, so replace entries, never rebuild all.
     """
 
     services: Mapping[str, ServiceRule] = field(default_factory=dict)
     host_ports: tuple[HostPort, ...] = ()
+    policies: PolicyTable = NO_POLICIES
 
     def replaced(self, key: str, rule: ServiceRule | None) -> ServiceTable:
         """The table with this service's rule exchanged, or taken out when it is None."""
         services = {name: kept for name, kept in self.services.items() if name != key}
         if rule is not None:
             services[key] = rule
-        return ServiceTable(services, self.host_ports)
+        return ServiceTable(services, self.host_ports, self.policies)
 
 
 def gone_udp_backends(old: ServiceTable, new: ServiceTable) -> tuple[str, ...]:

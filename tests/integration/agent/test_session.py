@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import grpc.aio
 import msgspec
 import pytest
 
@@ -14,11 +16,15 @@ from controlplane.server.outward.dial import Dialer, hang_up
 from controlplane.server.outward.targets import Target
 from controlplane.server.streams import Channel, Piece
 from mizzen.api import errors, kinds
+from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1
 from mizzen.api.types import meta_v1 as meta
+from mizzen.wire.gen.mizzen.v1 import node_pb2_grpc
 from nodeagent.drive.credentials import CredentialsStore
 from nodeagent.drive.join import JoinRefused, JoinUnreachable, join
+from nodeagent.drive.session import token_over
+from nodeagent.drive.tokens import Away
 from tests.fixtures.memory_node import Machine
 from tests.integration.agent.plane import Plane, plane, pod, stored, until
 
@@ -364,3 +370,32 @@ async def test_a_certificate_is_renewed_and_used(tmp_path: Path) -> None:
             assert (tmp_path / "pki" / "node.pem").stat().st_mode & 0o777 == 0o600
             await until(lambda: not agent.session.connected)
             await until(lambda: agent.session.connected)
+
+
+class Silent(node_pb2_grpc.NodeControlServicer):
+    """A control plane that is asked for a token and never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def Token(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """See the class."""
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_connection_that_ends_under_a_call_is_no_end_of_who_calls() -> None:
+    silent, server = Silent(), grpc.aio.server()
+    node_pb2_grpc.add_NodeControlServicer_to_server(silent, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = node_pb2_grpc.NodeControlStub(channel)  # type: ignore[no-untyped-call]
+        tokens = [asyncio.create_task(token_over(stub, pod(), TokenWish("", 3600))) for _ in range(2)]
+        await silent.asked.wait()
+        tokens[1].cancel()
+        await asyncio.wait(tokens[1:])
+    with pytest.raises(Away):
+        await tokens[0]
+    assert tokens[1].cancelled()
+    await server.stop(0)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,7 +18,9 @@ import uvloop
 
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
+from mizzen.api.types import networking_v1 as networking
 from nodeagent.network.node import NodeNetwork
+from nodeagent.network.policies import policy_table
 from nodeagent.network.port import NetworkConfig, NetworkError, NodeRoute
 from nodeagent.network.services import HostPort, service_table
 from nodeagent.network.zone import dns_zone
@@ -47,12 +50,23 @@ class Side:
         """Know the other nodes."""
         await self.network.sync_routes([NodeRoute(**node) for node in nodes])
 
-    async def services(self, services: list[object], slices: list[object], host_ports: list[object]) -> None:
-        """Serve exactly these, by forwarding and by name."""
+    async def services(
+        self,
+        services: list[object],
+        slices: list[object],
+        host_ports: list[object],
+        policies: Sequence[object] = (),
+        guarded: Sequence[object] = (),
+    ) -> None:
+        """Serve exactly these, by forwarding and by name; let pass what the policies allow to pods with addresses."""
         known = msgspec.convert(services, list[core.Service])
         backends = msgspec.convert(slices, list[discovery.EndpointSlice])
         ports = msgspec.convert(host_ports, tuple[HostPort, ...])
-        await self.network.sync_services(service_table(known, backends, self.node, ports))
+        table = policy_table(
+            msgspec.convert(policies, list[networking.NetworkPolicy]),
+            msgspec.convert(guarded, list[tuple[core.Pod, str]]),
+        )
+        await self.network.sync_services(replace(service_table(known, backends, self.node, ports), policies=table))
         await self.network.sync_dns(dns_zone(known, backends))
 
     async def adopt(self) -> object:

@@ -11,7 +11,7 @@ from mizzen.api import codec, kinds
 from tests.fixtures.examples import example
 
 WITHOUT_EFFECT = (
-    kinds.NETWORK_POLICY, kinds.INGRESS, kinds.CSI_DRIVER,
+    kinds.INGRESS, kinds.CSI_DRIVER,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from mizzen.api import kinds
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.types import networking_v1 as networking
 from mizzen.base.settings import SettingsError
 from mizzen.engine.values import Key
 from nodeagent.drive.addresses import Addresses
@@ -25,7 +26,7 @@ from nodeagent.drive.session import lost
 from nodeagent.drive.settings import parse
 from nodeagent.lifecycle.actions import Record
 from nodeagent.network.fake import FakeNetwork
-from nodeagent.network.port import AttachedPod
+from nodeagent.network.port import AttachedPod, NetworkError
 from nodeagent.network.services import ServiceTable
 from tests.unit.agent.world import CREDENTIALS, EPOCH_MS, container, pod, until
 
@@ -270,6 +271,55 @@ async def test_a_burst_of_changes_costs_few_rounds() -> None:
     await until(lambda: len(cluster.backends("a")) == 100)
     assert rounds <= 12
     task.cancel()
+
+
+def closed(name: str = "closed") -> networking.NetworkPolicy:
+    """A policy that lets nobody in."""
+    return networking.NetworkPolicy(
+        metadata=meta.ObjectMeta(name=name, namespace="default"),
+        spec=networking.NetworkPolicySpec(policy_types=("Ingress",)),
+    )
+
+
+@pytest.mark.looptime
+@pytest.mark.asyncio
+async def test_a_pod_is_guarded_before_it_is_attached() -> None:
+    cluster = Cluster()
+    web = pod("web", container())
+    uid = web.metadata.uid
+    cluster.put(service("a", "10.96.0.1"), closed(), web)
+    ip = cluster.addresses.choose(uid, "10.1.0.0/24")
+    await cluster.sync.guard(uid)
+    assert set(cluster.network.services.policies.guards) == {ip}
+    assert set(cluster.network.services.services) == {"default/a"}, "what the round would have told is not lost"
+    told = cluster.network.services
+    await cluster.sync.guard(uid)
+    assert cluster.network.services is told, "it is not told again"
+    task = asyncio.create_task(cluster.sync.run())
+    cluster.put(closed(), gone=True)
+    await until(lambda: not cluster.network.services.policies.guards)
+    cluster.put(closed("another"))
+    await until(lambda: set(cluster.network.services.policies.guards) == {ip})
+    task.cancel()
+
+
+@pytest.mark.looptime
+@pytest.mark.asyncio
+async def test_a_pod_whose_policies_do_not_hold_is_not_attached() -> None:
+    cluster = Cluster()
+
+    async def failing(rules: ServiceTable) -> None:
+        raise NetworkError("no rules today")
+
+    web = pod("web", container())
+    cluster.put(closed(), web)
+    cluster.addresses.choose(web.metadata.uid, "10.1.0.0/24")
+    real, cluster.network.sync_services = cluster.network.sync_services, failing  # type: ignore[method-assign]
+    with pytest.raises(NetworkError, match="no rules today"):
+        await cluster.sync.guard(web.metadata.uid)
+    cluster.network.sync_services = real  # type: ignore[method-assign]
+    await cluster.sync.guard(web.metadata.uid)
+    assert cluster.network.services.policies.guards
 
 
 @pytest.mark.looptime

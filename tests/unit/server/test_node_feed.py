@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from controlplane.server import node_feed
 from controlplane.server.node_feed import NodeFeed, routing_part
+from controlplane.server.policy_peers import PolicyPeers
 from controlplane.store import history
 from controlplane.store.memory import MemoryBackend, MemoryStore
 from controlplane.store.registry import Registry
@@ -23,6 +24,7 @@ from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.volumes import HOSTNAME, LOCAL, claims_of, home_of
+from mizzen.engine.entry import Change
 from mizzen.engine.values import Key
 from nodeagent.drive.objects import Objects, Told
 from tests.fixtures import cluster_objects
@@ -36,12 +38,17 @@ class Cluster:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.agent = Objects()
-        self.feed = NodeFeed(NODE, registry)
+        self.policies = PolicyPeers(registry)
+        self.feed = NodeFeed(NODE, registry, self.policies)
         self.resumed: bool | None = None
         self.made: dict[Key, int] = {}
         """At which version each object was created."""
         self._uids = 0
-        registry.subscribe(lambda changes, version: self.feed.follow(changes, version) and None)
+        registry.subscribe(self._changed)
+
+    def _changed(self, changes: Sequence[Change], version: int) -> None:
+        self.feed.restrict(self.policies.follow(changes))
+        self.feed.follow(changes, version)
 
     # -- the cluster
 
@@ -71,10 +78,10 @@ class Cluster:
         """Begin a session, as the gateway does."""
         await self.registry.fresh()
         version = self.agent.version
-        self.feed = NodeFeed(NODE, self.registry)
+        self.feed = NodeFeed(NODE, self.registry, self.policies)
         self.resumed = 0 < version <= self.registry.revision and self.feed.resume(version)
         if not self.resumed:
-            self.feed = NodeFeed(NODE, self.registry)
+            self.feed = NodeFeed(NODE, self.registry, self.policies)
             self.feed.begin()
         self.agent.begin_round("e1", resumed=self.resumed)
 
