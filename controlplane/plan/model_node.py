@@ -171,6 +171,8 @@ class ModelNode:
             self._register()
         if not self._synced:
             self._synced = True
+            # As in life, its first heartbeat comes before its status.
+            self._renew(self._life)
             self._report_health()
         own = [p for p in self._store.cache.list(kinds.POD) if p.spec.node_name == self.name]
         present = {pod.metadata.uid: pod for pod in own}
