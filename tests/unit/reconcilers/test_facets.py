@@ -21,7 +21,7 @@ from controlplane.reconcilers import (
     tainteviction,
 )
 from mizzen.api import budgets, kinds, workloads
-from mizzen.api.types import core_v1, meta_v1
+from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine import canonical
 from mizzen.engine.controller import Controller
 from mizzen.engine.entry import Entry, deletion, replacement
@@ -82,6 +82,12 @@ AGAIN = named(BOUND, uid="another")
 UNREADY = node("n1", ready="False")
 OUT = spec(UNREADY, taints=(TAINT,))
 GATED = spec(UNBOUND, scheduling_gates=(GATE,))
+WAITER = named(GATED, name="w", annotations={workloads.DEPENDS_ON: "deployment/web"})
+AVAILABLE = status(
+    OWNER,
+    observed_generation=1,
+    conditions=(apps_v1.DeploymentCondition(type="Available", status="True"),),
+)
 ASKING = named(OWNER, annotations={workloads.AUTO_ROLLBACK: "true", workloads.CONFIG_ROLLOUT: "true"})
 RESTARTS = (core_v1.ContainerStatus(name="web", restart_count=1),)
 RESTARTED = status(BOUND, container_statuses=RESTARTS)
@@ -107,6 +113,10 @@ SHORT = core_v1.Node(metadata=NODE.metadata, spec=NODE.spec, status=replace(NODE
         (podgc.CONTROLLER, NODE, None, (BOUND,)),
         (startorder.CONTROLLER, None, GATED, ()),
         (startorder.CONTROLLER, GATED, with_condition(GATED, workloads.DEPENDENCIES_MET), ()),
+        (startorder.CONTROLLER, OWNER, AVAILABLE, (WAITER,)),
+        (startorder.CONTROLLER, AVAILABLE, named(AVAILABLE, generation=2), (WAITER,)),
+        (startorder.CONTROLLER, None, OWNER, (WAITER,)),
+        (startorder.CONTROLLER, OWNER, None, (WAITER,)),
         (disruption.STALE, BOUND, with_condition(BOUND, budgets.TARGET), ()),
         (garbage.CONTROLLER, None, SET, ()),
         (garbage.CONTROLLER, BOUND, named(BOUND, owner_references=FOREIGN), ()),
@@ -144,6 +154,7 @@ def test_what_matters_is_told(controller: Controller, before: Any, after: Any, p
         (podgc.CONTROLLER, BOUND, RESTARTED, ()),
         (podgc.CONTROLLER, NODE, SHORT, (BOUND,)),
         (startorder.CONTROLLER, BOUND, RESTARTED, ()),
+        (startorder.CONTROLLER, AVAILABLE, status(AVAILABLE, replicas=2), (WAITER,)),
         (disruption.STALE, BOUND, RESTARTED, ()),
         (garbage.CONTROLLER, None, OWNER, ()),
         (garbage.CONTROLLER, SET, status(SET, replicas=1), (OWNER,)),
