@@ -69,12 +69,14 @@ def every_controller(
     ca_pem: str = "",
     usage: autoscaler.Usage = unmeasured,
     find_better: FindBetter = well_placed,
+    event_ttl_ms: int = eventexpiry.TTL_MS,
 ) -> tuple[Controller, ...]:
     """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
     and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one; `usage`: what
-    a pod uses, by which autoscalers go; `find_better`: which pods would be better off on other nodes.
+    a pod uses, by which autoscalers go; `find_better`: which pods would be better off on other nodes;
+    `event_ttl_ms`: how long events are kept.
     """
     return (
         deployment.CONTROLLER,
@@ -106,7 +108,7 @@ def every_controller(
         definitions.CONTROLLER,
         policystatus.CONTROLLER,
         namespace.CONTROLLER,
-        eventexpiry.CONTROLLER,
+        eventexpiry.controller(event_ttl_ms),
         resourcequota.CONTROLLER,
         persistentvolumeclaim.CONTROLLER,
         persistentvolume.CONTROLLER,

@@ -93,6 +93,10 @@ def _regarding_uid(event: core_v1.Event) -> Iterable[str]:
     return [uid] if uid else []
 
 
+def _namespace(event: core_v1.Event) -> Iterable[str]:
+    return [event.metadata.namespace]
+
+
 def _claim_of(volume: core_v1.PersistentVolume) -> Iterable[str]:
     ref = volume.spec.claim_ref
     return [namespaced(ref.namespace, ref.name)] if ref is not None else []
@@ -156,6 +160,8 @@ JOBS_BY_CONTROLLER = Index("jobs-by-controller", kinds.JOB, _controller_uid)
 """Jobs by the uid of their controlling owner; under the empty string those that nobody controls."""
 ENDPOINT_SLICES_BY_SERVICE = Index("endpointslices-by-service", kinds.ENDPOINT_SLICE, _service_name)
 """Endpoint slices by `namespace/name` of their service; see `namespaced`."""
+EVENTS_BY_NAMESPACE = Index("events-by-namespace", kinds.EVENT, _namespace)
+"""Events by their namespace, to be counted."""
 EVENTS_BY_REGARDING = Index("events-by-regarding", kinds.EVENT, _regarding_uid)
 """Events by the uid of the object they tell about."""
 VOLUMES_BY_CLAIM = Index("volumes-by-claim", kinds.PERSISTENT_VOLUME, _claim_of)
@@ -207,6 +213,7 @@ ALL: tuple[Index[Any], ...] = (
     CONTROLLER_REVISIONS_BY_CONTROLLER,
     JOBS_BY_CONTROLLER,
     ENDPOINT_SLICES_BY_SERVICE,
+    EVENTS_BY_NAMESPACE,
     EVENTS_BY_REGARDING,
     VOLUMES_BY_CLAIM,
     FREE_VOLUMES_BY_CLASS,
