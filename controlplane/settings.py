@@ -98,12 +98,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
     _check_networks(problems, cluster, services, prefix)
     advertise = problems.read("--advertise-address", args.advertise_address or own_address(), _address_v4)
     dns = problems.read("--cluster-dns", args.cluster_dns, _address_v4, _tenth(services))
-    if heartbeat_ms is not None and heartbeat_ms < HEARTBEAT_MIN_MS:
-        problems.add("--heartbeat-interval", f"must be at least {HEARTBEAT_MIN_MS} ms")
-    if heartbeat_ms is not None and grace_ms is not None and grace_ms <= heartbeat_ms:
-        problems.add("--node-grace-period", "must be longer than --heartbeat-interval, or every node counts as lost")
-    if event_ttl_ms is not None and event_ttl_ms < EVENT_TTL_MIN_MS:
-        problems.add("--event-ttl", "must be at least 1m")
+    _check_times(problems, heartbeat_ms, grace_ms, event_ttl_ms)
     for problem in formats.dns_subdomain(args.cluster_domain)[:1]:
         problems.add("--cluster-domain", problem)
     for flag, text, words in (("--log-level", args.log_level, LEVELS), ("--log-format", args.log_format, FORMATS)):
@@ -181,6 +176,15 @@ def own_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
+
+
+def _check_times(problems: Problems, heartbeat_ms: int | None, grace_ms: int | None, event_ttl_ms: int | None) -> None:
+    if heartbeat_ms is not None and heartbeat_ms < HEARTBEAT_MIN_MS:
+        problems.add("--heartbeat-interval", f"must be at least {HEARTBEAT_MIN_MS} ms")
+    if heartbeat_ms is not None and grace_ms is not None and grace_ms <= heartbeat_ms:
+        problems.add("--node-grace-period", "must be longer than --heartbeat-interval, or every node counts as lost")
+    if event_ttl_ms is not None and event_ttl_ms < EVENT_TTL_MIN_MS:
+        problems.add("--event-ttl", "must be at least 1m")
 
 
 def _check_networks(

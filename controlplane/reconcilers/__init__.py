@@ -49,6 +49,16 @@ from mizzen.engine.values import Instant
 from mizzen.engine.view import View
 
 
+_ASKED_FOR = (
+    rollback.CONTROLLER,
+    configrollout.DEPLOYMENTS,
+    configrollout.STATEFUL_SETS,
+    configrollout.DAEMON_SETS,
+    startorder.CONTROLLER,
+)
+"""What objects ask for by annotations."""
+
+
 def unmeasured(pod: core_v1.Pod) -> None:
     """What is known of a pod's usage where nothing is measured."""
     del pod
@@ -80,16 +90,12 @@ def every_controller(
     """
     return (
         deployment.CONTROLLER,
-        rollback.CONTROLLER,
+        *_ASKED_FOR,
         rebalance.controller(find_better),
-        configrollout.DEPLOYMENTS,
-        configrollout.STATEFUL_SETS,
-        configrollout.DAEMON_SETS,
         replicaset.CONTROLLER,
         replicaset.REPLICATION_CONTROLLERS,
         statefulset.CONTROLLER,
         daemonset.CONTROLLER,
-        startorder.CONTROLLER,
         job.CONTROLLER,
         job.EXPIRY,
         cronjob.CONTROLLER,
