@@ -48,7 +48,6 @@ from mizzen.engine.placing import Better, FindBetter
 from mizzen.engine.values import Instant
 from mizzen.engine.view import View
 
-
 _ASKED_FOR = (
     rollback.CONTROLLER,
     configrollout.DEPLOYMENTS,
