@@ -7,7 +7,7 @@ within the bounds of `rollout`. What the status says is in `deployment_status`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -272,23 +272,6 @@ def _desired(owner: apps_v1.Deployment) -> int:
     return owner.spec.replicas if owner.spec.replicas is not None else 1
 
 
-def _set_owner(obj: Object, view: View) -> Iterable[Key]:
-    """A ReplicaSet's Deployment; for one without a controller, those that could adopt it."""
-    namespace = obj.metadata.namespace
-    reference = ownership.controller_of(obj)
-    if reference is not None:
-        return [Key(kinds.DEPLOYMENT.resource, namespace, reference.name)] if reference.kind == "Deployment" else []
-    return _matching(view.list(kinds.DEPLOYMENT, namespace), obj)
-
-
-def _matching(deployments: Sequence[apps_v1.Deployment], obj: Object) -> list[Key]:
-    return [
-        Key(kinds.DEPLOYMENT.resource, found.metadata.namespace, found.metadata.name)
-        for found in deployments
-        if selectors.from_field(found.spec.selector).matches(obj.metadata.labels)
-    ]
-
-
 def _pod_owner(obj: Object, view: View) -> Iterable[Key]:
     """Only a Deployment that recreates waits for pods themselves."""
     reference = ownership.controller_of(obj)
@@ -308,5 +291,5 @@ CONTROLLER = Controller(
     name="deployment",
     kind=kinds.DEPLOYMENT,
     reconcile=reconcile,
-    watches=((kinds.REPLICA_SET, ByMembership(_set_owner)), (kinds.POD, ByMembership(_pod_owner))),
+    watches=((kinds.REPLICA_SET, ownership.keys_of(kinds.DEPLOYMENT)), (kinds.POD, ByMembership(_pod_owner))),
 )

@@ -12,16 +12,21 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from controlplane.reconcilers import selected
 from mizzen.api import kinds, selectors
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.selectors import Selector
-from mizzen.api.types import meta_v1
+from mizzen.api.types import core_v1, meta_v1
+from mizzen.engine import indexes
 from mizzen.engine.controller import ByMembership, Mapper
 from mizzen.engine.effects import Effect, Update
 from mizzen.engine.values import Key
 from mizzen.engine.view import Index, View
 
 T = TypeVar("T", bound=Object)
+
+FEW = 16
+"""Pods without a controller in a namespace that are all looked at; more are looked up by their labels."""
 
 
 def controller_reference(owner: Object) -> meta_v1.OwnerReference:
@@ -54,9 +59,20 @@ class Claim(Generic[T]):
 
 def candidates(view: View, by_controller: Index[T], owner: Object) -> list[T]:
     """What an owner has or could adopt: what it controls, and what nobody in its namespace controls."""
-    namespace = owner.metadata.namespace
-    free = [obj for obj in view.select(by_controller, "") if obj.metadata.namespace == namespace]
+    free = view.select(by_controller, indexes.free(owner.metadata.namespace))
     return [*view.select(by_controller, owner.metadata.uid), *free]
+
+
+def pods(view: View, owner: Object, selector: Selector) -> list[core_v1.Pod]:
+    """The pods that an owner has or could adopt; where many are free, only those of them that it asks for."""
+    free = indexes.free(owner.metadata.namespace)
+    if view.count(indexes.PODS_BY_CONTROLLER, free) <= FEW:
+        return candidates(view, indexes.PODS_BY_CONTROLLER, owner)
+    found = selected.pods(view, owner.metadata.namespace, selector)
+    return [
+        *view.select(indexes.PODS_BY_CONTROLLER, owner.metadata.uid),
+        *(pod for pod in found if controller_of(pod) is None),
+    ]
 
 
 def claim(owner: Object, selector: Selector, found: Iterable[T]) -> Claim[T]:
@@ -97,7 +113,7 @@ def keys_of(kind: Kind[Any]) -> Mapper:
             return [Key(kind.resource, namespace, reference.name)] if reference.kind == kind.kind else []
         return [
             Key(kind.resource, namespace, candidate.metadata.name)
-            for candidate in view.list(kind, namespace)
+            for candidate in selected.candidates(view, indexes.adopters(kind), namespace, obj.metadata.labels)
             if selectors.of_workload(candidate.spec.selector).matches(obj.metadata.labels)
         ]
 

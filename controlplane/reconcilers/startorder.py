@@ -135,10 +135,19 @@ def _waiting(pod: core_v1.Pod) -> core_v1.Pod | None:
     return pod if workloads.is_gated(pod) else None
 
 
+def _progress(workload: Any) -> tuple[object, ...]:
+    """What of a workload those who wait for it look at: how far it is, and what it waits for itself."""
+    template = workload.spec.template
+    needs = template.metadata.annotations.get(workloads.DEPENDS_ON)
+    if workload.kind == "Job":
+        return needs, {c.type for c in workload.status.conditions if c.status == "True"}
+    return needs, _is_available(workload)
+
+
 CONTROLLER = Controller(
     name="start-order",
     kind=kinds.POD,
     reconcile=reconcile,
     watches=tuple((kind, ByMembership(_waiters)) for kind in dependencies.KINDS.values()),
-    sees={kinds.POD: _waiting},
+    sees={kinds.POD: _waiting, **dict.fromkeys(dependencies.KINDS.values(), _progress)},
 )

@@ -63,9 +63,9 @@ def compiled(text: str, *, optional_old: bool = False, wanted: str = "BOOL") -> 
 
     try:
         # On its own first: what is wrapped must not reach out of its place.
-        bare = language.of_rules().compile(text)
+        bare = language.compiled(language.of_rules(), text)
         body = f"cel.bind({_OLD}, has_old ? optional.of(old) : optional.none(), ({text}\n))"
-        made = language.of_rules().compile(body) if optional_old else bare
+        made = language.compiled(language.of_rules(), body) if optional_old else bare
         expr = cel_cost.parsed(made.serialize())
     except (RuntimeError, ValueError) as error:
         raise BadRule(f"compilation failed: {language.compile_error(error)}") from error

@@ -15,12 +15,13 @@ from controlplane.reconcilers import (
     every_controller,
     garbage,
     podgc,
+    resourcequota,
     rollback,
     startorder,
     tainteviction,
 )
 from mizzen.api import budgets, kinds, workloads
-from mizzen.api.types import core_v1, meta_v1
+from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine import canonical
 from mizzen.engine.controller import Controller
 from mizzen.engine.entry import Entry, deletion, replacement
@@ -34,6 +35,10 @@ OWNER = deployment()
 SET = replica_set(owner=OWNER)
 SERVICE = core_v1.Service(metadata=meta("s"), spec=core_v1.ServiceSpec(selector=LABELS))
 TAINT = core_v1.Taint(key="node.kubernetes.io/out-of-service", effect="NoExecute")
+QUOTA = core_v1.ResourceQuota(metadata=meta("q"), spec=core_v1.ResourceQuotaSpec(hard={"pods": "5"}))
+MUCH = core_v1.ResourceRequirements(requests={"cpu": "1"})
+BIG = (core_v1.Container(name="web", image="web:v1", resources=MUCH),)
+GIVEN = (core_v1.ContainerStatus(name="web", resources=MUCH),)
 GATE = core_v1.PodSchedulingGate(name=workloads.DEPENDS_ON)
 
 
@@ -52,7 +57,7 @@ def told(controller: Controller, before: Any, after: Any, *present: Any) -> bool
         change = replacement(entry(before, 1) if before is not None else None, entry(after, 2))
     seen = view(*present, *([after] if after is not None else []))
     assert Feed([loop]).changed([change], 2, seen, NOW) == []
-    return len(loop.queue) > 0
+    return loop.queue.next_due(NOW) is not None
 
 
 def spec(obj: Any, **changes: Any) -> Any:
@@ -77,6 +82,12 @@ AGAIN = named(BOUND, uid="another")
 UNREADY = node("n1", ready="False")
 OUT = spec(UNREADY, taints=(TAINT,))
 GATED = spec(UNBOUND, scheduling_gates=(GATE,))
+WAITER = named(GATED, name="w", annotations={workloads.DEPENDS_ON: "deployment/web"})
+AVAILABLE = status(
+    OWNER,
+    observed_generation=1,
+    conditions=(apps_v1.DeploymentCondition(type="Available", status="True"),),
+)
 ASKING = named(OWNER, annotations={workloads.AUTO_ROLLBACK: "true", workloads.CONFIG_ROLLOUT: "true"})
 RESTARTS = (core_v1.ContainerStatus(name="web", restart_count=1),)
 RESTARTED = status(BOUND, container_statuses=RESTARTS)
@@ -102,6 +113,10 @@ SHORT = core_v1.Node(metadata=NODE.metadata, spec=NODE.spec, status=replace(NODE
         (podgc.CONTROLLER, NODE, None, (BOUND,)),
         (startorder.CONTROLLER, None, GATED, ()),
         (startorder.CONTROLLER, GATED, with_condition(GATED, workloads.DEPENDENCIES_MET), ()),
+        (startorder.CONTROLLER, OWNER, AVAILABLE, (WAITER,)),
+        (startorder.CONTROLLER, AVAILABLE, named(AVAILABLE, generation=2), (WAITER,)),
+        (startorder.CONTROLLER, None, OWNER, (WAITER,)),
+        (startorder.CONTROLLER, OWNER, None, (WAITER,)),
         (disruption.STALE, BOUND, with_condition(BOUND, budgets.TARGET), ()),
         (garbage.CONTROLLER, None, SET, ()),
         (garbage.CONTROLLER, BOUND, named(BOUND, owner_references=FOREIGN), ()),
@@ -113,6 +128,12 @@ SHORT = core_v1.Node(metadata=NODE.metadata, spec=NODE.spec, status=replace(NODE
         (rollback.CONTROLLER, OWNED, status(OWNED, container_statuses=RESTARTS), (SET, ASKING)),
         (configrollout.DEPLOYMENTS, ASKING, OWNER, ()),
         (configrollout.DEPLOYMENTS, None, SET, (ASKING,)),
+        (resourcequota.CONTROLLER, BOUND, status(BOUND, phase="Succeeded"), (QUOTA,)),
+        (resourcequota.CONTROLLER, BOUND, spec(BOUND, containers=BIG), (QUOTA,)),
+        (resourcequota.CONTROLLER, BOUND, status(BOUND, container_statuses=GIVEN), (QUOTA,)),
+        (resourcequota.CONTROLLER, BOUND, LEAVING, (QUOTA,)),
+        (resourcequota.CONTROLLER, BOUND, spec(BOUND, priority_class_name="high"), (QUOTA,)),
+        (resourcequota.CONTROLLER, BOUND, None, (QUOTA,)),
         (endpoints.CONTROLLER, BARE, BOUND, (SERVICE,)),
         (endpoints.CONTROLLER, BOUND, BARE, (SERVICE,)),
         (endpoints.CONTROLLER, BOUND, None, (SERVICE,)),
@@ -133,6 +154,7 @@ def test_what_matters_is_told(controller: Controller, before: Any, after: Any, p
         (podgc.CONTROLLER, BOUND, RESTARTED, ()),
         (podgc.CONTROLLER, NODE, SHORT, (BOUND,)),
         (startorder.CONTROLLER, BOUND, RESTARTED, ()),
+        (startorder.CONTROLLER, AVAILABLE, status(AVAILABLE, replicas=2), (WAITER,)),
         (disruption.STALE, BOUND, RESTARTED, ()),
         (garbage.CONTROLLER, None, OWNER, ()),
         (garbage.CONTROLLER, SET, status(SET, replicas=1), (OWNER,)),
@@ -142,6 +164,8 @@ def test_what_matters_is_told(controller: Controller, before: Any, after: Any, p
         (configrollout.DEPLOYMENTS, OWNER, status(OWNER, replicas=1), ()),
         (configrollout.DEPLOYMENTS, None, SET, (OWNER,)),
         (endpoints.CONTROLLER, None, BARE, (SERVICE,)),
+        (resourcequota.CONTROLLER, UNBOUND, BOUND, (QUOTA,)),
+        (resourcequota.CONTROLLER, BARE, BOUND, (QUOTA,)),
     ],
 )
 def test_what_does_not_matter_is_not(controller: Controller, before: Any, after: Any, present: tuple[Any, ...]) -> None:
