@@ -205,6 +205,7 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         ca_pem=core.authority.ca_pem.decode(),
         usage=core.verbs.usages.pod,
         find_better=moving.better,
+        event_ttl_ms=settings.event_ttl_ms,
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder

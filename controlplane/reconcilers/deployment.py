@@ -89,7 +89,7 @@ def _step(
         if _old_pods_run(sets, view):
             return [], None
     if sets.new is None:
-        return _create(owner, sets, stage)
+        return _create(owner, sets, stage, view)
     refreshed = revisions.annotate_new(owner, sets)
     if refreshed is not None:
         return [Update(refreshed)], status.found(sets.new.metadata.name)
@@ -103,14 +103,13 @@ def _step(
 
 
 def _create(
-    owner: apps_v1.Deployment, sets: revisions.Sets, stage: canary.Stage | None
+    owner: apps_v1.Deployment, sets: revisions.Sets, stage: canary.Stage | None, view: View
 ) -> tuple[list[Effect], status.News | None]:
-    """The ReplicaSet of the newest template; a name that another template has taken counts as a collision."""
+    """The ReplicaSet of the newest template; a name that another one has taken, whoever's it is, is a collision."""
     desired, limit = _desired(owner), rollout.limits(owner)
-    taken = {rs.metadata.name for rs in sets.old}
     collisions = owner.status.collision_count or 0
     name_hash = rollout.template_hash(owner.spec.template, collisions)
-    if f"{owner.metadata.name}-{name_hash}" in taken:
+    if view.get(kinds.REPLICA_SET, owner.metadata.namespace, f"{owner.metadata.name}-{name_hash}") is not None:
         return [], status.collision(collisions + 1)
     total = sum(map(_present, sets.old))
     rolling = owner.spec.strategy.type != "Recreate"

@@ -99,6 +99,10 @@ def _regarding_uid(event: core_v1.Event) -> Iterable[str]:
     return [uid] if uid else []
 
 
+def _namespace(event: core_v1.Event) -> Iterable[str]:
+    return [event.metadata.namespace]
+
+
 def _mounted(pod: core_v1.Pod) -> Iterable[str]:
     return [namespaced(pod.metadata.namespace, mounted.name) for mounted in claims_of(pod)]
 
@@ -166,6 +170,8 @@ JOBS_BY_CONTROLLER = Index("jobs-by-controller", kinds.JOB, _controller_uid)
 """Jobs by the uid of their controlling owner; those that nobody controls under `free`."""
 ENDPOINT_SLICES_BY_SERVICE = Index("endpointslices-by-service", kinds.ENDPOINT_SLICE, _service_name)
 """Endpoint slices by `namespace/name` of their service; see `namespaced`."""
+EVENTS_BY_NAMESPACE = Index("events-by-namespace", kinds.EVENT, _namespace)
+"""Events by their namespace, to be counted."""
 EVENTS_BY_REGARDING = Index("events-by-regarding", kinds.EVENT, _regarding_uid)
 """Events by the uid of the object they tell about."""
 PODS_BY_CLAIM = Index("pods-by-claim", kinds.POD, _mounted)
@@ -244,6 +250,7 @@ ALL: tuple[Index[Any], ...] = (
     CONTROLLER_REVISIONS_BY_CONTROLLER,
     JOBS_BY_CONTROLLER,
     ENDPOINT_SLICES_BY_SERVICE,
+    EVENTS_BY_NAMESPACE,
     EVENTS_BY_REGARDING,
     VOLUMES_BY_CLAIM,
     FREE_VOLUMES_BY_CLASS,
