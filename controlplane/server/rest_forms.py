@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from controlplane.server import rest_yaml
-from controlplane.server.kept_lists import WORTH_KEEPING, KeptLists, stretches
+from controlplane.server.kept_lists import WORTH_KEEPING, KeptLists, Stretch, cut
 from controlplane.server.negotiate import PROTOBUF, YAML, Output
 from controlplane.server.representations import in_table, shown, shown_raw, storage
 from controlplane.server.tables import render
@@ -84,7 +84,7 @@ def object_body(kind: Kind[Any], output: Output, obj: Any, raw: bytes, now: Inst
     head = msgspec.json.encode({"resourceVersion": version} if version else {})
     row = (render.row(what, in_table(kind, obj), raw, now), raw)
     rows = render.rows((row,), now, include=include, version=output.version)
-    return text(output, render.table(what, rows, list_metadata=head, version=output.version))
+    return text(output, rows.join(render.table(what, list_metadata=head, version=output.version)))
 
 
 def entry_body(kind: Kind[Any], output: Output, entry: Entry) -> bytes:
@@ -106,75 +106,83 @@ def status_body(output: Output, status: meta.Status) -> bytes:
 
 async def list_body(
     kind: Kind[Any], listing: Listing, output: Output, now: Instant, include: str, kept: KeptLists
-) -> bytes:
-    """A list, of stretches that are kept where they are what the client wants."""
+) -> list[bytes | Stretch]:
+    """A list, in parts; the stretches among them are kept."""
     metadata = meta.ListMeta(
         resource_version=str(listing.version), continue_=listing.continue_, remaining_item_count=listing.remaining
     )
     items = await _stretches(kind, listing.entries, output, now, include, kept)
     name, api_version = _list_name(kind, output)
     if output.media_type == PROTOBUF:
-        return convert.list_envelope(api_version, name, metadata, items)
+        return [convert.list_head(api_version, name, metadata, sum(len(one.body) for one in items)), *items]
     if output.form == "table":
-        head = codec.encode_json(metadata)
-        table = render.table(render.what(kind), b",".join(items), list_metadata=head, version=output.version)
-        return text(output, table)
-    return text(output, _joined(kind, output, metadata, items))
+        head, tail = render.table(render.what(kind), list_metadata=codec.encode_json(metadata), version=output.version)
+    else:
+        head, tail = _around_items(name, api_version, metadata)
+    parts: list[bytes | Stretch] = [head]
+    for number, one in enumerate(items):
+        parts += (one,) if not number else (b",", one)
+    parts.append(tail)
+    return [text(output, joined(parts))] if output.pretty or output.media_type == YAML else parts
+
+
+def joined(parts: Iterable[bytes | Stretch]) -> bytes:
+    """The parts of a body as one."""
+    return b"".join(part if isinstance(part, bytes) else part.body for part in parts)
 
 
 async def _stretches(
     kind: Kind[Any], entries: Sequence[Entry], output: Output, now: Instant, include: str, kept: KeptLists
-) -> list[bytes]:
-    """The items of a list, in stretches."""
+) -> list[Stretch]:
+    """The items of a list."""
     # What is shown of users' kinds, or in another form than it is stored in, changes with more than the entries.
     keeping = kind.stored and not isinstance(kind, CustomKind)
     form = (kind.resource, output.media_type, output.form, output.version, include)
     found = []
-    for part in stretches(list(entries)):
+    for part in cut(list(entries)):
         worth = keeping and len(part) >= WORTH_KEEPING
-        body = kept.find(form, part, now) if worth else None
-        if body is None:
-            body, until, lasting = await _stretch(kind, part, output, now, include)
+        stretch = kept.find(form, part, now) if worth else None
+        if stretch is None:
+            stretch, lasting = await _stretch(kind, part, output, now, include)
             if worth and lasting:
-                kept.keep(form, part, body, until)
-        found.append(body)
+                kept.keep(form, stretch)
+        found.append(stretch)
     return found
 
 
 async def _stretch(
     kind: Kind[Any], entries: Sequence[Entry], output: Output, now: Instant, include: str
-) -> tuple[bytes, Instant | None, bool]:
-    """Some items of a list, until when they are true, and whether they may be kept at all."""
+) -> tuple[Stretch, bool]:
+    """Some items of a list, and whether they may be kept."""
     if output.media_type == PROTOBUF:
-        return convert.encode_items(await _messages(kind, entries, output)), None, True
+        return Stretch(entries, convert.encode_items(await _messages(kind, entries, output))), True
     if output.form == "table":
         rows = await _rows(kind, entries, now)
         body = render.rows(rows, now, include=include, version=output.version)
-        return body, render.true_until(rows, now), all(entry.row is not None for entry in entries)
+        return Stretch(entries, body, render.true_until(rows, now)), all(entry.row is not None for entry in entries)
     raws = [entry.raw for entry in entries] if kind.stored else [shown_raw(kind, entry) for entry in entries]
     if output.form == "metadata":
         raws = [render.partial(raw, output.version) for raw in raws]
-    return b",".join(raws), None, True
+    return Stretch(entries, b",".join(raws)), True
 
 
 def objects_body(
     registry: Registry, kind: Kind[Any], output: Output, metadata: meta.ListMeta, objects: Sequence[Any]
 ) -> bytes:
     """A list of objects that are not all in the cache any more. It is never a table."""
+    name, api_version = _list_name(kind, output)
     if output.media_type == PROTOBUF:
         items = convert.encode_items(_item(kind, output, obj) for obj in objects)
-        name, api_version = _list_name(kind, output)
-        return convert.list_envelope(api_version, name, metadata, (items,))
+        return convert.list_head(api_version, name, metadata, len(items)) + items
     raws = (raw_of(registry, kind, obj) for obj in objects)
-    items_of = (render.partial(raw, output.version) for raw in raws) if output.form == "metadata" else raws
-    return text(output, _joined(kind, output, metadata, items_of))
+    shown_as = (render.partial(raw, output.version) for raw in raws) if output.form == "metadata" else raws
+    return text(output, b",".join(shown_as).join(_around_items(name, api_version, metadata)))
 
 
-def _joined(kind: Kind[Any], output: Output, metadata: meta.ListMeta, items: Iterable[bytes]) -> bytes:
-    """The JSON of a list of objects, whole or their metadata alone."""
-    name, api_version = _list_name(kind, output)
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":' % (name.encode(), api_version.encode())
-    return b'%b%b,"items":[%b]}' % (head, codec.encode_json(metadata), b",".join(items))
+def _around_items(name: str, api_version: str, metadata: meta.ListMeta) -> tuple[bytes, bytes]:
+    """What stands before and behind the items in the JSON of a list."""
+    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":['
+    return head % (name.encode(), api_version.encode(), codec.encode_json(metadata)), b"]}"
 
 
 def _list_name(kind: Kind[Any], output: Output) -> tuple[str, str]:

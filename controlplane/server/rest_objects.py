@@ -11,7 +11,7 @@ from controlplane.server import negotiate, rest_forms
 from controlplane.server.kept_lists import KeptLists
 from controlplane.server.paths import Place
 from controlplane.server.representations import shown_raw
-from controlplane.server.rest_answers import answer, compressed, status_success
+from controlplane.server.rest_answers import answer, compressed, list_answer, status_success
 from controlplane.server.rest_call import Call
 from controlplane.server.subresources import OPERATIONS
 from controlplane.server.verbs import Verbs
@@ -75,7 +75,7 @@ class ObjectHandlers:
         listing = await self._verbs.reads.list(call.kind, call.place.namespace, call.list_options)
         now, include = self._verbs.clock.now(), call.include
         body = await rest_forms.list_body(call.kind, listing, output, now, include, self._kept)
-        return await compressed(call.request, answer(output, body))
+        return await list_answer(call.request, output, body)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ then an `Unknown` with the object's kind beside its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from importlib import import_module
@@ -113,11 +113,10 @@ def encode_items(items: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def list_envelope(api_version: str, kind: str, metadata: Any, stretches: Sequence[bytes]) -> bytes:
-    """Kubernetes' protobuf encoding of a list, its items given as stretches that `encode_items` made."""
+def list_head(api_version: str, kind: str, metadata: Any, size: int) -> bytes:
+    """What stands before the items of a list, of so many bytes by `encode_items`, in Kubernetes' protobuf encoding."""
     head = _list_head(metadata)
-    before = b"".join((_envelope_head(api_version, kind), _SECOND, _varint(len(head) + sum(map(len, stretches))), head))
-    return b"".join((before, *stretches))
+    return b"".join((_envelope_head(api_version, kind), _SECOND, _varint(len(head) + size), head))
 
 
 def _list_head(metadata: Any) -> bytes:

@@ -171,8 +171,8 @@ def what_of(obj: Any) -> What:
     return obj.of if isinstance(obj, Custom) else type(obj)
 
 
-def table(what: What, rows: bytes, *, list_metadata: bytes = b"{}", version: str = "v1", headed: bool = True) -> bytes:
-    """The table of some objects alike, given as their `rows` with commas between them.
+def table(what: What, *, list_metadata: bytes = b"{}", version: str = "v1", headed: bool = True) -> tuple[bytes, bytes]:
+    """What stands before and behind the `rows` of a table of objects alike.
 
     Without a head the column definitions are empty, as in all but the first event of a watch.
     """
@@ -180,9 +180,8 @@ def table(what: What, rows: bytes, *, list_metadata: bytes = b"{}", version: str
     columns = b"[]"
     if headed:
         columns = _ENCODER.encode(printed.columns) if isinstance(what, CustomKind) else _COLUMNS[what]
-    return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":[%b]}' % (
-        version.encode(), list_metadata, columns, rows,
-    )  # fmt: skip
+    head = b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":['
+    return head % (version.encode(), list_metadata, columns), b"]}"
 
 
 def true_until(objects: Iterable[tuple[Kept, bytes]], now: Instant) -> Instant | None:

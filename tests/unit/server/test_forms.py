@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from random import Random
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from controlplane.server import kept_lists, rest_forms
+from controlplane.server import kept_lists, packing, rest_forms
 from controlplane.server.grpc_objects import packed, packed_entry
-from controlplane.server.kept_lists import STRETCH, KeptLists
+from controlplane.server.kept_lists import STRETCH, KeptLists, Stretch
 from controlplane.server.negotiate import PROTOBUF, YAML, Output
 from controlplane.server.tables.model import duration, steady_s
 from controlplane.server.verbs_read import Listing
@@ -63,7 +65,7 @@ def test_what_is_shown_as_another_kind_is_not_kept() -> None:
 async def test_a_list_is_put_together_from_entries() -> None:
     entries = [entry(name, number) for number, name in enumerate("abc", 1)]
     body = await rest_forms.list_body(kinds.CONFIG_MAP, Listing(entries, 9, "t", 4), BINARY, 0, "", KeptLists())
-    unknown = scalars_pb2.Unknown.FromString(body.removeprefix(convert.MAGIC))
+    unknown = scalars_pb2.Unknown.FromString(rest_forms.joined(body).removeprefix(convert.MAGIC))
     listed = core_pb2.ConfigMapList.FromString(unknown.raw)
     assert [item.metadata.name for item in listed.items] == ["a", "b", "c"]
     assert (listed.metadata.resource_version, listed.metadata.remaining_item_count) == ("9", 4)
@@ -95,7 +97,7 @@ async def test_kept_stretches_of_lists_say_what_new_ones_would(output: Output) -
         listing = Listing(tuple(entries), version)
         again = await rest_forms.list_body(kinds.CONFIG_MAP, listing, output, now, "Metadata", kept)
         anew = await rest_forms.list_body(kinds.CONFIG_MAP, listing, output, now, "Metadata", KeptLists())
-        assert again == anew
+        assert rest_forms.joined(again) == rest_forms.joined(anew)
 
 
 async def test_a_change_costs_one_stretch() -> None:
@@ -112,12 +114,25 @@ async def test_a_change_costs_one_stretch() -> None:
 def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_lists, "KEPT_BYTES", 100)
     kept, parts = KeptLists(), [[entry(name)] for name in "abc"]
+
+    def found() -> list[bytes | None]:
+        return [one.body if (one := kept.find("f", part, 0)) is not None else None for part in parts]
+
     for part in parts:
-        kept.keep("f", part, b"x" * 40)
-    assert [kept.find("f", part, 0) is not None for part in parts] == [False, True, True]
-    kept.keep("f", parts[1], b"y" * 40)
-    assert [kept.find("f", part, 0) for part in parts] == [None, b"y" * 40, b"x" * 40]
+        kept.keep("f", Stretch(part, b"x" * 40))
+    assert found() == [None, b"x" * 40, b"x" * 40]
+    kept.keep("f", Stretch(parts[1], b"y" * 40))
+    assert found() == [None, b"y" * 40, b"x" * 40]
     assert kept.find("g", parts[1], 0) is None
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (1,), (5, 0, 70_000), (128 * 1024, 3, 1, 2**20)])
+def test_packed_parts_are_one_stream(sizes: tuple[int, ...]) -> None:
+    random = Random(len(sizes))
+    parts = [bytes(random.choices(b"abc,", k=size)) for size in sizes]
+    body = packing.together(map(packing.packed, parts))
+    assert gzip.decompress(body) == b"".join(parts)
+    assert zlib.decompressobj(wbits=31).decompress(body) == b"".join(parts), "for readers of one stream, too"
 
 
 @pytest.mark.parametrize(
