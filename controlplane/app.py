@@ -31,6 +31,7 @@ from controlplane.drive.scheduler import SchedulerDriver
 from controlplane.drive.sign import issued, signed
 from controlplane.plan.whatif import Snapshot, planned, planner
 from controlplane.reconcilers import every_controller
+from controlplane.scheduling import moving
 from controlplane.server import pki, why
 from controlplane.server.aggregation.aggregator import Aggregator
 from controlplane.server.aggregation.backends import FrontProxy
@@ -203,6 +204,8 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         node_prefix=settings.node_prefix,
         ca_pem=core.authority.ca_pem.decode(),
         usage=core.verbs.usages.pod,
+        find_better=moving.better,
+        event_ttl_ms=settings.event_ttl_ms,
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder

@@ -23,6 +23,7 @@ CLUSTER_CIDR = ipaddress.IPv4Network("10.244.0.0/16")
 SERVICE_CIDR = ipaddress.IPv4Network("10.96.0.0/16")
 NODE_PREFIX = 24
 HEARTBEAT_MS, HEARTBEAT_MIN_MS = 10_000, 100
+EVENT_TTL_MS, EVENT_TTL_MIN_MS = 259_200_000, 60_000
 NODE_GRACE_MS = 50_000
 LEADER_TTL_S = 15
 FORMATS = ("text", "json")
@@ -58,6 +59,8 @@ class ServerSettings:
     """How often a node says that it is alive; Kubernetes' nodes do so every 10 s."""
     node_grace_ms: int
     """How long a node may be silent before it counts as lost; Kubernetes waits 50 s."""
+    event_ttl_ms: int
+    """How long an event is kept after it was written last."""
     oidc: Rules | None
     """Whose tokens are believed beside our own, and whom they stand for."""
     oidc_ca: Path | None
@@ -88,16 +91,14 @@ def parse(argv: Sequence[str]) -> ServerSettings:
     bind = problems.read("--bind-address", args.bind_address, _address, ANYWHERE)
     heartbeat_ms = problems.read("--heartbeat-interval", args.heartbeat_interval, duration_ms, HEARTBEAT_MS)
     grace_ms = problems.read("--node-grace-period", args.node_grace_period, duration_ms, NODE_GRACE_MS)
+    event_ttl_ms = problems.read("--event-ttl", args.event_ttl, duration_ms, EVENT_TTL_MS)
     cluster = problems.read("--cluster-cidr", args.cluster_cidr, ipaddress.IPv4Network, CLUSTER_CIDR)
     services = problems.read("--service-cidr", args.service_cidr, ipaddress.IPv4Network, SERVICE_CIDR)
     prefix = problems.read("--node-prefix", args.node_prefix, _number, NODE_PREFIX)
     _check_networks(problems, cluster, services, prefix)
     advertise = problems.read("--advertise-address", args.advertise_address or own_address(), _address_v4)
     dns = problems.read("--cluster-dns", args.cluster_dns, _address_v4, _tenth(services))
-    if heartbeat_ms is not None and heartbeat_ms < HEARTBEAT_MIN_MS:
-        problems.add("--heartbeat-interval", f"must be at least {HEARTBEAT_MIN_MS} ms")
-    if heartbeat_ms is not None and grace_ms is not None and grace_ms <= heartbeat_ms:
-        problems.add("--node-grace-period", "must be longer than --heartbeat-interval, or every node counts as lost")
+    _check_times(problems, heartbeat_ms, grace_ms, event_ttl_ms)
     for problem in formats.dns_subdomain(args.cluster_domain)[:1]:
         problems.add("--cluster-domain", problem)
     for flag, text, words in (("--log-level", args.log_level, LEVELS), ("--log-format", args.log_format, FORMATS)):
@@ -128,6 +129,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         cluster_domain=args.cluster_domain,
         heartbeat_ms=heartbeat_ms or 0,
         node_grace_ms=grace_ms or 0,
+        event_ttl_ms=event_ttl_ms or 0,
         oidc=oidc,
         oidc_ca=args.oidc_ca_file,
         leader_ttl_s=leader_ttl_s or 0,
@@ -157,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cluster-domain", default="cluster.local", help="domain of the cluster's names")
     add("--heartbeat-interval", default="10s", help="how often nodes say that they are alive")
     add("--node-grace-period", default="50s", help="how long a silent node is waited for")
+    add("--event-ttl", default="72h", help="how long events are kept, if they are not too many")
     add("--leader-ttl", default="15s", help="how long a dead leader is waited for")
     add("--log-level", default="info", help=f"what is logged: {', '.join(LEVELS)}")
     add("--log-format", default="text", help=f"how it is logged: {', '.join(FORMATS)}")
@@ -173,6 +176,15 @@ def own_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
+
+
+def _check_times(problems: Problems, heartbeat_ms: int | None, grace_ms: int | None, event_ttl_ms: int | None) -> None:
+    if heartbeat_ms is not None and heartbeat_ms < HEARTBEAT_MIN_MS:
+        problems.add("--heartbeat-interval", f"must be at least {HEARTBEAT_MIN_MS} ms")
+    if heartbeat_ms is not None and grace_ms is not None and grace_ms <= heartbeat_ms:
+        problems.add("--node-grace-period", "must be longer than --heartbeat-interval, or every node counts as lost")
+    if event_ttl_ms is not None and event_ttl_ms < EVENT_TTL_MIN_MS:
+        problems.add("--event-ttl", "must be at least 1m")
 
 
 def _check_networks(

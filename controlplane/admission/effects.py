@@ -9,19 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from controlplane.admission import binding, deletion, nodes, quotas
+from controlplane.admission import binding, deletion, eviction, nodes, quotas
 from controlplane.admission.chain import admit
 from controlplane.admission.request import Operation, Request, Settings
 from mizzen.api import kinds
 from mizzen.api.errors import Conflict, NotFound
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.managed.entries import Writer
-from mizzen.engine.effects import Bind, Create, Delete, Update, UpdateStatus
+from mizzen.engine.effects import Bind, Create, Delete, Evict, Update, UpdateStatus
 from mizzen.engine.values import Ids, Instant
 from mizzen.engine.view import View
 from mizzen.engine.writes import Write, creation, removal, replacement
 
-Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind
+Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Evict | Bind
 """The effects that write an object."""
 
 
@@ -32,8 +32,8 @@ def write_of(
 
     The fields that it sets are then known to be managed by `manager`; without one nobody keeps account.
 
-    Raises `Conflict` or `NotFound` when the effect was decided on another state than the view's, and what admission
-    raises.
+    Raises `Conflict` or `NotFound` when the effect was decided on another state than the view's, `TooManyRequests`
+    where a pod may not be evicted now, and what admission raises.
     """
     match effect:
         case Create():
@@ -45,6 +45,8 @@ def write_of(
             return _update(_request(Operation.UPDATE_STATUS, effect.object, manager), view, now, ids, settings)
         case Delete():
             return _delete(effect, view, now)
+        case Evict():
+            return _evict(effect, view, now)
         case Bind():
             return _bind(effect, view, now)
 
@@ -117,6 +119,19 @@ def _delete(effect: Delete, view: View, now: Instant) -> Write | None:
     if new is None:
         return removal(kind, effect.key.namespace, effect.key.name, _version(old))
     return None if new == old else replacement(new, _version(old))
+
+
+def _evict(effect: Evict, view: View, now: Instant) -> Write | None:
+    pod = view.get(kinds.POD, effect.namespace, effect.name)
+    if pod is None or pod.metadata.uid != effect.uid or pod.metadata.deletion_timestamp:
+        return None
+    evicted = eviction.asked(pod, view, deletion.Deletion(), now)
+    if evicted.refusal is not None:
+        raise evicted.refusal
+    paid = () if evicted.budget is None else (replacement(evicted.budget, _version(evicted.budget)),)
+    if evicted.pod is None:
+        return replace(removal(kinds.POD, effect.namespace, effect.name, _version(pod)), beside=paid)
+    return replace(replacement(evicted.pod, _version(pod)), beside=paid)
 
 
 def _bind(effect: Bind, view: View, now: Instant) -> Write:

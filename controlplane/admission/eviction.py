@@ -11,14 +11,18 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from controlplane.admission import deletion
+from controlplane.admission import deletion, surging
 from controlplane.admission.deletion import Deletion
-from mizzen.api import budgets, kinds, times
+from mizzen.api import budgets, kinds, selectors, times
 from mizzen.api.errors import ApiError, Forbidden, TooManyRequests
+from mizzen.api.kinds import Object
+from mizzen.api.types import apps_v1 as apps
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types.policy_v1 import PodDisruptionBudget
+from mizzen.engine import indexes
 from mizzen.engine.values import Instant
+from mizzen.engine.view import View
 
 DISRUPTED_MAX = 2000
 """Evictions that a budget may have open."""
@@ -35,6 +39,37 @@ class Evicted:
     """What is left of the pod; None: it goes at once."""
     budget: PodDisruptionBudget | None
     """The budget that pays for it; None: it is free."""
+    refusal: TooManyRequests | None = None
+    """What to answer once that is stored; None: the pod goes."""
+
+
+def asked(pod: core.Pod, view: View, how: Deletion, now: Instant) -> Evicted:
+    """Evicts a pod of a view, if its replacement is there where that has to be first. Raises as `evict`."""
+    owner, replica_set = _owners(pod, view)
+    siblings = view.select(indexes.PODS_BY_CONTROLLER, replica_set.metadata.uid) if replica_set else ()
+    if owner is not None and surging.is_held(pod, owner, replica_set, siblings):
+        return Evicted(surging.wanted_away(pod, now), None, surging.refusal(owner.metadata.name))
+    return evict(pod, budgets_of(pod, view), how, now)
+
+
+def budgets_of(pod: core.Pod, view: View) -> list[PodDisruptionBudget]:
+    """The budgets that select a pod."""
+    found = view.list(kinds.POD_DISRUPTION_BUDGET, pod.metadata.namespace)
+    return [one for one in found if selectors.from_field(one.spec.selector).matches(pod.metadata.labels)]
+
+
+def _owners(pod: core.Pod, view: View) -> tuple[apps.Deployment | None, apps.ReplicaSet | None]:
+    """The Deployment that a pod comes from, with the ReplicaSet between them."""
+    namespace = pod.metadata.namespace
+    above = _controller(pod, "ReplicaSet")
+    replica_set = view.get(kinds.REPLICA_SET, namespace, above) if above else None
+    above = _controller(replica_set, "Deployment") if replica_set is not None else ""
+    return view.get(kinds.DEPLOYMENT, namespace, above) if above else None, replica_set
+
+
+def _controller(obj: Object, kind: str) -> str:
+    """The name of the controlling owner, if it is of a kind."""
+    return next((one.name for one in obj.metadata.owner_references if one.controller and one.kind == kind), "")
 
 
 def evict(pod: core.Pod, found: Sequence[PodDisruptionBudget], how: Deletion, now: Instant) -> Evicted:

@@ -12,7 +12,7 @@ from itertools import count
 
 import structlog
 
-from controlplane.drive.metrics import QUEUE_DURATION, WORK_DURATION, WorkqueueCollector
+from controlplane.drive.metrics import WorkqueueCollector
 from controlplane.drive.perform import Performed, Performer
 from controlplane.store.registry import NotLeader, Registry
 from controlplane.store.values import Require
@@ -56,7 +56,7 @@ class Controllers:
         """
         await self._registry.fresh()
         drivers = [
-            _Driver(ControlLoop(one), self._registry, self._performer, self._clock, self._ids, fence)
+            _Driver(ControlLoop(one), self._registry, self._performer, self._clock, self._ids, fence, self._collector)
             for one in self._controllers(self._clock.now())
         ]
         self._loops = tuple(driver.loop for driver in drivers)
@@ -67,7 +67,8 @@ class Controllers:
             tick = self._clock.monotonic_ms()
             _report(feed.changed(changes, revision, self._registry.view, tick))
             for driver in drivers:
-                driver.wake()
+                if driver.loop.stirred:
+                    driver.wake()
 
         self._registry.subscribe(changed)
         try:
@@ -100,6 +101,7 @@ class _Driver:
         clock: Clock,
         ids: Ids,
         fence: Require,
+        collector: WorkqueueCollector,
     ) -> None:
         self.loop = loop
         self._registry = registry
@@ -111,11 +113,11 @@ class _Driver:
         self._until: Instant | None = None
         self._woken = asyncio.Event()
         self._log = _LOG.bind(controller=loop.controller.name)
-        self._queue_seconds = QUEUE_DURATION.labels(loop.controller.name)
-        self._work_seconds = WORK_DURATION.labels(loop.controller.name)
+        self._waited, self._ran = collector.durations(loop.controller.name)
 
     def wake(self) -> None:
         """Look at the queue again where a key is due before it would be looked at anyway."""
+        self.loop.stirred = False
         tick = self._clock.monotonic_ms()
         due_ms = self.loop.queue.next_due(tick)
         if due_ms is not None and (self._until is None or tick + due_ms < self._until):
@@ -132,7 +134,7 @@ class _Driver:
                     self._performing += 1
                     group.create_task(self._perform(turn), name=f"perform-{turn.key}")
                 else:
-                    self._done(self.loop.succeeded(turn, 0, self._clock.monotonic_ms()))
+                    self._ran.add(self.loop.succeeded(turn, 0, self._clock.monotonic_ms()))
                 if turns % TURNS_A_TICK == 0:
                     await asyncio.sleep(0)
 
@@ -145,10 +147,10 @@ class _Driver:
         except TurnFailed as failure:
             # A defect of one reconciler on one object must not stop the others.
             self._log.error("reconcile_failed", key=str(failure.turn.key), exc_info=failure.__cause__)
-            self._done(self.loop.failed(failure.turn, repr(failure.__cause__), 0, self._clock.monotonic_ms()))
+            self._ran.add(self.loop.failed(failure.turn, repr(failure.__cause__), 0, self._clock.monotonic_ms()))
             return None
         if turn is not None:
-            self._queue_seconds.observe(turn.waited_ms / 1000)
+            self._waited.add(turn.waited_ms)
         return turn
 
     async def _wait(self) -> None:
@@ -158,11 +160,14 @@ class _Driver:
             due_ms = self.loop.queue.next_due(tick)
         self._until = None if due_ms is None else tick + due_ms
         self._woken.clear()
+        alarm = None
+        if due_ms is not None:
+            alarm = asyncio.get_running_loop().call_later(due_ms / 1000, self._woken.set)
         try:
-            async with asyncio.timeout(None if due_ms is None else due_ms / 1000):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+            await self._woken.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
     async def _perform(self, turn: Turn) -> None:
         try:
@@ -176,13 +181,10 @@ class _Driver:
         self._performing -= 1
         tick = self._clock.monotonic_ms()
         if performed.error is None:
-            self._done(self.loop.succeeded(turn, performed.version, tick))
+            self._ran.add(self.loop.succeeded(turn, performed.version, tick))
         else:
             self._log.info("decision_bounced", key=str(turn.key), error=str(performed.error))
-            self._done(self.loop.failed(turn, str(performed.error), performed.version, tick))
+            self._ran.add(self.loop.failed(turn, str(performed.error), performed.version, tick))
         # The barrier may have been reached before it was known.
         self.loop.advanced(self._registry.revision, tick)
         self._woken.set()
-
-    def _done(self, ran_ms: int) -> None:
-        self._work_seconds.observe(ran_ms / 1000)

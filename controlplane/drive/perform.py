@@ -21,12 +21,12 @@ from controlplane.store.registry import Registry
 from controlplane.store.values import Require, StoreError, UnknownOutcome
 from mizzen.api.errors import ApiError, Conflict, NotFound
 from mizzen.api.kinds import Kind, Object
-from mizzen.engine.effects import Bind, Create, Delete, Effect, Emit, Issue, Sign, Update, UpdateStatus
+from mizzen.engine.effects import Bind, Create, Delete, Effect, Emit, Evict, Issue, Sign, Update, UpdateStatus
 from mizzen.engine.values import Clock, Ids, Instant
 from mizzen.engine.view import View
 from mizzen.engine.writes import Write
 
-Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign | Issue
+Effectual: TypeAlias = Create | Update | UpdateStatus | Delete | Evict | Bind | Sign | Issue
 """The effects that write an object."""
 WriteOf: TypeAlias = Callable[[Effectual, View, Instant, Ids], Write | None]
 """What an effect means for the store; raises ApiError. See `controlplane.admission.effects.write_of`."""
@@ -124,7 +124,7 @@ class Performer:
                 await self._refused(effect, error, fence, performed)
                 raise
             if write is not None and write.beside:
-                # Alone, because the next one is charged on what this one leaves.
+                # Alone, because the next one is charged on what this one leaves; so do budgets pay for evictions.
                 await self._flush(chunk, fence, performed)
                 chunk = _Chunk()
                 await self._charged(effect, write, fence, performed)

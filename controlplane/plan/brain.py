@@ -6,6 +6,7 @@ the store takes. Its cache lags: what others wrote arrives a little later, its o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from controlplane.admission.request import Settings
 from controlplane.plan.simstore import Deposed, SimStore
 from controlplane.plan.world import World
 from controlplane.reconcilers import every_controller
+from controlplane.scheduling import moving
 from controlplane.scheduling.passes import PassLimits, Preparation, Scheduler
 from controlplane.scheduling.rounds import Rounds, refused
 from mizzen.api import errors, kinds
@@ -50,8 +52,12 @@ class Brain:
         self._replica = Replica(Cache(indexes.ALL))
         self._replica.cache.catalog = store.cache.catalog
         store.fill(self._replica)
-        every = every_controller(world.now, node_grace_ms=grace_ms, cluster_cidr="10.244.0.0/16", node_prefix=24)
+        every = every_controller(
+            world.now, node_grace_ms=grace_ms, cluster_cidr="10.244.0.0/16", node_prefix=24, find_better=moving.better
+        )
         self._loops = [ControlLoop(one) for one in every]
+        self._performing: Counter[str] = Counter()
+        """By controller, how many of its workers are busy."""
         self._feed = Feed(self._loops)
         self._rounds = Rounds(Scheduler())
         self._news_due = False
@@ -92,7 +98,8 @@ class Brain:
 
     def _next_due(self) -> int | None:
         now = self._world.now
-        due = [loop.queue.next_due(now) for loop in self._loops] + [self._rounds.next_due(now)]
+        due = [loop.queue.next_due(now) for loop in self._loops if self._has_worker(loop)]
+        due.append(self._rounds.next_due(now))
         return min((one for one in due if one is not None), default=None)
 
     def _wake(self) -> None:
@@ -111,11 +118,17 @@ class Brain:
         self._look_at = None
         now = self._world.now
         for loop in self._loops:
-            while (turn := loop.take(self._replica.cache, now, self._world.ids, now)) is not None:
+            while self._has_worker(loop):
+                turn = loop.take(self._replica.cache, now, self._world.ids, now)
+                if turn is None:
+                    break
                 self._begin(loop, turn)
         if self._rounds.next_due(now) == 0:
             self._schedule()
         self._wake()
+
+    def _has_worker(self, loop: ControlLoop) -> bool:
+        return self._performing[loop.controller.name] < loop.controller.workers
 
     # Effects
 
@@ -124,8 +137,11 @@ class Brain:
             loop.succeeded(turn, 0, self._world.now)
             return
 
+        self._performing[loop.controller.name] += 1
+
         def done(version: int, error: str) -> None:
             now = self._world.now
+            self._performing[loop.controller.name] -= 1
             if error:
                 loop.failed(turn, error, version, now)
             else:

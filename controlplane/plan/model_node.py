@@ -48,7 +48,7 @@ class ModelNode:
         """A machine; one that is powered is switched on now."""
         self.name = name
         self.runtime = runtime
-        self.powered = self.agent_up = powered
+        self.powered, self.agent_up = powered, False
         self.connected = True
         self._heartbeat_ms = heartbeat_ms
         self._room = dict(room)
@@ -100,7 +100,7 @@ class ModelNode:
         self.powered = False
         self._forget()
         if ms:
-            self._world.after(ms, self._boot)
+            self._world.after(ms, self.power_on)
 
     def kill_container(self) -> None:
         """Some running container dies."""
@@ -111,7 +111,10 @@ class ModelNode:
             self.runtime.end(victim, 1, self._world.now)
             self._step_later(victim.split("/")[0])
 
-    def _boot(self) -> None:
+    def power_on(self) -> None:
+        """It starts, if it is off."""
+        if self.powered:
+            return
         self._world.tell(f"{self.name}: boots")
         self.powered = True
         self._start_agent()
@@ -134,7 +137,7 @@ class ModelNode:
         self._synced = False
 
     def _start_agent(self) -> None:
-        if (self.powered and not self.agent_up) or not self._life:
+        if self.powered and not self.agent_up:
             self._life += 1
             self.agent_up = True
             self._beat(self._life)
@@ -168,6 +171,8 @@ class ModelNode:
             self._register()
         if not self._synced:
             self._synced = True
+            # As in life, its first heartbeat comes before its status.
+            self._renew(self._life)
             self._report_health()
         own = [p for p in self._store.cache.list(kinds.POD) if p.spec.node_name == self.name]
         present = {pod.metadata.uid: pod for pod in own}

@@ -90,16 +90,21 @@ class WhatIf:
         steps = Steps(began)
         self._store.followers.append(lambda changes: steps.take(changes, self._world.now))
         for name in question.lose_nodes:
-            node = self._nodes.get(name)
-            if node is None:
-                raise errors.NotFound(kinds.NODE, name)
-            node.power_off(0)
+            self._node(name).power_off(0)
+        for name in question.return_nodes:
+            self._node(name).power_on()
         for obj in question.apply:
             self._apply(obj)
         for key in question.delete:
             self._delete(self._store.cache.catalog.by_resource[key.resource], key.namespace, key.name)
         self._world.run_until(SETTLE_MS + question.horizon_s * 1000)
         return Plan(steps.found(), tuple(problems_of(self._store.cache)), str(self._version))
+
+    def _node(self, name: str) -> ModelNode:
+        node = self._nodes.get(name)
+        if node is None:
+            raise errors.NotFound(kinds.NODE, name)
+        return node
 
     def _apply(self, obj: Any) -> None:
         kind = kinds.kind_of(obj)

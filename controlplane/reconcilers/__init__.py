@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from controlplane.reconcilers import (
     apiservers,
     apiservices,
@@ -29,6 +31,7 @@ from controlplane.reconcilers import (
     podgc,
     policystatus,
     protection,
+    rebalance,
     replicaset,
     resourcequota,
     rollback,
@@ -41,12 +44,29 @@ from controlplane.reconcilers import (
 )
 from mizzen.api.types import core_v1
 from mizzen.engine.controller import Controller
+from mizzen.engine.placing import Better, FindBetter
 from mizzen.engine.values import Instant
+from mizzen.engine.view import View
+
+_ASKED_FOR = (
+    rollback.CONTROLLER,
+    configrollout.DEPLOYMENTS,
+    configrollout.STATEFUL_SETS,
+    configrollout.DAEMON_SETS,
+    startorder.CONTROLLER,
+)
+"""What objects ask for by annotations."""
 
 
 def unmeasured(pod: core_v1.Pod) -> None:
     """What is known of a pod's usage where nothing is measured."""
     del pod
+
+
+def well_placed(pods: Sequence[core_v1.Pod], view: View) -> Better | None:
+    """Which pod would be better off elsewhere, where nobody scores nodes: none."""
+    del pods, view
+    return None
 
 
 def every_controller(
@@ -57,24 +77,24 @@ def every_controller(
     node_prefix: int,
     ca_pem: str = "",
     usage: autoscaler.Usage = unmeasured,
+    find_better: FindBetter = well_placed,
+    event_ttl_ms: int = eventexpiry.TTL_MS,
 ) -> tuple[Controller, ...]:
     """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
     and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one; `usage`: what
-    a pod uses, by which autoscalers go.
+    a pod uses, by which autoscalers go; `find_better`: which pods would be better off on other nodes;
+    `event_ttl_ms`: how long events are kept.
     """
     return (
         deployment.CONTROLLER,
-        rollback.CONTROLLER,
-        configrollout.DEPLOYMENTS,
-        configrollout.STATEFUL_SETS,
-        configrollout.DAEMON_SETS,
+        *_ASKED_FOR,
+        rebalance.controller(find_better),
         replicaset.CONTROLLER,
         replicaset.REPLICATION_CONTROLLERS,
         statefulset.CONTROLLER,
         daemonset.CONTROLLER,
-        startorder.CONTROLLER,
         job.CONTROLLER,
         job.EXPIRY,
         cronjob.CONTROLLER,
@@ -93,7 +113,7 @@ def every_controller(
         definitions.CONTROLLER,
         policystatus.CONTROLLER,
         namespace.CONTROLLER,
-        eventexpiry.CONTROLLER,
+        eventexpiry.controller(event_ttl_ms),
         resourcequota.CONTROLLER,
         persistentvolumeclaim.CONTROLLER,
         persistentvolume.CONTROLLER,

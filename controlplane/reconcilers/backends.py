@@ -9,6 +9,7 @@ from mizzen.api import kinds, selectors
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1
 from mizzen.engine import indexes
+from mizzen.engine.controller import ByMembership
 from mizzen.engine.values import Key
 from mizzen.engine.view import View
 
@@ -46,8 +47,7 @@ def reference(pod: core_v1.Pod) -> core_v1.ObjectReference:
     return core_v1.ObjectReference(kind="Pod", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
 
 
-def services_of_pod(obj: Object, view: View) -> Iterable[Key]:
-    """A mapper from a pod to the services that select it."""
+def _services_of_pod(obj: Object, view: View) -> Iterable[Key]:
     labels = obj.metadata.labels
     possible = selected.candidates(view, indexes.SERVICES_BY_SELECTED, obj.metadata.namespace, labels)
     return [
@@ -55,3 +55,12 @@ def services_of_pod(obj: Object, view: View) -> Iterable[Key]:
         for service in possible
         if selectors.from_labels(service.spec.selector).matches(labels)
     ]
+
+
+services_of_pod = ByMembership(_services_of_pod)
+"""A mapper from a pod to the services that select it."""
+
+
+def behind(pod: core_v1.Pod) -> core_v1.Pod | None:
+    """What of a pod services look at: nothing before it has an address."""
+    return pod if pod.status.pod_ip or pod.status.pod_ips else None

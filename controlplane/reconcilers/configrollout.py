@@ -50,12 +50,21 @@ def controller(kind: Kind[Any], name: str) -> Controller:
 
     def of_owner(obj: Object, view: View) -> Iterable[Key]:
         for reference in obj.metadata.owner_references:
-            if reference.kind == kind.kind:
+            if reference.kind != kind.kind:
+                continue
+            owner = view.get(kind, obj.metadata.namespace, reference.name)
+            if owner is not None and _asking(owner) is not None:
                 yield Key(kind.resource, obj.metadata.namespace, reference.name)
 
     revisions = kinds.REPLICA_SET if kind is kinds.DEPLOYMENT else kinds.CONTROLLER_REVISION
     watches = ((kinds.CONFIG_MAP, users), (kinds.SECRET, users), (revisions, of_owner))
-    return Controller(name=name, kind=kind, reconcile=reconcile, watches=watches)
+    return Controller(name=name, kind=kind, reconcile=reconcile, watches=watches, sees={kind: _asking})
+
+
+def _asking(owner: Owner) -> Owner | None:
+    """What of a workload is looked at: nothing where it neither asks for such rollouts nor is left with pins."""
+    pinned = workloads.CONFIG_VERSIONS in owner.spec.template.metadata.annotations
+    return owner if pinned or workloads.is_on(owner.metadata, workloads.CONFIG_ROLLOUT) else None
 
 
 def _decide(owner: Owner, view: View) -> Decision:

@@ -16,7 +16,6 @@ from controlplane.reconcilers import daemonnodes, history, ownership, podstate
 from mizzen.api import intstr, kinds, selectors, times
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, core_v1
-from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
@@ -61,7 +60,7 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     if owner is None:
         return Decision()
     selector = selectors.from_field(owner.spec.selector)
-    claimed = ownership.claim(owner, selector, ownership.candidates(view, indexes.PODS_BY_CONTROLLER, owner))
+    claimed = ownership.claim(owner, selector, ownership.pods(view, owner, selector))
     if owner.metadata.deletion_timestamp is not None or claimed.effects:
         return Decision(claimed.effects)
     past = history.of(owner, view, history.HASH_LABEL)

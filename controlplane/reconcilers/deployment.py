@@ -7,7 +7,7 @@ within the bounds of `rollout`. What the status says is in `deployment_status`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -17,7 +17,7 @@ from mizzen.api import config_versions, kinds, selectors, workloads
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, meta_v1
 from mizzen.engine import indexes
-from mizzen.engine.controller import Controller
+from mizzen.engine.controller import ByMembership, Controller
 from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, Update, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
@@ -89,7 +89,7 @@ def _step(
         if _old_pods_run(sets, view):
             return [], None
     if sets.new is None:
-        return _create(owner, sets, stage)
+        return _create(owner, sets, stage, view)
     refreshed = revisions.annotate_new(owner, sets)
     if refreshed is not None:
         return [Update(refreshed)], status.found(sets.new.metadata.name)
@@ -103,14 +103,13 @@ def _step(
 
 
 def _create(
-    owner: apps_v1.Deployment, sets: revisions.Sets, stage: canary.Stage | None
+    owner: apps_v1.Deployment, sets: revisions.Sets, stage: canary.Stage | None, view: View
 ) -> tuple[list[Effect], status.News | None]:
-    """The ReplicaSet of the newest template; a name that another template has taken counts as a collision."""
+    """The ReplicaSet of the newest template; a name that another one has taken, whoever's it is, is a collision."""
     desired, limit = _desired(owner), rollout.limits(owner)
-    taken = {rs.metadata.name for rs in sets.old}
     collisions = owner.status.collision_count or 0
     name_hash = rollout.template_hash(owner.spec.template, collisions)
-    if f"{owner.metadata.name}-{name_hash}" in taken:
+    if view.get(kinds.REPLICA_SET, owner.metadata.namespace, f"{owner.metadata.name}-{name_hash}") is not None:
         return [], status.collision(collisions + 1)
     total = sum(map(_present, sets.old))
     rolling = owner.spec.strategy.type != "Recreate"
@@ -273,23 +272,6 @@ def _desired(owner: apps_v1.Deployment) -> int:
     return owner.spec.replicas if owner.spec.replicas is not None else 1
 
 
-def _set_owner(obj: Object, view: View) -> Iterable[Key]:
-    """A ReplicaSet's Deployment; for one without a controller, those that could adopt it."""
-    namespace = obj.metadata.namespace
-    reference = ownership.controller_of(obj)
-    if reference is not None:
-        return [Key(kinds.DEPLOYMENT.resource, namespace, reference.name)] if reference.kind == "Deployment" else []
-    return _matching(view.list(kinds.DEPLOYMENT, namespace), obj)
-
-
-def _matching(deployments: Sequence[apps_v1.Deployment], obj: Object) -> list[Key]:
-    return [
-        Key(kinds.DEPLOYMENT.resource, found.metadata.namespace, found.metadata.name)
-        for found in deployments
-        if selectors.from_field(found.spec.selector).matches(obj.metadata.labels)
-    ]
-
-
 def _pod_owner(obj: Object, view: View) -> Iterable[Key]:
     """Only a Deployment that recreates waits for pods themselves."""
     reference = ownership.controller_of(obj)
@@ -309,5 +291,5 @@ CONTROLLER = Controller(
     name="deployment",
     kind=kinds.DEPLOYMENT,
     reconcile=reconcile,
-    watches=((kinds.REPLICA_SET, _set_owner), (kinds.POD, _pod_owner)),
+    watches=((kinds.REPLICA_SET, ownership.keys_of(kinds.DEPLOYMENT)), (kinds.POD, ByMembership(_pod_owner))),
 )

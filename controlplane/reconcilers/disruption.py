@@ -15,14 +15,20 @@ import msgspec
 from controlplane.reconcilers import ownership, podstate, selected
 from mizzen.api import budgets, custom, intstr, kinds, selectors, times
 from mizzen.api.custom import CustomKind
-from mizzen.api.kinds import Object
+from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import core_v1, meta_v1, policy_v1
 from mizzen.engine import indexes
-from mizzen.engine.controller import Controller
+from mizzen.engine.controller import ByMembership, Controller
 from mizzen.engine.effects import Decision, Effect, Emit, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
+_OWNERS: tuple[Kind[Any], ...] = (
+    kinds.DEPLOYMENT,
+    kinds.REPLICA_SET,
+    kinds.STATEFUL_SET,
+    kinds.REPLICATION_CONTROLLER,
+)
 COMPONENT = "controllermanager"
 
 
@@ -209,18 +215,23 @@ def _key(budget: policy_v1.PodDisruptionBudget) -> Key:
     return Key(kinds.POD_DISRUPTION_BUDGET.resource, budget.metadata.namespace, budget.metadata.name)
 
 
+def _wanted(owner: Any) -> tuple[Any, ...]:
+    """What of an owner says how many pods there should be, and of which budgets they are."""
+    template = owner.spec.template
+    labels = template.metadata.labels if template is not None else None
+    return owner.metadata.uid, owner.metadata.owner_references, owner.spec.replicas, labels
+
+
 CONTROLLER = Controller(
     name="disruption",
     kind=kinds.POD_DISRUPTION_BUDGET,
     reconcile=reconcile,
     watches=(
-        (kinds.POD, _budgets_of_pod),
-        (kinds.DEPLOYMENT, _budgets_of_owner),
-        (kinds.REPLICA_SET, _budgets_of_owner),
-        (kinds.STATEFUL_SET, _budgets_of_owner),
-        (kinds.REPLICATION_CONTROLLER, _budgets_of_owner),
+        (kinds.POD, ByMembership(_budgets_of_pod)),
+        *((kind, _budgets_of_owner) for kind in _OWNERS),
     ),
     custom=_budgets_of_custom,
+    sees=dict.fromkeys(_OWNERS, _wanted),
 )
 
 
@@ -242,4 +253,8 @@ def steady(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     )
 
 
-STALE = Controller(name="stale-pod-disruption", kind=kinds.POD, reconcile=steady)
+def _announced(pod: core_v1.Pod) -> core_v1.PodCondition | None:
+    return podstate.condition(pod, budgets.TARGET)
+
+
+STALE = Controller(name="stale-pod-disruption", kind=kinds.POD, reconcile=steady, sees={kinds.POD: _announced})

@@ -140,4 +140,5 @@ CONTROLLER = Controller(
     kind=kinds.SERVICE,
     reconcile=reconcile,
     watches=((kinds.POD, backends.services_of_pod), (kinds.ENDPOINTS, _service_of)),
+    sees={kinds.POD: backends.behind},
 )

@@ -93,4 +93,5 @@ CONTROLLER = Controller(
     kind=kinds.SERVICE,
     reconcile=reconcile,
     watches=((kinds.POD, backends.services_of_pod), (kinds.ENDPOINT_SLICE, slices.service_of)),
+    sees={kinds.POD: backends.behind},
 )

@@ -1,27 +1,42 @@
-"""Removes events that nobody has counted on for an hour, as Kubernetes' API server does."""
+"""Removes events that nobody has counted on for some days, or for an hour where a namespace has too many of them.
+
+Kubernetes keeps them for an hour; what went wrong on Friday is asked for on Monday. Events of the same are counted and
+not stored again, so a quiet namespace has few.
+"""
 
 from __future__ import annotations
 
+from functools import partial
+
 from mizzen.api import kinds, times
 from mizzen.api.types import core_v1
+from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Delete
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
-KEPT_MS = 3_600_000
-"""How long an event is kept after it was written last."""
+TTL_MS = 259_200_000
+"""How long an event is kept after it was written last, when nobody says: three days."""
+CROWDED_MS = 3_600_000
+"""The same where there are too many."""
+CROWD = 2_000
+"""More events in one namespace than this are too many."""
 
 
-def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+def reconcile(ttl_ms: int, key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     """One event: gone when it is old."""
+    del ids
     event = view.get(kinds.EVENT, key.namespace, key.name)
     if event is None:
         return Decision()
-    left_ms = _last_ms(event, now) + KEPT_MS - now
-    if left_ms > 0:
-        return Decision(wake_after_ms=left_ms)
-    return Decision((Delete(key, event.metadata.uid),))
+    age_ms = now - _last_ms(event, now)
+    young_ms = min(CROWDED_MS, ttl_ms) - age_ms
+    if young_ms > 0:
+        return Decision(wake_after_ms=young_ms)
+    if age_ms >= ttl_ms or view.count(indexes.EVENTS_BY_NAMESPACE, key.namespace) > CROWD:
+        return Decision((Delete(key, event.metadata.uid),))
+    return Decision(wake_after_ms=min(CROWDED_MS, ttl_ms - age_ms))
 
 
 def _last_ms(event: core_v1.Event, now: Instant) -> Instant:
@@ -31,4 +46,6 @@ def _last_ms(event: core_v1.Event, now: Instant) -> Instant:
     return max((times.parse(text) for text in told if text), default=now)
 
 
-CONTROLLER = Controller("event_expiry", kinds.EVENT, reconcile)
+def controller(ttl_ms: int) -> Controller:
+    """The controller; it keeps events for so long."""
+    return Controller("event_expiry", kinds.EVENT, partial(reconcile, ttl_ms))

@@ -15,7 +15,6 @@ from controlplane.reconcilers.jobconditions import Draft, end_of, ended_ms
 from controlplane.reconcilers.jobpolicy import Outcome, Tally, action_for, deadline_in_ms, failure, success
 from mizzen.api import kinds, selectors
 from mizzen.api.types import batch_v1, core_v1
-from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
@@ -38,7 +37,7 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     if job.spec.managed_by not in (None, NAME):
         return Decision()
     selector = selectors.from_field(job.spec.selector)
-    claimed = ownership.claim(job, selector, ownership.candidates(view, indexes.PODS_BY_CONTROLLER, job))
+    claimed = ownership.claim(job, selector, ownership.pods(view, job, selector))
     if job.metadata.deletion_timestamp is not None or end_of(job) is not None:
         return Decision(tuple(jobpods.released(pod) for pod in claimed.owned if jobpods.is_tracked(pod)))
     if claimed.effects:

@@ -15,7 +15,7 @@ import msgspec
 from mizzen.api import kinds, times
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import core_v1
-from mizzen.engine.controller import Controller
+from mizzen.engine.controller import ByMembership, Controller
 from mizzen.engine.effects import Decision, Delete, Effect, Update, UpdateStatus, Waiting
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
@@ -136,10 +136,12 @@ def _namespace_of(obj: Object, view: View) -> Iterable[Key]:
     return [Key(kinds.NAMESPACE.resource, "", obj.metadata.namespace)] if leaving else []
 
 
+_MAPPER = ByMembership(_namespace_of)
+
 CONTROLLER = Controller(
     name="namespace",
     kind=kinds.NAMESPACE,
     reconcile=reconcile,
-    watches=tuple((kind, _namespace_of) for kind in _CONTENT),
-    custom=_namespace_of,
+    watches=tuple((kind, _MAPPER) for kind in _CONTENT),
+    custom=_MAPPER,
 )

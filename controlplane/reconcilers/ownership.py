@@ -6,21 +6,27 @@ longer matches is released, and what another controls is never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from controlplane.reconcilers import selected
 from mizzen.api import kinds, selectors
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.selectors import Selector
-from mizzen.api.types import meta_v1
+from mizzen.api.types import core_v1, meta_v1
+from mizzen.engine import indexes
+from mizzen.engine.controller import ByMembership, Mapper
 from mizzen.engine.effects import Effect, Update
 from mizzen.engine.values import Key
 from mizzen.engine.view import Index, View
 
 T = TypeVar("T", bound=Object)
+
+FEW = 16
+"""Pods without a controller in a namespace that are all looked at; more are looked up by their labels."""
 
 
 def controller_reference(owner: Object) -> meta_v1.OwnerReference:
@@ -37,7 +43,10 @@ def controller_reference(owner: Object) -> meta_v1.OwnerReference:
 
 def controller_of(obj: Object) -> meta_v1.OwnerReference | None:
     """The reference to the object's controller, if it has one."""
-    return next((reference for reference in obj.metadata.owner_references if reference.controller), None)
+    for reference in obj.metadata.owner_references:
+        if reference.controller:
+            return reference
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,20 @@ class Claim(Generic[T]):
 
 def candidates(view: View, by_controller: Index[T], owner: Object) -> list[T]:
     """What an owner has or could adopt: what it controls, and what nobody in its namespace controls."""
-    namespace = owner.metadata.namespace
-    free = [obj for obj in view.select(by_controller, "") if obj.metadata.namespace == namespace]
+    free = view.select(by_controller, indexes.free(owner.metadata.namespace))
     return [*view.select(by_controller, owner.metadata.uid), *free]
+
+
+def pods(view: View, owner: Object, selector: Selector) -> list[core_v1.Pod]:
+    """The pods that an owner has or could adopt; where many are free, only those of them that it asks for."""
+    free = indexes.free(owner.metadata.namespace)
+    if view.count(indexes.PODS_BY_CONTROLLER, free) <= FEW:
+        return candidates(view, indexes.PODS_BY_CONTROLLER, owner)
+    found = selected.pods(view, owner.metadata.namespace, selector)
+    return [
+        *view.select(indexes.PODS_BY_CONTROLLER, owner.metadata.uid),
+        *(pod for pod in found if controller_of(pod) is None),
+    ]
 
 
 def claim(owner: Object, selector: Selector, found: Iterable[T]) -> Claim[T]:
@@ -83,7 +103,7 @@ def _with_references(obj: Object, references: tuple[meta_v1.OwnerReference, ...]
     return Update(msgspec.structs.replace(obj, metadata=metadata))  # type: ignore[type-var]
 
 
-def keys_of(kind: Kind[Any]) -> Callable[[Object, View], Iterable[Key]]:
+def keys_of(kind: Kind[Any]) -> Mapper:
     """A mapper to the controller of that kind; for an object without a controller, to those that could adopt it."""
 
     def mapper(obj: Object, view: View) -> Iterable[Key]:
@@ -93,8 +113,8 @@ def keys_of(kind: Kind[Any]) -> Callable[[Object, View], Iterable[Key]]:
             return [Key(kind.resource, namespace, reference.name)] if reference.kind == kind.kind else []
         return [
             Key(kind.resource, namespace, candidate.metadata.name)
-            for candidate in view.list(kind, namespace)
+            for candidate in selected.candidates(view, indexes.adopters(kind), namespace, obj.metadata.labels)
             if selectors.of_workload(candidate.spec.selector).matches(obj.metadata.labels)
         ]
 
-    return mapper
+    return ByMembership(mapper)

@@ -74,10 +74,9 @@ def _wait(claim: _Claim, reason: str, message: str, severity: str = "Normal") ->
 
 
 def _consumer(claim: _Claim, view: View) -> str:
-    for pod in view.select(indexes.PODS_BY_NODE, ""):
-        if pod.metadata.namespace == claim.metadata.namespace and any(
-            mounted.name == claim.metadata.name for mounted in volumes.claims_of(pod)
-        ):
+    named = indexes.namespaced(claim.metadata.namespace, claim.metadata.name)
+    for pod in view.select(indexes.PODS_BY_CLAIM, named):
+        if not pod.spec.node_name:
             return f"waiting for pod {pod.metadata.name} to be scheduled"
     return FIRST_CONSUMER
 

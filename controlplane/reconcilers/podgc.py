@@ -77,6 +77,16 @@ def _pods_of_node(obj: Object, view: View) -> Iterable[Key]:
     ]
 
 
+def _whereabouts(pod: core_v1.Pod) -> tuple[object, ...] | None:
+    """What of a pod says whether a node will end it; nothing as long as it waits for one."""
+    leaving = pod.metadata.deletion_timestamp is not None
+    return (pod.metadata.uid, pod.spec.node_name, leaving) if pod.spec.node_name or leaving else None
+
+
 CONTROLLER = Controller(
-    name="pod_garbage_collector", kind=kinds.POD, reconcile=reconcile, watches=((kinds.NODE, _pods_of_node),)
+    name="pod_garbage_collector",
+    kind=kinds.POD,
+    reconcile=reconcile,
+    watches=((kinds.NODE, _pods_of_node),),
+    sees={kinds.POD: _whereabouts, kinds.NODE: _is_out_of_service},
 )

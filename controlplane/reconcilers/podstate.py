@@ -30,7 +30,10 @@ def is_finished(pod: core_v1.Pod) -> bool:
 
 def condition(pod: core_v1.Pod, type_: str) -> core_v1.PodCondition | None:
     """The pod's condition of a type."""
-    return next((c for c in pod.status.conditions if c.type == type_), None)
+    for found in pod.status.conditions:
+        if found.type == type_:
+            return found
+    return None
 
 
 def is_ready(pod: core_v1.Pod) -> bool:

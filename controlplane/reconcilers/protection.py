@@ -14,6 +14,7 @@ import msgspec
 from mizzen.api import kinds
 from mizzen.api.types import core_v1
 from mizzen.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, claims_of
+from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Update
 from mizzen.engine.values import Ids, Instant, Key
@@ -51,7 +52,8 @@ def _decide(obj: Any, finalizer: str, *, in_use: bool) -> Decision:
 
 
 def _is_mounted(claim: core_v1.PersistentVolumeClaim, view: View) -> bool:
-    pods = view.list(kinds.POD, claim.metadata.namespace)
+    named = indexes.namespaced(claim.metadata.namespace, claim.metadata.name)
+    pods = view.select(indexes.PODS_BY_CLAIM, named)
     return any(pod.spec.node_name and _uses(pod, claim) for pod in pods)
 
 

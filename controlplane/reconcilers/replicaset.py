@@ -11,7 +11,6 @@ from controlplane.reconcilers import ownership, podstate, podtemplate
 from mizzen.api import kinds, selectors, workloads
 from mizzen.api.kinds import Kind
 from mizzen.api.types import apps_v1, core_v1
-from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
@@ -37,7 +36,7 @@ def controller(name: str, kind: Kind[Any], component: str) -> Controller:
 def decide(owner: Replicated, view: View, now: Instant, ids: Ids, component: str) -> Decision:
     """One owner: claim its pods, create or delete the difference, report what there is."""
     selector = selectors.of_workload(owner.spec.selector)
-    claimed = ownership.claim(owner, selector, ownership.candidates(view, indexes.PODS_BY_CONTROLLER, owner))
+    claimed = ownership.claim(owner, selector, ownership.pods(view, owner, selector))
     active = [pod for pod in claimed.owned if podstate.is_active(pod)]
     leaving = [ms for pod in active if (ms := workloads.leaves_for_ms(pod, now)) is not None]
     effects: list[Effect] = list(claimed.effects)

@@ -67,12 +67,25 @@ def _concerned(obj: Any, view: View) -> Iterable[Key]:
     ]
 
 
+def _countable(pod: core_v1.Pod) -> tuple[Any, ...]:
+    """What of a pod says how much it uses and in which scopes: neither its node nor most of its status."""
+    metadata, spec = pod.metadata, pod.spec
+    ended = pod.status.phase in ("Succeeded", "Failed")
+    leaving = (metadata.deletion_timestamp, metadata.deletion_grace_period_seconds)
+    uses = (spec.containers, spec.init_containers, spec.resources, spec.overhead)
+    statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
+    given = [(one.name, one.resources, one.allocated_resources) for one in statuses]
+    scopes = (spec.active_deadline_seconds, spec.priority_class_name, spec.affinity)
+    return metadata.uid, ended, leaving, uses, given, scopes
+
+
 CONTROLLER = Controller(
     name="resourcequota",
     kind=kinds.RESOURCE_QUOTA,
     reconcile=reconcile,
     watches=tuple((kind, _concerned) for kind in kinds.KINDS if quota.is_counted(kind)),
     custom=_concerned,
+    sees={kinds.POD: _countable},
     settle_ms=SETTLE_MS,
     resync_ms=RESYNC_MS,
 )

@@ -16,7 +16,7 @@ from mizzen.api import kinds, selectors, workloads
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, core_v1
 from mizzen.engine import indexes
-from mizzen.engine.controller import Controller
+from mizzen.engine.controller import ByMembership, Controller
 from mizzen.engine.effects import Decision, Emit, Update, Waiting
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
@@ -131,7 +131,9 @@ def _noted(obj: T, name: str, value: str | None) -> T:
 def _set_owner(obj: Object, view: View) -> Iterable[Key]:
     reference = ownership.controller_of(obj)
     if reference is not None and reference.kind == "Deployment":
-        yield Key(kinds.DEPLOYMENT.resource, obj.metadata.namespace, reference.name)
+        owner = view.get(kinds.DEPLOYMENT, obj.metadata.namespace, reference.name)
+        if owner is not None and _asks(owner):
+            yield Key(kinds.DEPLOYMENT.resource, obj.metadata.namespace, reference.name)
 
 
 def _pod_owner(pod: core_v1.Pod, view: View) -> Iterable[Key]:
@@ -142,9 +144,18 @@ def _pod_owner(pod: core_v1.Pod, view: View) -> Iterable[Key]:
         yield from _set_owner(rs, view) if rs is not None else ()
 
 
+def _asking(owner: apps_v1.Deployment) -> apps_v1.Deployment | None:
+    return owner if _asks(owner) else None
+
+
+def _restarting(pod: core_v1.Pod) -> core_v1.Pod | None:
+    return pod if _restarts(pod) else None
+
+
 CONTROLLER = Controller(
     name="deployment-rollback",
     kind=kinds.DEPLOYMENT,
     reconcile=reconcile,
-    watches=((kinds.REPLICA_SET, _set_owner), (kinds.POD, _pod_owner)),
+    watches=((kinds.REPLICA_SET, ByMembership(_set_owner)), (kinds.POD, _pod_owner)),
+    sees={kinds.DEPLOYMENT: _asking, kinds.POD: _restarting},
 )

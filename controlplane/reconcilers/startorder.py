@@ -16,7 +16,7 @@ from mizzen.api.dependencies import Dependency
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1
 from mizzen.engine import indexes
-from mizzen.engine.controller import Controller
+from mizzen.engine.controller import ByMembership, Controller
 from mizzen.engine.effects import Decision, Emit, Update, UpdateStatus, Waiting
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
@@ -131,9 +131,23 @@ def _named(obj: Object) -> str:
     return str(Dependency(obj.kind.lower(), obj.metadata.name))
 
 
+def _waiting(pod: core_v1.Pod) -> core_v1.Pod | None:
+    return pod if workloads.is_gated(pod) else None
+
+
+def _progress(workload: Any) -> tuple[object, ...]:
+    """What of a workload those who wait for it look at: how far it is, and what it waits for itself."""
+    template = workload.spec.template
+    needs = template.metadata.annotations.get(workloads.DEPENDS_ON)
+    if workload.kind == "Job":
+        return needs, {c.type for c in workload.status.conditions if c.status == "True"}
+    return needs, _is_available(workload)
+
+
 CONTROLLER = Controller(
     name="start-order",
     kind=kinds.POD,
     reconcile=reconcile,
-    watches=tuple((kind, _waiters) for kind in dependencies.KINDS.values()),
+    watches=tuple((kind, ByMembership(_waiters)) for kind in dependencies.KINDS.values()),
+    sees={kinds.POD: _waiting, **dict.fromkeys(dependencies.KINDS.values(), _progress)},
 )

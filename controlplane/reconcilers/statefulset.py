@@ -20,7 +20,6 @@ from controlplane.reconcilers.members import COMPONENT, Members, is_healthy, rev
 from mizzen.api import intstr, kinds, selectors
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, core_v1
-from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Delete, Effect, Emit, UpdateStatus, Waiting
 from mizzen.engine.values import Ids, Instant, Key
@@ -33,7 +32,7 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     if owner is None:
         return Decision()
     selector = selectors.from_field(owner.spec.selector)
-    candidates = ownership.candidates(view, indexes.PODS_BY_CONTROLLER, owner)
+    candidates = ownership.pods(view, owner, selector)
     mine = [pod for pod in candidates if members.ordinal_of(owner, pod) is not None]
     claimed = ownership.claim(owner, selector, mine)
     found = members.members(owner, claimed.owned)

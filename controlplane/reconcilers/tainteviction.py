@@ -59,6 +59,21 @@ def _pods_of_node(obj: Object, view: View) -> Iterable[Key]:
     ]
 
 
+def _evictable(pod: core_v1.Pod) -> tuple[object, ...] | None:
+    """What of a pod decides whether it stays; nothing where no node has it or it ends anyway."""
+    if not pod.spec.node_name or not podstate.is_active(pod):
+        return None
+    return pod.metadata.uid, pod.spec.node_name, pod.spec.tolerations
+
+
+def _taints(node: core_v1.Node) -> tuple[core_v1.Taint, ...]:
+    return node.spec.taints
+
+
 CONTROLLER = Controller(
-    name="taint_eviction", kind=kinds.POD, reconcile=reconcile, watches=((kinds.NODE, _pods_of_node),)
+    name="taint_eviction",
+    kind=kinds.POD,
+    reconcile=reconcile,
+    watches=((kinds.NODE, _pods_of_node),),
+    sees={kinds.POD: _evictable, kinds.NODE: _taints},
 )

@@ -62,7 +62,7 @@ class Scheduler:
 
     def __init__(self, packing: Packing = "least") -> None:
         self.cluster = Cluster()
-        self._packing: Packing = packing
+        self.packing: Packing = packing
         self._rankings: dict[Wants, Ranking] = {}
 
     @classmethod
@@ -118,7 +118,7 @@ class Scheduler:
     def _ranking(self, wants: Wants) -> Ranking:
         ranking = self._rankings.pop(wants, None)
         if ranking is None:
-            ranking = Ranking(self.cluster, wants, self._packing)
+            ranking = Ranking(self.cluster, wants, self.packing)
             if len(self._rankings) >= RANKINGS_MAX:
                 del self._rankings[next(iter(self._rankings))]
         # At the end of the dict: the first is the one that was not used for longest.

@@ -39,6 +39,12 @@ class Ranking:
         slot = int(self._scores.argmax())
         return slot if self._scores[slot] != OUT else None
 
+    def score(self, slot: int) -> int | None:
+        """How good the node in a slot is; None where it is out of the question."""
+        self._update()
+        score = int(self._scores[slot])
+        return None if score == OUT else score
+
     def explain(self) -> Explanation:
         """Why no node is left; one value for all pods of the class until something changes."""
         self._update()

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from controlplane.scheduling.passes import SCHEDULER, PassLimits, PassResult, Refusal, Scheduler, wants_placing
 from mizzen.api import kinds, times
 from mizzen.api.types import core_v1
-from mizzen.api.volumes import claims_of
+from mizzen.api.volumes import SELECTED_NODE, claims_of
 from mizzen.engine.backoff import Backoff
 from mizzen.engine.effects import Bind, Effect, Emit, UpdateStatus
 from mizzen.engine.entry import Change, ChangeType
@@ -62,6 +62,7 @@ class Rounds:
         self._parked: dict[Place, _Parked] = {}
         self._assumed: dict[Place, str] = {}
         self._preparing: dict[Place, frozenset[Place]] = {}  # with the claims that are waited for
+        self._rests: dict[Place, Instant] = {}  # not to be tried before, because a claim was refused the node
         self._backoff: Backoff[Place] = Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
 
     # What happens
@@ -74,7 +75,7 @@ class Rounds:
             elif change.entry.kind is kinds.POD:
                 self._pod(change, tick)
             elif change.entry.kind is kinds.PERSISTENT_VOLUME_CLAIM:
-                self._claim((change.entry.namespace, change.entry.name), tick)
+                self._claim((change.entry.namespace, change.entry.name), tick, is_refused=_is_refused(change))
             elif change.entry.kind in (kinds.PERSISTENT_VOLUME, kinds.STORAGE_CLASS):
                 self._retry([place for place, parked in self._parked.items() if parked.claims], tick)
 
@@ -112,11 +113,13 @@ class Rounds:
         """Something has changed that a parked pod may have waited for; `only_room`: a pod has gone, no node changed."""
         self._retry([place for place, parked in self._parked.items() if parked.cramped or not only_room], tick)
 
-    def _claim(self, claim: Place, tick: Instant) -> None:
-        """A claim has changed: of the pods that wait for it each may have what it waited for."""
-        for place, claims in self._preparing.items():
-            if claim in claims:
-                self._later.add_at(place, tick)
+    def _claim(self, claim: Place, tick: Instant, *, is_refused: bool) -> None:
+        """A claim has changed: of the pods that wait for it each may have what it waited for, or need another node."""
+        for place in [place for place, claims in self._preparing.items() if claim in claims]:
+            if is_refused:
+                self._unprepare(place)
+                self._rests[place] = tick + self._backoff.failed(place)
+            self._later.add_at(place, self._rests.get(place, tick))
         self._retry([place for place, parked in self._parked.items() if claim in parked.claims], tick)
 
     def _retry(self, places: Iterable[Place], tick: Instant) -> None:
@@ -134,6 +137,7 @@ class Rounds:
         self._ready.pop(place, None)
         self._parked.pop(place, None)
         self._unprepare(place)
+        self._rests.pop(place, None)
         self._backoff.succeeded(place)
 
     def _unprepare(self, place: Place) -> None:
@@ -201,6 +205,10 @@ class Rounds:
         while (popped := self._later.pop(tick)) is not None:
             place = popped[0]
             self._later.done(place, tick)
+            if self._rests.get(place, tick) > tick:
+                self._later.add_at(place, self._rests[place])
+                continue
+            self._rests.pop(place, None)
             pod = view.get(kinds.POD, *place)
             if pod is not None and wants_placing(pod) and place not in self._assumed:
                 self._queue(place, pod)
@@ -212,6 +220,15 @@ def _place_of(pod: core_v1.Pod) -> Place:
 
 def _claims_of(pod: core_v1.Pod) -> frozenset[Place]:
     return frozenset((pod.metadata.namespace, mounted.name) for mounted in claims_of(pod))
+
+
+def _is_refused(change: Change) -> bool:
+    """Whether the node that a claim was given has been taken from it, because it can't get its volume there."""
+    if change.previous is None or change.type is ChangeType.DELETED:
+        return False
+    before, now = change.previous.object(), change.entry.object()
+    had, has = SELECTED_NODE in before.metadata.annotations, SELECTED_NODE in now.metadata.annotations
+    return had and not has and not now.spec.volume_name
 
 
 def _offer(node: core_v1.Node) -> tuple[Any, ...]:

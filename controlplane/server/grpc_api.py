@@ -219,6 +219,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             apply=tuple(objects.object_in(packed, self._catalog, named=True)[1] for packed in request.apply),
             delete=tuple(Key(kind.resource, namespace, name) for kind, namespace, name in places),
             lose_nodes=tuple(request.lose_nodes),
+            return_nodes=tuple(request.return_nodes),
             horizon_s=min(request.horizon_s or HORIZON_S, HORIZON_MAX_S),
         )
         return _planned(await self._plan(question))

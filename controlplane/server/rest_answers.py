@@ -24,6 +24,10 @@ COMPRESS_FROM_BYTES = 128 * 1024
 _HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private", "Server": "mizzen"}
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 """What no header may hold, and names that clients send can."""
+WARNINGS_MAX = 4 * 1024
+"""Characters of all warnings of one answer; beyond, each is cut."""
+WARNING_CUT = 256
+"""Characters that are left of a warning that is cut."""
 _UNQUOTED: dict[int, str] = {ord("\\"): "\\\\", ord('"'): '\\"', **dict.fromkeys(_CONTROLS, " ")}
 
 
@@ -37,9 +41,24 @@ def answer(output: Output, body: bytes, code: int = 200, warnings: Iterable[str]
     headers: CIMultiDict[str] | dict[str, str] = headers_of(output)
     if warnings:
         headers = CIMultiDict(headers)
-        for warning in warnings:
+        for warning in bounded(warnings):
             headers.add("Warning", warning_header(warning))
     return web.Response(body=body, status=code, headers=headers)
+
+
+def bounded(warnings: Iterable[str]) -> list[str]:
+    """The warnings that are sent: each once, and where all are too long together, only the beginning of each."""
+    texts = [text for text in dict.fromkeys(warnings) if text]
+    if sum(map(len, texts)) <= WARNINGS_MAX:
+        return texts
+    sent: list[str] = []
+    length = 0
+    for text in texts:
+        if length >= WARNINGS_MAX:
+            break
+        sent.append(text[:WARNING_CUT])
+        length += len(sent[-1])
+    return sent
 
 
 def warning_header(text: str) -> str:

@@ -26,6 +26,7 @@ from controlplane.server.admit import Admission
 from controlplane.server.charging import Charging
 from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage, stored
+from controlplane.server.turns import Turns
 from controlplane.store.registry import Bounced, Registry
 from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema, times
@@ -174,6 +175,7 @@ class Writes:
         self._clock = clock
         self._admission = admission
         self._charging = Charging(registry, clock)
+        self._turns = Turns()
 
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
         """Store a new object. Raises AlreadyExists, and whatever admission says."""
@@ -396,20 +398,28 @@ class Writes:
 
         What it uses more than before is charged to the namespace's quotas where the request is known. With `fresh` the
         cache shows the newest state, or one that is good enough to be refused on.
-
         Raises NotFound, Conflict after too many attempts, Bounced for a claim, and what `decide` raises.
         """
-        for _ in range(TRIES):
+
+        async def attempted(*, fresh: bool) -> Written | None:
+            """What became of one attempt; None where it has to be made again."""
             attempt = await self._decide(kind, namespace, name, decide, final=fresh)
-            if attempt is not None:
-                if attempt.changes_nothing:
-                    if fresh or dry_run:
-                        return Written(attempt.admitted.object, attempt.admitted.warnings)
-                else:
-                    with suppress(errors.Conflict, errors.NotFound):
-                        return await self._store(attempt, dry_run, expects or {}, request)
-            await self._registry.fresh()
-            fresh = True
+            if attempt is None:
+                return None
+            if not attempt.changes_nothing:
+                with suppress(errors.Conflict, errors.NotFound):
+                    return await self._store(attempt, dry_run, expects or {}, request)
+            elif fresh or dry_run:
+                return Written(attempt.admitted.object, attempt.admitted.warnings)
+            return None
+
+        if (written := await attempted(fresh=fresh)) is not None:
+            return written
+        async with self._turns.of((storage(kind), namespace, name)):
+            for _ in range(TRIES - 1):
+                await self._registry.fresh()
+                if (written := await attempted(fresh=True)) is not None:
+                    return written
         raise errors.Conflict(kind, name)
 
     async def _decide(

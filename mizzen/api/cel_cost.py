@@ -25,6 +25,8 @@ DEPTH_MAX = 200
 KNOWN_MAX = 2_000
 """Values that are followed one by one; more of them count as their greatest."""
 _SCALAR = 8
+_SORTED = 16
+"""How often sorting looks at an item: the binary logarithm of as many as there may be, and a bit."""
 _FORMATTED = 1_000
 """Most characters that one number takes when it is formatted."""
 
@@ -49,6 +51,8 @@ class Expr:
     """Operands; of a loop its range, first state, condition, step and result."""
     state: str = ""
     """The name of a loop's state."""
+    second: str = ""
+    """The name of a loop's second variable: the item beside its index, or the value beside its key."""
     size: int = 0
     """The weight of a constant."""
 
@@ -89,7 +93,7 @@ def _expr(data: bytes, depth: int) -> Expr:
     if 9 in fields:
         loop = dict(_fields(fields[9]))
         parts = tuple(_expr(loop[number], below) for number in (2, 4, 5, 6, 7))
-        return Expr("loop", _text(loop[1]), parts, _text(loop[3]))
+        return Expr("loop", _text(loop[1]), parts, _text(loop[3]), second=_text(loop.get(8, b"")))
     constant = dict(_fields(fields[3])) if 3 in fields else {}
     text = next((value for number, value in constant.items() if number in (6, 7)), b"")
     return Expr("const", _text(text) if isinstance(text, bytes) else "", size=max(_SCALAR, len(text)))
@@ -136,6 +140,8 @@ class _Some(NamedTuple):
     items: int | None = None
     """Of a list that a loop has made: how many items it has at most, and how much one weighs."""
     each: int = 0
+    number: int = ITERATIONS_MAX
+    """Of a number that a range may have: how great it is at most."""
 
 
 @dataclass(slots=True)
@@ -171,8 +177,13 @@ _ONE_OF = ("_?_:_", "optional.of", "optional.ofNonZeroValue", "value", "orValue"
 _PARTS = ("_[_]", "_[?_]", "_?[_]")
 _TRUTHS = frozenset((
     "_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_&&_", "_||_", "!_", "@in", "@not_strictly_false", "contains",
-    "startsWith", "endsWith", "size", "hasValue", "isSorted", "int", "uint", "double", "bool", "indexOf", "lastIndexOf",
+    "startsWith", "endsWith", "size", "hasValue", "isSorted", "int", "uint", "double", "bool",
+    "indexOf_", "lastIndexOf_",
 ))  # fmt: skip
+
+
+_SAME_ITEMS = ("kubernetes.mapped", "sort", "distinct", "reverse", "slice")
+"""Functions whose results have as many items as the first argument, at most."""
 
 
 class _Walk:
@@ -194,7 +205,9 @@ class _Walk:
         if expr.form == "select":
             return self._field(parts[0], expr.name)
         if expr.form == "list":
-            return self._made(sum(map(self._weight, parts)) + 2, times)
+            weights = [self._weight(part) for part in parts]
+            made = self._made(sum(weights) + 2, times)
+            return made._replace(items=len(parts), each=max(weights, default=0))
         return self._call(expr, parts, times)
 
     def _call(self, expr: Expr, parts: list[_Some], times: int) -> _Some:
@@ -209,16 +222,34 @@ class _Walk:
         total = sum(weights) + _SCALAR
         if name in _TRUTHS:
             self._budget.charge(total * times)
-            return _Some(None, _SCALAR)
-        if name == "replace":
-            total = (weights[0] + 1) * (weights[2] + 1)
-        elif name == "join":
-            total += weights[0] * (weights[1] if len(weights) > 1 else 1)
-        elif name == "format":
-            total += _FORMATTED * total
-        elif name in ("matches", "find", "findAll"):
-            total += 16 * weights[1]
-        return self._made(total, times)
+            counted = self._count(parts[0]) or min(weights[0], ITERATIONS_MAX)
+            return _Some(None, _SCALAR, number=counted if name == "size" else ITERATIONS_MAX)
+        if name == "kubernetes.range":
+            return self._made(_SCALAR * parts[0].number, times)._replace(items=parts[0].number, each=_SCALAR)
+        made = self._made(self._total(name, parts, weights), times)
+        if name in _SAME_ITEMS and parts[0].known is None:
+            return made._replace(weight=weights[0], items=parts[0].items, each=parts[0].each)
+        return made
+
+    def _total(self, name: str, parts: list[_Some], weights: list[int]) -> int:
+        """About how many bytes a function reads and makes."""
+        total = sum(weights) + _SCALAR
+        match name:
+            case "replace":
+                return (weights[0] + 1) * (weights[2] + 1)
+            case "join":
+                return total + weights[0] * (weights[1] if len(weights) > 1 else 1)
+            case "format":
+                return total + _FORMATTED * total
+            case "matches" | "find" | "findAll":
+                return total + 16 * weights[1]
+            case "distinct":
+                # Each item is compared with all before it.
+                return total * (self._count(parts[0]) + 1)
+            case "sort" | "@sortByAssociatedKeys":
+                return total * _SORTED
+            case _:
+                return total
 
     def _loop(self, expr: Expr, names: Mapping[str, _Some], times: int) -> _Some:
         over, first, condition, step, result = expr.parts
@@ -228,6 +259,8 @@ class _Walk:
             inner = min(times * count, ITERATIONS_MAX)
             # What one iteration adds: a macro's state is a truth value, a number, or a list that grows at its end.
             within = {**names, expr.name: self._items(range_, names=True), expr.state: _Some(None, 0)}
+            if expr.second:
+                within[expr.second] = self._items(range_, names=False)
             self.of(condition, within, inner)
             added = self._weight(self.of(step, within, inner))
             state = self._made(self._weight(state) + count * added, times)._replace(items=count, each=added)
@@ -250,7 +283,7 @@ class _Walk:
 
     def _field(self, some: _Some, name: str) -> _Some:
         if some.known is None:
-            return some
+            return _Some(None, some.weight)
         return _Some(tuple(value[name] for value in some.known if isinstance(value, Mapping) and name in value))
 
     def _items(self, some: _Some, *, names: bool) -> _Some:

@@ -137,7 +137,7 @@ NOTHING = Selector(nothing=True)
 
 def from_labels(labels: Labels) -> Selector:
     """Selects what has all these labels: the old selector of Services; an empty one selects everything."""
-    return _selector(Requirement(key, Op.EQUALS, (value,)) for key, value in labels.items())
+    return _compiled(tuple(labels.items()), ())
 
 
 def from_field(selector: meta.LabelSelector | None) -> Selector:
@@ -155,7 +155,7 @@ def of_workload(selector: meta.LabelSelector | Mapping[str, str] | None) -> Sele
     return from_labels(selector) if isinstance(selector, Mapping) else from_field(selector)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def _compiled(
     labels: tuple[tuple[str, str], ...], expressions: tuple[tuple[str, str, tuple[str, ...]], ...]
 ) -> Selector:

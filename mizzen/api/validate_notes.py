@@ -42,6 +42,12 @@ def _promotion(value: str, _: Any) -> str:
     return "" if value in ("true", workloads.PROMOTE_FULL) else 'write "true" for the next step, "full" for all of them'
 
 
+def _rebalance(value: str, deployment: apps.Deployment) -> str:
+    if value not in ("true", "false", workloads.REBALANCE_SCRATCH):
+        return f'write "true" or "false", or "{workloads.REBALANCE_SCRATCH}" to move pods that lose an emptyDir by it'
+    return "" if deployment.spec.strategy.type == "RollingUpdate" else "set spec.strategy.type to RollingUpdate"
+
+
 def _surge(value: str, deployment: apps.Deployment) -> str:
     if problem := _switch(value, deployment):
         return problem
@@ -50,6 +56,7 @@ def _surge(value: str, deployment: apps.Deployment) -> str:
 
 _SETTINGS = {
     workloads.SURGE_BEFORE_EVICT: _Setting((apps.Deployment,), _surge),
+    workloads.REBALANCE: _Setting((apps.Deployment,), _rebalance),
     workloads.AUTO_ROLLBACK: _Setting((apps.Deployment,), _switch),
     workloads.CONFIG_ROLLOUT: _Setting((apps.Deployment, apps.StatefulSet, apps.DaemonSet), _switch),
     workloads.CANARY: _Setting((apps.Deployment,), _canary),

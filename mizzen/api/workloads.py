@@ -23,6 +23,10 @@ CONFIG_ROLLOUT = f"{PREFIX}config-rollout"
 """`true` on a workload: what its pods read from ConfigMaps and Secrets is part of its revisions."""
 SURGE_BEFORE_EVICT = f"{PREFIX}surge-before-evict"
 """`true` on a Deployment: a pod is evicted when its replacement is ready."""
+REBALANCE = f"{PREFIX}rebalance"
+"""`true` on a Deployment: its pods move to better nodes, such as one that returned; see `REBALANCE_SCRATCH`."""
+REBALANCE_SCRATCH = "with-empty-dirs"
+"""The same, and pods with emptyDirs move, too: what is in them is lost."""
 
 CONFIG_SEEN = f"{PREFIX}config-seen"
 """On such a workload: the content that was there when it was looked at last."""
@@ -32,6 +36,10 @@ COPY_OF = f"{PREFIX}copy-for"
 """The label of such a copy: the uid of the workload that it is for."""
 EVICTION_WANTED = f"{PREFIX}eviction-wanted"
 """On a pod: when an eviction last asked for it and had to wait for its replacement."""
+MOVING = f"{PREFIX}rebalancing"
+"""On a Deployment: the pod that is on its way to a better node."""
+REBALANCE_AFTER = f"{PREFIX}rebalance-after"
+"""On a Deployment: when the next of its pods may move."""
 LEAVING_MS = 600_000
 """How long such a pod is not counted; then nobody seems to want it away any more."""
 FAILED_REVISION = f"{PREFIX}failed-revision"
@@ -44,13 +52,18 @@ CANARY_SINCE = f"{PREFIX}canary-since"
 """On a ReplicaSet: when that step began."""
 DEPENDENCIES_MET = f"{PREFIX}DependenciesMet"
 """The condition of a pod that waits for others, or waited."""
-REMEMBERED = (CONFIG_SEEN, FAILED_REVISION, WAS_AVAILABLE, CANARY_STEP, CANARY_SINCE)
+REMEMBERED = (CONFIG_SEEN, FAILED_REVISION, WAS_AVAILABLE, CANARY_STEP, CANARY_SINCE, MOVING, REBALANCE_AFTER)
 """What the control plane writes itself, and never copies from one object to another."""
 
 
 def is_on(metadata: meta_v1.ObjectMeta, name: str) -> bool:
     """Whether a setting that is `true` or `false` is on."""
     return metadata.annotations.get(name) == "true"
+
+
+def moves(metadata: meta_v1.ObjectMeta) -> bool:
+    """Whether pods of a Deployment move to better nodes."""
+    return metadata.annotations.get(REBALANCE) in ("true", REBALANCE_SCRATCH)
 
 
 def is_gated(pod: core_v1.Pod) -> bool:

@@ -21,14 +21,16 @@ def add_to(app: typer.Typer) -> None:
 def plan(
     filename: Annotated[list[Path] | None, typer.Option("--filename", "-f", help="Manifests to apply.")] = None,
     lose_node: Annotated[list[str] | None, typer.Option(help="A node to lose.")] = None,
+    return_node: Annotated[list[str] | None, typer.Option(help="A lost node that comes back.")] = None,
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show what a change, or the loss of a node, would do, without doing it."""
-    if not filename and not lose_node:
-        raise NameProblem("say what to plan: manifests with -f, or a node to lose with --lose-node")
+    """Show what a change, or the loss or return of a node, would do, without doing it."""
+    if not filename and not lose_node and not return_node:
+        raise NameProblem("say what to plan: manifests with -f, a node to lose with --lose-node, or --return-node")
     objects = manifests.load(filename or [], namespace_of(kubeconfig, namespace), others(kubeconfig))
-    answer = with_client(kubeconfig, lambda client: client.plan(objects, lose_nodes=lose_node or ()))
+    lost, returned = lose_node or (), return_node or ()
+    answer = with_client(kubeconfig, lambda client: client.plan(objects, lose_nodes=lost, return_nodes=returned))
     for step in answer.steps:
         typer.echo(f"{step.at_ms / 1000:8.1f} s  {step.action:<10} {step.object}  {step.message}")
     for problem in answer.problems:

@@ -300,10 +300,20 @@ class Client(Containers):
 
     # -- explaining ------------------------------------------------------------------------------------------------
 
-    async def plan(self, apply: Iterable[Object] = (), *, lose_nodes: Iterable[str] = (), horizon_s: int = 0) -> Plan:
-        """What a change, or the loss of nodes, would do."""
+    async def plan(
+        self,
+        apply: Iterable[Object] = (),
+        *,
+        lose_nodes: Iterable[str] = (),
+        return_nodes: Iterable[str] = (),
+        horizon_s: int = 0,
+    ) -> Plan:
+        """What a change, or the loss or return of nodes, would do."""
         request = pb.PlanRequest(
-            apply=[convert.to_any(obj) for obj in apply], lose_nodes=list(lose_nodes), horizon_s=horizon_s
+            apply=[convert.to_any(obj) for obj in apply],
+            lose_nodes=list(lose_nodes),
+            return_nodes=list(return_nodes),
+            horizon_s=horizon_s,
         )
         answer = await self._call("Plan", request)
         steps = tuple(

@@ -42,6 +42,8 @@ class Barrier(Generic[K]):
 
     def advance(self, revision: int) -> list[K]:
         """Return the held keys that may run now, in the order of what they waited for."""
+        if not self._held:
+            return []
         free = []
         while self._held and self._held[0][0] <= revision:
             free.append(heapq.heappop(self._held)[2])

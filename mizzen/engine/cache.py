@@ -28,8 +28,9 @@ T = TypeVar("T", bound=Object)
 
 _Place = tuple[str, str]
 
-HOT_MAX = 8192
-"""Default number of decoded objects that the cache keeps."""
+HOT_MAX = 32_768
+"""Default number of decoded objects that the cache keeps, of about 5 kB each: those of a thousand workloads, whose
+controllers would decode everything anew for each decision if it were less."""
 RETIRED_MAX = 256
 """Decoded objects that are kept for a moment after they were replaced or removed."""
 
@@ -109,7 +110,7 @@ class _Table:
 
     def remove(self, namespace: str, name: str) -> Entry | None:
         names = self.namespaces.get(namespace)
-        entry = None if names is None else names.pop(name)
+        entry = None if names is None else names.pop(name, None)
         if names is None or entry is None:
             return None
         if not len(names):
@@ -133,7 +134,7 @@ class _Table:
             for value in values:
                 bucket = buckets.get(value)
                 if bucket is not None:  # an index may give a value twice
-                    bucket.pop(place)
+                    bucket.pop(place, None)
                     if not len(bucket):
                         del buckets[value]
 
@@ -161,21 +162,33 @@ class Cache:
 
     def get(self, kind: Kind[T], namespace: str, name: str) -> T | None:
         """The object, or None; the namespace is empty for cluster-scoped kinds."""
-        entry = self.entry(kind, namespace, name)
+        # Most of all calls that decisions make: the way down is written out.
+        table = self._tables.get(kind)
+        names = table.namespaces.get(namespace) if table is not None else None
+        entry = names.get(name) if names is not None else None
         if entry is None:
             return None
-        found: T = self._hot.read(entry)
+        found: T | None = entry.decoded
+        if found is None:
+            return self._hot.read(entry)  # type: ignore[no-any-return]
+        entry.used = True
         return found
 
     def list(self, kind: Kind[T], namespace: str = "") -> Sequence[T]:
         """All objects of a kind in one namespace, or in all where it is empty, by (namespace, name)."""
+        entries = self.entries(kind, namespace)
+        if not entries:
+            return []
         read = self._hot.read
-        return [read(entry) for entry in self.entries(kind, namespace)]
+        return [read(entry) for entry in entries]
 
     def select(self, index: Index[T], value: str) -> Sequence[T]:
         """The objects that a declared index holds under a value; KeyError for an index that was not declared."""
+        bucket = self._table(index.kind).bucket(index, value)
+        if bucket is None:
+            return []
         read = self._hot.read
-        return [read(entry) for entry in self.selected(index, value)]
+        return [read(entry) for entry in bucket.values()]
 
     def count(self, index: Index[Any], value: str) -> int:
         """How many objects a declared index holds under a value."""

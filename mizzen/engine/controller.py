@@ -7,11 +7,11 @@ what its last run wrote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from mizzen.api.kinds import Kind
+from mizzen.api.kinds import Kind, Object
 from mizzen.engine.effects import Decision
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
@@ -24,6 +24,28 @@ Mapper: TypeAlias = Callable[[Any, View], Iterable[Key]]
 
 It is called with the object as it was before *and* as it is after a change; for a deletion with the last state.
 """
+
+Facet: TypeAlias = Callable[[Any], Any]
+"""What of an object somebody looks at, as a value to compare; None where there is nothing to look at."""
+
+
+def membership(obj: Object) -> tuple[Any, ...]:
+    """A facet: by what objects find each other, which seldom changes; a namespace and a name never do."""
+    return obj.metadata.labels, obj.metadata.owner_references
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ByMembership:
+    """A mapper that reads nothing of an object but its name and its `membership`.
+
+    So it is asked once where that stays as it was, instead of before and after the change.
+    """
+
+    mapper: Mapper
+
+    def __call__(self, obj: Any, view: View) -> Iterable[Key]:
+        """See `Mapper`."""
+        return self.mapper(obj, view)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +61,9 @@ class Controller:
     """Further kinds, with the function that says which keys a change of such an object concerns."""
     custom: Mapper | None = None
     """As in `watches`, for the objects of all kinds that users define."""
+    sees: Mapping[Kind[Any], Facet] = field(default_factory=dict)
+    """For kinds that change much more often than what decisions read of them: a change that leaves the facet as it was
+    is not told, nor an object that has and had none. Whole objects count of all other kinds."""
     settle_ms: int = 0
     """How long further changes of watched objects are waited for before a key runs; its own changes run it at once."""
     resync_ms: int = 0

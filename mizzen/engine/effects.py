@@ -5,8 +5,10 @@ Each write carries the version it was decided on; one that is stale bounces and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from mizzen.api.kinds import Object
 from mizzen.api.types.certificates_v1 import CertificateSigningRequest
@@ -60,6 +62,15 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class Evict:
+    """Have a pod go as the eviction API does, if it still is this one: its disruption budgets may refuse."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """Record an event about an object; repeats within a while are counted, not stored again."""
 
@@ -96,7 +107,7 @@ class Issue:
     object: Secret
 
 
-Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Bind | Sign | Issue | Emit
+Effect: TypeAlias = Create | Update | UpdateStatus | Delete | Evict | Bind | Sign | Issue | Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +120,7 @@ class Waiting:
     since_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """All that one run of a reconciler wants.
 
     Effects are performed in order, and the first that bounces ends the run.
@@ -119,4 +129,4 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     wake_after_ms: int | None = None
     """Decide again after this time even when nothing changes; None: only on a change."""
-    waiting: tuple[Waiting, ...] = field(default=())
+    waiting: tuple[Waiting, ...] = ()

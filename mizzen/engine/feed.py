@@ -7,20 +7,23 @@ What it is not: it decides nothing; a key that is queued without need only costs
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.engine.cache import Cache
-from mizzen.engine.controller import Mapper
-from mizzen.engine.entry import Change, Entry
+from mizzen.engine.controller import ByMembership, Facet, Mapper, membership
+from mizzen.engine.entry import Change, ChangeType, Entry
 from mizzen.engine.loop import ControlLoop
-from mizzen.engine.values import Instant
+from mizzen.engine.values import Instant, Key
 from mizzen.engine.view import View
+
+_Route: TypeAlias = tuple[ControlLoop, Mapper, bool, Facet | None]
+"""A loop, what maps to its keys, whether that only reads the membership, and what is looked at."""
 
 
 class MapperFailed(Exception):
-    """A controller's mapper raised: a defect. The cause is chained; the keys it would have named were not queued."""
+    """A controller's mapper or facet raised: a defect. The cause is chained; the mapper's keys were not queued."""
 
 
 class Feed:
@@ -29,13 +32,16 @@ class Feed:
     def __init__(self, loops: Iterable[ControlLoop]) -> None:
         """Serve `loops`."""
         self._loops = tuple(loops)
-        self._owners: dict[Kind[Any], list[ControlLoop]] = {}
-        self._mappers: dict[Kind[Any], list[tuple[ControlLoop, Mapper]]] = {}
-        self._custom = [(loop, loop.controller.custom) for loop in self._loops if loop.controller.custom is not None]
+        self._owners: dict[Kind[Any], list[tuple[ControlLoop, Facet | None]]] = {}
+        self._mappers: dict[Kind[Any], list[_Route]] = {}
+        self._custom: list[_Route] = []
         for loop in self._loops:
-            self._owners.setdefault(loop.controller.kind, []).append(loop)
-            for kind, mapper in loop.controller.watches:
-                self._mappers.setdefault(kind, []).append((loop, mapper))
+            controller = loop.controller
+            self._owners.setdefault(controller.kind, []).append((loop, controller.sees.get(controller.kind)))
+            for kind, mapper in controller.watches:
+                self._mappers.setdefault(kind, []).append(_route(loop, mapper, controller.sees.get(kind)))
+            if controller.custom is not None:
+                self._custom.append(_route(loop, controller.custom, None))
 
     def seed(self, cache: Cache, tick: Instant) -> list[MapperFailed]:
         """Queue everything there is, as after a start; return the mappers' defects."""
@@ -43,7 +49,7 @@ class Feed:
         custom = cache.catalog.custom if self._custom else ()
         for kind in dict.fromkeys((*self._owners, *self._mappers, *custom)):
             for entry in cache.entries(kind):
-                self._tell(entry, (entry,), cache, tick, failures)
+                self._tell(entry, None, cache, tick, failures)
         return failures
 
     def changed(self, changes: Iterable[Change], revision: int, view: View, tick: Instant) -> list[MapperFailed]:
@@ -53,28 +59,79 @@ class Feed:
         """
         failures: list[MapperFailed] = []
         for change in changes:
-            states = (change.entry,) if change.previous is None else (change.previous, change.entry)
-            self._tell(change.entry, states, view, tick, failures)
+            self._tell(
+                change.entry, None if change.type is ChangeType.DELETED else change.previous, view, tick, failures
+            )
         for loop in self._loops:
             loop.advanced(revision, tick)
         return failures
 
     def _tell(
-        self, entry: Entry, states: Sequence[Entry], view: View, tick: Instant, failures: list[MapperFailed]
+        self, entry: Entry, previous: Entry | None, view: View, tick: Instant, failures: list[MapperFailed]
     ) -> None:
-        for loop in self._owners.get(entry.kind, ()):
-            loop.queue.add(entry.key, tick)
-        mappers = self._custom if isinstance(entry.kind, CustomKind) else self._mappers.get(entry.kind)
-        if not mappers:
+        owners = self._owners.get(entry.kind, ())
+        mappers = self._custom if isinstance(entry.kind, CustomKind) else self._mappers.get(entry.kind, ())
+        if not owners and not mappers:
             return
-        objects = [state.object() for state in states]
-        for loop, mapper in mappers:
-            try:
-                keys = dict.fromkeys(key for obj in objects for key in mapper(obj, view))
-            except Exception as error:
-                failure = MapperFailed(f"{loop.controller.name} cannot map {entry.key}")
-                failure.__cause__ = error
-                failures.append(failure)
+        seen = _Seen(entry.object(), None if previous is None else previous.object())
+        key = entry.key
+        for loop, facet in owners:
+            if facet is None or seen.by(facet):
+                loop.changed(key, tick)
+        found: dict[Mapper, Sequence[Key]] = {}
+        for loop, mapper, by_membership, facet in mappers:
+            if facet is not None and not seen.by(facet):
                 continue
-            for key in keys:
-                loop.told(key, tick)
+            keys = found.get(mapper)
+            if keys is None:
+                try:
+                    keys = found[mapper] = seen.mapped(mapper, view, by_membership=by_membership)
+                except Exception as error:
+                    failure = MapperFailed(f"{loop.controller.name} cannot map {key}")
+                    failure.__cause__ = error
+                    failures.append(failure)
+                    continue
+            for concerned in keys:
+                loop.told(concerned, tick)
+        for raised in seen.failed:
+            failure = MapperFailed(f"a facet cannot be read of {key}")
+            failure.__cause__ = raised
+            failures.append(failure)
+
+
+class _Seen:
+    """One change as facets and mappers see it."""
+
+    __slots__ = ("_after", "_before", "_facets", "_moved", "failed")
+
+    def __init__(self, after: Any, before: Any) -> None:
+        self._after = after
+        self._before = before  # None: there was nothing, or there is nothing any more
+        self._facets: dict[Facet, bool] = {}
+        self.failed: list[Exception] = []
+        """What facets raised; such a change counts as seen, so that none is missed."""
+        self._moved = before is not None and membership(before) != membership(after)
+
+    def by(self, facet: Facet) -> bool:
+        """Whether there is something new to look at."""
+        seen = self._facets.get(facet)
+        if seen is None:
+            try:
+                before = None if self._before is None else facet(self._before)
+                seen = facet(self._after) != before
+            except Exception as error:
+                self.failed.append(error)
+                seen = True
+            self._facets[facet] = seen
+        return seen
+
+    def mapped(self, mapper: Mapper, view: View, *, by_membership: bool) -> Sequence[Key]:
+        """The keys that the change concerns, some of them twice."""
+        if self._moved or (self._before is not None and not by_membership):
+            return (*mapper(self._before, view), *mapper(self._after, view))
+        return tuple(mapper(self._after, view))
+
+
+def _route(loop: ControlLoop, mapper: Mapper, facet: Facet | None) -> _Route:
+    by_membership = isinstance(mapper, ByMembership)
+    return loop, mapper.mapper if isinstance(mapper, ByMembership) else mapper, by_membership, facet

@@ -12,12 +12,14 @@ from typing import Any
 
 from mizzen.api import config_versions, kinds, selectors, workloads
 from mizzen.api.kinds import Kind, Object
-from mizzen.api.types import core_v1, discovery_v1, policy_v1, rbac_v1
-from mizzen.api.volumes import class_of, home_of
+from mizzen.api.types import apps_v1, core_v1, discovery_v1, policy_v1, rbac_v1
+from mizzen.api.volumes import claims_of, class_of, home_of
 from mizzen.engine.view import Index
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 """Names the service that an endpoint slice belongs to."""
+MOVES = "moves"
+"""The only value of the index of Deployments whose pods may move, or do."""
 ENDED = "ended"
 """The only value of the index of pods that have succeeded or failed."""
 
@@ -31,8 +33,14 @@ def _owner_uids(obj: Object) -> Iterable[str]:
     return [reference.uid for reference in obj.metadata.owner_references]
 
 
+def free(namespace: str) -> str:
+    """The index value of what nobody in a namespace controls; no uid is like it."""
+    return namespaced(namespace, "")
+
+
 def _controller_uid(obj: Object) -> Iterable[str]:
-    return [reference.uid for reference in obj.metadata.owner_references if reference.controller] or [""]
+    uids = [reference.uid for reference in obj.metadata.owner_references if reference.controller]
+    return uids or [free(obj.metadata.namespace)]
 
 
 def _node_name(pod: core_v1.Pod) -> Iterable[str]:
@@ -44,6 +52,11 @@ def _dependencies(pod: core_v1.Pod) -> Iterable[str]:
         return []
     names = pod.metadata.annotations.get(workloads.DEPENDS_ON, "").split(",")
     return [namespaced(pod.metadata.namespace, name.strip()) for name in names]
+
+
+def _moving(deployment: apps_v1.Deployment) -> Iterable[str]:
+    is_moving = workloads.MOVING in deployment.metadata.annotations
+    return [MOVES] if is_moving or workloads.moves(deployment.metadata) else []
 
 
 def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
@@ -84,6 +97,14 @@ def _ended(pod: core_v1.Pod) -> Iterable[str]:
 def _regarding_uid(event: core_v1.Event) -> Iterable[str]:
     uid = event.involved_object.uid
     return [uid] if uid else []
+
+
+def _namespace(event: core_v1.Event) -> Iterable[str]:
+    return [event.metadata.namespace]
+
+
+def _mounted(pod: core_v1.Pod) -> Iterable[str]:
+    return [namespaced(pod.metadata.namespace, mounted.name) for mounted in claims_of(pod)]
 
 
 def _claim_of(volume: core_v1.PersistentVolume) -> Iterable[str]:
@@ -135,21 +156,26 @@ SERVICES_BY_SELECTED = Index("services-by-selected", kinds.SERVICE, _asked_by_se
 BUDGETS_BY_SELECTED = Index("poddisruptionbudgets-by-selected", kinds.POD_DISRUPTION_BUDGET, _asked_by_budget)
 """Disruption budgets by one of the labels that their selector asks for; see `labelled` and `UNNAMED`."""
 PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
-"""Pods by the uid of their controlling owner; under the empty string those that nobody controls."""
+"""Pods by the uid of their controlling owner; those that nobody controls under `free`."""
+MOVING_DEPLOYMENTS = Index("moving-deployments", kinds.DEPLOYMENT, _moving)
 PODS_BY_DEPENDENCY = Index("pods-by-dependency", kinds.POD, _dependencies)
 """Pods that wait, by what they wait for: `namespaced(namespace, "deployment/NAME")`."""
 REPLICA_SETS_BY_CONTROLLER = Index("replicasets-by-controller", kinds.REPLICA_SET, _controller_uid)
-"""ReplicaSets by the uid of their controlling owner; under the empty string those that nobody controls."""
+"""ReplicaSets by the uid of their controlling owner; those that nobody controls under `free`."""
 CONTROLLER_REVISIONS_BY_CONTROLLER = Index(
     "controllerrevisions-by-controller", kinds.CONTROLLER_REVISION, _controller_uid
 )
-"""Controller revisions by the uid of their controlling owner; under the empty string those that nobody controls."""
+"""Controller revisions by the uid of their controlling owner; those that nobody controls under `free`."""
 JOBS_BY_CONTROLLER = Index("jobs-by-controller", kinds.JOB, _controller_uid)
-"""Jobs by the uid of their controlling owner; under the empty string those that nobody controls."""
+"""Jobs by the uid of their controlling owner; those that nobody controls under `free`."""
 ENDPOINT_SLICES_BY_SERVICE = Index("endpointslices-by-service", kinds.ENDPOINT_SLICE, _service_name)
 """Endpoint slices by `namespace/name` of their service; see `namespaced`."""
+EVENTS_BY_NAMESPACE = Index("events-by-namespace", kinds.EVENT, _namespace)
+"""Events by their namespace, to be counted."""
 EVENTS_BY_REGARDING = Index("events-by-regarding", kinds.EVENT, _regarding_uid)
 """Events by the uid of the object they tell about."""
+PODS_BY_CLAIM = Index("pods-by-claim", kinds.POD, _mounted)
+"""Pods by `namespace/name` of each claim that they mount; see `namespaced`."""
 VOLUMES_BY_CLAIM = Index("volumes-by-claim", kinds.PERSISTENT_VOLUME, _claim_of)
 """Volumes by `namespace/name` of the claim that they are reserved for; see `namespaced`."""
 FREE_VOLUMES_BY_CLASS = Index("free-volumes-by-class", kinds.PERSISTENT_VOLUME, _free)
@@ -180,6 +206,30 @@ def config_users(kind: Kind[Any]) -> Index[Any]:
     return Index(f"{kind.plural}-by-config", kind, _configs)
 
 
+def _asked_by_workload(owner: Any) -> Iterable[str]:
+    try:
+        return _asked(owner, selectors.of_workload(owner.spec.selector))
+    except selectors.SelectorError:  # another hand's: admission lets no such selector in
+        return []
+
+
+WORKLOADS: tuple[Kind[Any], ...] = (
+    kinds.DEPLOYMENT,
+    kinds.REPLICA_SET,
+    kinds.REPLICATION_CONTROLLER,
+    kinds.STATEFUL_SET,
+    kinds.DAEMON_SET,
+    kinds.JOB,
+)
+"""The kinds that adopt what their selector matches."""
+
+
+@cache
+def adopters(kind: Kind[Any]) -> Index[Any]:
+    """The index of the workloads of a kind by one of the labels that they ask for; see `labelled` and `UNNAMED`."""
+    return Index(f"{kind.plural}-by-selected", kind, _asked_by_workload)
+
+
 @cache
 def by_owner(kind: Kind[Any]) -> Index[Any]:
     """The index of a stored kind's objects by the uid of any owner."""
@@ -194,10 +244,13 @@ ALL: tuple[Index[Any], ...] = (
     BUDGETS_BY_SELECTED,
     PODS_BY_CONTROLLER,
     PODS_BY_DEPENDENCY,
+    PODS_BY_CLAIM,
+    MOVING_DEPLOYMENTS,
     REPLICA_SETS_BY_CONTROLLER,
     CONTROLLER_REVISIONS_BY_CONTROLLER,
     JOBS_BY_CONTROLLER,
     ENDPOINT_SLICES_BY_SERVICE,
+    EVENTS_BY_NAMESPACE,
     EVENTS_BY_REGARDING,
     VOLUMES_BY_CLAIM,
     FREE_VOLUMES_BY_CLASS,
@@ -205,6 +258,7 @@ ALL: tuple[Index[Any], ...] = (
     ROLE_BINDINGS_BY_SUBJECT,
     CLUSTER_ROLE_BINDINGS_BY_SUBJECT,
     *(config_users(kind) for kind in (kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET)),
+    *(adopters(kind) for kind in WORKLOADS),
     *(by_owner(kind) for kind in kinds.KINDS if kind.stored),
 )
 """Every declared index; kinds that users define have the one by owner beside these."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from mizzen.engine.backoff import Backoff
 from mizzen.engine.barrier import Barrier
 from mizzen.engine.controller import Controller
@@ -23,8 +25,7 @@ from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """A key and what was decided for it."""
 
     key: Key
@@ -69,14 +70,22 @@ class ControlLoop:
         self._stories: dict[Key, Story] = {}
         self.retries = 0
         """How many turns failed and were queued again."""
+        self.stirred = False
+        """A key was queued since whoever runs the loop has last taken this back."""
 
     def advanced(self, revision: int, tick: Instant) -> None:
         """Queue the keys that were held until the view came to this revision."""
         for key in self._barrier.advance(revision):
-            self.queue.add(key, tick)
+            self.changed(key, tick)
+
+    def changed(self, key: Key, tick: Instant) -> None:
+        """Queue a key because its own object has changed."""
+        self.stirred = True
+        self.queue.add(key, tick)
 
     def told(self, key: Key, tick: Instant) -> None:
         """Queue a key because of another object, once it has had time to be followed by more."""
+        self.stirred = True
         if self.controller.settle_ms:
             self.queue.add_at(key, tick + self.controller.settle_ms)
         else:

@@ -102,7 +102,7 @@ class Overlay:
                 continue
             if before is not None:
                 for value in index.keys(before):
-                    buckets[value].pop(place)
+                    buckets[value].pop(place, None)
             if obj is not None:
                 _insert(index, buckets, place, obj)
 

@@ -14,12 +14,14 @@ HORIZON_MAX_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A change, or a loss, whose effect is asked for."""
+    """A change, a loss or a return, whose effect is asked for."""
 
     apply: tuple[Any, ...] = ()
     """Objects as a user would apply them."""
     delete: tuple[Key, ...] = ()
     lose_nodes: tuple[str, ...] = ()
+    return_nodes: tuple[str, ...] = ()
+    """Nodes that are lost, and come back."""
     horizon_s: int = HORIZON_S
 
 

@@ -24,7 +24,7 @@ from tests.fixtures.cluster_objects import pod
 
 LISTED = 500
 APPLIED = 16
-"""Pods that are applied to in turns, because who applies to the same one at the same time is told to try again."""
+"""Pods that are applied to in turns, because those who apply to the same one wait for each other."""
 READ_BYTES = 1 << 20
 PODS = "/api/v1/namespaces/default/pods"
 FIRST = f"{PODS}/p0000000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,34 @@ def test_a_budget_that_allows_none(kubectl: Kubectl) -> None:
     kubectl("delete", "pdb", "only")
     kubectl("create", "--raw", path, "-f", "-", stdin=eviction)
     wait_for("it to go", lambda: not kubectl.items("pods"), 20)
+
+
+def test_a_node_that_may_be_used_again_gets_its_share(cluster: Cluster, kubectl: Kubectl) -> None:
+    away = cluster.nodes[0].name
+    web = deployment("web", 3)
+    web["metadata"]["annotations"] = {"mizzen.dev/rebalance": "true"}
+    kubectl("cordon", away)
+    try:
+        kubectl.apply(web, budget("web", maxUnavailable=0))
+        kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        with kubectl.going("get", "pods", "-l", "app=web", "--output-watch-events", "-w", "-o", "json") as watched:
+            wait_for("the watch to begin", lambda: watched.stat().st_size > 0, 10)
+            kubectl("uncordon", away)
+            # At once, where the node has been ready for two minutes; a lab that has just come up makes it wait.
+            wait_for("one of them on it", lambda: spread(cluster, kubectl) == {1: 3}, 140)
+            assert fewest_ready(watched.read_text()) >= 3
+    finally:
+        kubectl("uncordon", away)
+    said = kubectl("get", "events", "-o", "jsonpath={.items[*].reason}").split()
+    assert {"Rebalancing", "Rebalanced"} <= set(said)
+
+
+def spread(cluster: Cluster, kubectl: Kubectl) -> Counter[int]:
+    """How many nodes have how many ready pods, where none is on its way out."""
+    pods = ready_pods(kubectl, "web")
+    if len(pods) != len(kubectl.items("pods", "-l", "app=web")):
+        return Counter()
+    return Counter(Counter(cluster.node_of(pod).name for pod in pods).values())
 
 
 def test_a_replication_controller(kubectl: Kubectl) -> None:

@@ -33,8 +33,8 @@ INDEX = "batch.kubernetes.io/job-completion-index"
 class Story:
     """A cluster of four nodes, and what happens to it at which second."""
 
-    def __init__(self, seed: int) -> None:
-        self.run = Run(seed)
+    def __init__(self, seed: int, nodes: int = 4) -> None:
+        self.run = Run(seed, nodes)
         self.passing: list[Brain] = []
         self.run.world.after(5_000, self.run._watch_leader)
 

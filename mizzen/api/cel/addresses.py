@@ -108,8 +108,8 @@ def _cidr(text: str) -> Any:
 def _urls() -> list[tuple[str, Any]]:
     kind = values.type_of(_URL)
     return [
-        plain("url", kind, [TEXT], _url),
-        plain("isURL", BOOL, [TEXT], lambda text: _works(_url, text)),
+        plain("url", kind, [TEXT], url),
+        plain("isURL", BOOL, [TEXT], lambda text: _works(url, text)),
         member("getScheme", TEXT, [kind], lambda one: _parts(one.text)["scheme"] or ""),
         member("getHost", TEXT, [kind], lambda one: _parts(one.text)["host"] or ""),
         member("getHostname", TEXT, [kind], lambda one: _parts(one.text)["name"] or _parts(one.text)["six"] or ""),
@@ -137,7 +137,8 @@ def _unescaped(text: str) -> str:
     return _HEX.sub(lambda found: bytes([int(found[1], 16)]), data).decode("utf-8", "replace")
 
 
-def _url(text: str) -> Any:
+def url(text: str) -> Any:
+    """An absolute URL, or an absolute path. Raises ValueError."""
     _parts(text)
     return values.made(_URL, text=text)
 

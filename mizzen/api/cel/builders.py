@@ -9,14 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_TOKEN = re.compile(
-    r"""(?P<skip>\s+|//[^\n]*)
-      |(?P<text>[rRbB]{0,2}(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
-      |(?P<quoted>`[^`]*`)
-      |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      |(?P<other>.)""",
-    re.VERBOSE | re.DOTALL,
-)
+from mizzen.api.cel import tokens
+
 OBJECT, PATCH = "Object", "JSONPatch"
 _PATCH_FIELDS = ("op", "path", "from", "value")
 _ESCAPED = re.compile(r"__(underscores|dot|dash|slash)__")
@@ -41,15 +35,15 @@ class _Open:
 
 def as_maps(text: str) -> tuple[str, frozenset[str]]:
     """The expression with maps for built objects, and the types that it builds. Raises BadBuilder."""
-    tokens = [(found.lastgroup or "", found[0]) for found in _TOKEN.finditer(text)]
+    found = tokens.of(text)
     out: list[str] = []
     stack: list[_Open] = []
     used: set[str] = set()
     i = 0
-    while i < len(tokens):
-        kind, token = tokens[i]
-        if kind == "name" and (end := _builder(tokens, i)):
-            name = "".join(part for form, part in tokens[i:end] if form != "skip")
+    while i < len(found):
+        kind, token = found[i]
+        if kind == "name" and (end := _builder(found, i)):
+            name = "".join(part for form, part in found[i:end] if form != "skip")
             _check_place(name, stack)
             used.add(name.partition(".")[0])
             stack.append(_Open("}", name, at_name=True))
@@ -57,7 +51,7 @@ def as_maps(text: str) -> tuple[str, frozenset[str]]:
             i = end + 1
             continue
         if kind == "other" and token in "([{":
-            stack.append(_Open({"(": ")", "[": "]", "{": "}"}[token], ""))
+            stack.append(_Open(tokens.CLOSING[token], ""))
         elif kind == "other" and stack and token == stack[-1].closing:
             stack.pop()
         elif stack and stack[-1].built:
@@ -67,14 +61,14 @@ def as_maps(text: str) -> tuple[str, frozenset[str]]:
     return "".join(out), frozenset(used)
 
 
-def _builder(tokens: list[tuple[str, str]], i: int) -> int:
+def _builder(found: list[tokens.Token], i: int) -> int:
     """Where the brace stands that a builder's name ends at; 0 where no builder begins."""
-    before = next((token for kind, token in reversed(tokens[:i]) if kind != "skip"), "")
-    if tokens[i][1] not in (OBJECT, PATCH) or before == ".":
+    before = next((token for kind, token in reversed(found[:i]) if kind != "skip"), "")
+    if found[i][1] not in (OBJECT, PATCH) or before == ".":
         return 0
     wants_name = False
-    for place in range(i + 1, len(tokens)):
-        kind, token = tokens[place]
+    for place in range(i + 1, len(found)):
+        kind, token = found[place]
         if kind == "skip":
             continue
         if wants_name:

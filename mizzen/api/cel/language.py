@@ -13,7 +13,7 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
-from mizzen.api.cel import addresses, authorizer, libraries, values
+from mizzen.api.cel import addresses, authorizer, libraries, macros, named_formats, replacements, values
 from mizzen.api.cel.functions import declared
 
 _NO_KEY = re.compile(r'Key not found in map : "?([^"]*)"?')
@@ -26,6 +26,7 @@ _VARIABLE = re.compile(r"undeclared reference to 'variables\.([^']*)' \(in conta
 def environment(variables: Mapping[str, Any], pool: Any = None) -> Any:
     """The language with these variables, by name and type, and with the message types of a pool."""
     return cel.NewEnv(
+        config=_config(),
         descriptor_pool=pool or values.POOL,
         variables=dict(variables),
         extensions=[
@@ -36,9 +37,23 @@ def environment(variables: Mapping[str, Any], pool: Any = None) -> Any:
     )  # fmt: skip
 
 
+def compiled(environment: Any, text: str) -> Any:
+    """An expression, also one with macros and functions that the evaluator lacks. Raises RuntimeError."""
+    return environment.compile(macros.expanded(text))
+
+
+@cache
+def _config() -> Any:
+    """Extensions that have no object of their own."""
+    return cel.NewEnvConfigFromYaml(
+        "name: kubernetes\nextensions:\n  - name: two-var-comprehensions\n  - name: lists\n"
+    )
+
+
 @cache
 def _functions() -> list[Any]:
-    return declared([*libraries.overloads(), *addresses.overloads(), *authorizer.overloads()])
+    libraries_ = (libraries, addresses, authorizer, named_formats, replacements)
+    return declared([overload for library in libraries_ for overload in library.overloads()])
 
 
 @cache
@@ -65,4 +80,6 @@ def in_kubernetes_words(error: str) -> str:
 def compile_error(error: Exception) -> str:
     """What is wrong with an expression, as Kubernetes' compiler says it."""
     text = _TRAILING_CODE.sub("", _CODE.sub("", str(error)))
+    for name, renamed in macros.RENAMED.items():
+        text = text.replace(f"'{renamed}'", f"'{name}'")
     return _VARIABLE.sub(r"undefined field '\1'", _STRUCT.sub(r"\1", text))

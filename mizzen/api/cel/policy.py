@@ -95,8 +95,8 @@ class Compiler:
             raise BadExpression(f"compilation failed: the expression is longer than {LENGTH_MAX} characters")
         try:
             source, builds = builders.as_maps(text) if self._mutating else (text, frozenset())
-            checked = language.environment(self._checked, self._pool).compile(source)
-            made = language.environment(self._run).compile(source)
+            checked = language.compiled(language.environment(self._checked, self._pool), source)
+            made = language.compiled(language.environment(self._run), source)
             expr = cel_cost.parsed(made.serialize())
         except (RuntimeError, ValueError) as error:
             raise BadExpression(f"compilation failed: {language.compile_error(error)}") from error

@@ -15,6 +15,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "kubernetes.Quantity": ("text",),
     "kubernetes.Semver": ("text",),
     "kubernetes.URL": ("text",),
+    "kubernetes.NamedFormat": ("text",),
     "net.IP": ("text",),
     "net.CIDR": ("text",),
     "kubernetes.authorization.Authorizer": ("user",),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.fixtures.api_server import ApiServer
 from tests.integration.rest import test_kubectl
-from tests.integration.rest.conftest import Client, Kubectl
+from tests.integration.rest.conftest import Client, Kubectl, tls_of
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -246,3 +248,23 @@ async def test_events_are_applied_in_both_groups(client: Client) -> None:
     assert (code, answer["note"]) == (201, "hello")
     _, core = await client.ask("GET", "/api/v1/namespaces/default/events/e")
     assert core["message"] == "hello"
+
+
+async def test_writers_of_one_object_at_the_same_time_all_get_through(any_server: ApiServer) -> None:
+    """Nobody is told to try again who has not said which version they have seen."""
+    tls = tls_of(any_server, any_server.client_certificate, any_server.client_key)
+    types = (APPLY["Content-Type"], "application/merge-patch+json")
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        client = Client(any_server, session)
+        busy = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "busy"}}
+        await client.made(CONFIG_MAPS, busy)
+
+        async def write(i: int, media_type: str) -> int:
+            path = f"{CONFIG_MAPS}/busy?fieldManager=m{i}"
+            body, headers = json.dumps(busy | {"data": {f"a{i}": "x"}}), {"Content-Type": media_type}
+            return (await client.ask("PATCH", path, body, headers=headers))[0]
+
+        assert await asyncio.gather(*(write(i, types[i % 2]) for i in range(32))) == [200] * 32
+        _, got = await client.ask("GET", f"{CONFIG_MAPS}/busy")
+    assert sorted(got["data"]) == sorted(f"a{i}" for i in range(32))

@@ -32,6 +32,7 @@ def complaints(annotations: dict[str, str], obj: Any = None) -> list[str]:
         ({"mizzen.dev/canary": ", ".join(["1%"] + ["pause"] * 50)}, "has 51 steps: write at most 50"),
         ({"mizzen.dev/depends-on": "job/a"}, "this is for pods: move it to spec.template.metadata.annotations"),
         ({"mizzen.dev/surge-before-evict": "1"}, 'write "true" or "false"'),
+        ({"mizzen.dev/rebalance": "yes"}, 'write "true" or "false", or "with-empty-dirs" to move pods that lose'),
         ({"mizzen.dev/promote": "yes"}, 'write "true" for the next step, "full" for all of them'),
         ({"mizzen.dev/auto-rolback": "true"}, "there is no such setting: remove it, or use one of"),
     ],
@@ -47,6 +48,11 @@ def test_what_is_wrong_is_named_with_the_fix(annotations: dict[str, str], wanted
         {"mizzen.dev/auto-rollback": "true"},
         {"mizzen.dev/auto-rollback": "false", "mizzen.dev/failed-revision": "3", "mizzen.dev/was-available": "true"},
         {"mizzen.dev/canary": "20%, pause 30s, 50%, pause 1m, pause", "mizzen.dev/promote": "full"},
+        {
+            "mizzen.dev/rebalance": "with-empty-dirs",
+            "mizzen.dev/rebalancing": "web-1",
+            "mizzen.dev/rebalance-after": "x",
+        },
         {"example.com/anything": "goes"},
     ],
 )

@@ -29,6 +29,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         etcd=(), etcd_ca=None, etcd_certificate=None, etcd_key=None,
         cluster_cidr="10.244.0.0/16", node_prefix=24, service_cidr="10.96.0.0/16", cluster_dns="10.96.0.10",
         cluster_domain="cluster.local", heartbeat_ms=10_000, node_grace_ms=50_000, leader_ttl_s=15,
+        event_ttl_ms=259_200_000,
         oidc=None, oidc_ca=None,
         log_level="info", log_format="text",
     )  # fmt: skip
@@ -84,6 +85,7 @@ def test_every_mistake_is_told_at_once() -> None:
         ("--heartbeat-interval 10ms", "--heartbeat-interval: must be at least 100 ms"),
         ("--etcd-ca ca", "--etcd: is needed with --etcd-ca"),
         ("--etcd-key key", "--etcd-certificate: is needed with --etcd-key"),
+        ("--event-ttl 30s", "--event-ttl: must be at least 1m"),
         ("--leader-ttl 0", "--leader-ttl: '0' must be whole seconds"),
     ],
 )

@@ -95,6 +95,7 @@ async def test_what_is_there_and_what_comes_is_reconciled(cluster: Cluster) -> N
         await cluster.registry.delete(CONFIGS, "default", "copy-of-late", int(copy.metadata.resource_version))
         await cluster.until(lambda: data(cluster, "copy-of-late") == {"key": "2"})
         assert made.metric("adds_total") >= 4
+        assert made.metric("work_duration_seconds_count") == made.metric("queue_duration_seconds_count") >= 4
 
 
 async def test_many_keys_are_performed_side_by_side_but_not_too_many(cluster: Cluster) -> None:

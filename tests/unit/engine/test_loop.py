@@ -11,7 +11,7 @@ from mizzen.api.types import core_v1 as core
 from mizzen.base.ids import SeededIds
 from mizzen.engine import indexes
 from mizzen.engine.cache import Cache
-from mizzen.engine.controller import Controller
+from mizzen.engine.controller import ByMembership, Controller
 from mizzen.engine.effects import Decision, Delete, Waiting
 from mizzen.engine.entry import Change, deletion, replacement
 from mizzen.engine.feed import Feed
@@ -90,6 +90,46 @@ def test_a_mapper_that_raises_does_not_stop_the_others(view: Cache) -> None:
     failures = Feed([bad, good]).changed([change], 1, view, 0)
     assert [str(failure) for failure in failures] == ["bad cannot map pods/default/a"]
     assert taken(good, view, 0).key == NODE
+
+
+def test_a_mapper_by_membership_is_asked_before_and_after_a_move_alone(view: Cache) -> None:
+    asked = []
+
+    def owners(one: core.Pod, view: View) -> Iterable[Key]:
+        asked.append(int(one.metadata.resource_version))
+        return [Key("nodes", "", reference.name) for reference in one.metadata.owner_references]
+
+    watches = ((kinds.POD, ByMembership(owners)),)
+    loop = ControlLoop(Controller("test", kinds.NODE, loop_of().controller.reconcile, watches=watches))
+    feed = Feed([loop])
+    first, second = entry(pod("a", owners=["x"]), 1), entry(pod("a", owners=["x"], phase="Running"), 2)
+    feed.changed([replacement(first, second)], 2, view, 0)
+    assert asked == [2]
+    feed.changed([replacement(second, entry(pod("a", owners=["y"]), 3))], 3, view, 0)
+    assert asked == [2, 2, 3]
+    assert [taken(loop, view, 0).key.name, taken(loop, view, 0).key.name] == ["x", "y"]
+
+
+def test_a_change_that_leaves_the_facet_is_not_told(view: Cache) -> None:
+    sees = {kinds.POD: lambda one: one.spec.node_name or None}
+    loop = ControlLoop(Controller("test", kinds.POD, loop_of().controller.reconcile, sees=sees))
+    feed = Feed([loop])
+    states = [entry(pod("a"), 1), entry(pod("a", node="n1"), 2), entry(pod("a", node="n1", phase="Running"), 3)]
+    told = []
+    for before, after in [(None, states[0]), (states[0], states[1]), (states[1], states[2])]:
+        feed.changed([replacement(before, after)], after.version, view, 0)
+        told.append(take(loop, view, 0) is not None)
+    feed.changed([deletion(states[2], 4)], 4, view, 0)
+    assert told == [False, True, False]
+    assert loop.queue.adds == 2
+
+
+def test_a_facet_that_raises_hides_nothing(view: Cache) -> None:
+    sees = {kinds.POD: lambda one: one.metadata.labels["app"]}
+    loop = ControlLoop(Controller("test", kinds.POD, loop_of().controller.reconcile, sees=sees))
+    failures = Feed([loop]).changed([replacement(None, entry(pod("a"), 1))], 1, view, 0)
+    assert [str(failure) for failure in failures] == ["a facet cannot be read of pods/default/a"]
+    assert taken(loop, view, 0).key.name == "a"
 
 
 def test_a_key_does_not_run_before_the_view_has_what_it_wrote(view: Cache) -> None:

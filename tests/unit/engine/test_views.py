@@ -30,7 +30,7 @@ STEPS = st.lists(st.one_of(PODS, st.tuples(NAMESPACES, NAMES)), max_size=30)
 Step = core.Pod | tuple[str, str]
 POD_INDEXES: tuple[tuple[Index[Any], tuple[str, ...]], ...] = (
     (indexes.PODS_BY_NODE, ("", "x", "y", "z")),
-    (indexes.PODS_BY_CONTROLLER, ("", "p", "q", "r")),
+    (indexes.PODS_BY_CONTROLLER, ("n/", "n-x/", "p", "q", "r")),
     (indexes.by_owner(kinds.POD), ("p", "q", "r", "s")),
 )
 

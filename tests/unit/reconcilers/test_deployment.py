@@ -208,3 +208,19 @@ def test_pods_that_may_not_be_made_are_a_condition_of_the_deployment() -> None:
     assert (told.status, told.reason, told.message, told.last_transition_time) == ("True", "FailedCreate", "no", at(-5))
     (healed,) = of(decide(written.object, rs), UpdateStatus)
     assert "ReplicaFailure" not in {one.type for one in healed.object.status.conditions}
+
+
+@pytest.mark.parametrize("stranger", [False, True], ids=["another template of its own", "somebody else's"])
+def test_a_name_that_is_taken_is_counted_and_another_is_made(*, stranger: bool) -> None:
+    owner = deployment(3, "web:v2")
+    name = f"web-{rollout.template_hash(owner.spec.template, 0)}"
+    taken = replica_set(name, 0, owner=None if stranger else owner)
+    if stranger:
+        taken = msgspec.structs.replace(
+            taken, metadata=msgspec.structs.replace(taken.metadata, labels={"app": "other"})
+        )
+    (told,) = decide(owner, taken).effects
+    assert isinstance(told, UpdateStatus)
+    assert told.object.status.collision_count == 1
+    made = of(decide(told.object, taken), Create)[0].object
+    assert made.metadata.name == f"web-{rollout.template_hash(owner.spec.template, 1)}" != name

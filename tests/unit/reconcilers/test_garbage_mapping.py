@@ -28,13 +28,13 @@ def leaving(obj: Any) -> Any:
 
 
 def test_a_change_of_what_stays_concerns_nothing_else() -> None:
-    assert concerned(OWNER, OWNER, HELD) == {"web"}
+    assert concerned(OWNER, OWNER, HELD) == set()
     assert concerned(HELD, OWNER, HELD) == {"web-1"}
 
 
 def test_what_is_owned_is_asked_when_its_owner_goes() -> None:
     assert concerned(OWNER, leaving(OWNER), HELD) == {"web", "web-1"}
-    assert concerned(OWNER, HELD) == {"web", "web-1"}
+    assert concerned(OWNER, HELD) == {"web-1"}
 
 
 def test_an_owner_counts_in_each_of_its_versions() -> None:
@@ -52,8 +52,9 @@ def test_an_owner_counts_in_each_of_its_versions() -> None:
 
 def test_another_of_the_same_name_is_no_owner() -> None:
     again = msgspec.structs.replace(OWNER, metadata=msgspec.structs.replace(OWNER.metadata, uid="other"))
-    assert concerned(OWNER, again, HELD) == {"web", "web-1"}
+    assert concerned(OWNER, again, HELD) == {"web-1"}
 
 
 def test_an_owner_that_goes_hears_of_what_it_waits_for() -> None:
-    assert concerned(HELD, leaving(OWNER)) == {"web", "web-1"}
+    assert concerned(HELD, leaving(OWNER)) == {"web"}
+    assert concerned(HELD, leaving(OWNER), leaving(HELD)) == {"web", "web-1"}

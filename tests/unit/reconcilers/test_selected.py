@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.reconcilers import selected
+from controlplane.reconcilers import ownership, selected
 from mizzen.api import kinds, selectors
-from mizzen.api.types import core_v1, meta_v1, policy_v1
+from mizzen.api.types import apps_v1, core_v1, meta_v1, policy_v1
 from mizzen.engine import indexes
 from mizzen.engine.cache import Cache
 from mizzen.engine.overlay import Overlay
-from tests.fixtures.cluster_objects import meta, view
+from tests.fixtures.cluster_objects import meta, pod, replica_set, view
 
 EXPRESSION = meta_v1.LabelSelectorRequirement
 SELECTORS = {
@@ -69,6 +69,35 @@ def test_a_service_without_a_selector_selects_nobody() -> None:
     web = core_v1.Service(metadata=meta("web"), spec=core_v1.ServiceSpec(selector={"app": "web"}))
     found = selected.candidates(view(bare, web), indexes.SERVICES_BY_SELECTED, "default", {"app": "web"})
     assert list(found) == [web]
+
+
+@pytest.mark.parametrize("labels", LABELS, ids=str)
+def test_who_could_adopt_is_who_selects(labels: dict[str, str]) -> None:
+    sets = [
+        apps_v1.ReplicaSet(metadata=meta(name), spec=apps_v1.ReplicaSetSpec(selector=selector))
+        for name, selector in SELECTORS.items()
+    ]
+    elsewhere = apps_v1.ReplicaSet(metadata=meta("far", "other"), spec=sets[0].spec)
+    orphan = core_v1.Pod(metadata=meta("p", labels=labels))
+    found = ownership.keys_of(kinds.REPLICA_SET)(orphan, view(*sets, elsewhere))
+    expected = {one.metadata.name for one in sets if selectors.from_field(one.spec.selector).matches(labels)}
+    assert {(key.namespace, key.name) for key in found} == {("default", name) for name in expected}
+
+
+@pytest.mark.parametrize("others", [0, ownership.FEW + 1])
+def test_an_owner_finds_its_pods_and_the_free_ones_that_it_asks_for(others: int) -> None:
+    owner = replica_set()
+    mine = pod("mine", owner)
+    free, far = pod("free", labels=mine.metadata.labels), pod("far", labels=mine.metadata.labels, namespace="other")
+    crowd = [pod(f"other-{number:02}", labels={"app": "db"}) for number in range(others)]
+    found = ownership.pods(view(mine, free, far, *crowd), owner, selectors.from_field(owner.spec.selector))
+    assert [one.metadata.name for one in found] == ["mine", "free"]
+
+
+def test_a_selector_that_nobody_can_read_adopts_nothing() -> None:
+    broken = meta_v1.LabelSelector(match_expressions=(EXPRESSION(key="a", operator="Like", values=("b",)),))
+    one = apps_v1.ReplicaSet(metadata=meta("r"), spec=apps_v1.ReplicaSetSpec(selector=broken))
+    assert list(indexes.adopters(kinds.REPLICA_SET).keys(one)) == []
 
 
 def test_counting_is_what_selecting_finds() -> None:

@@ -198,6 +198,21 @@ def test_a_preparation_that_fails_gives_the_room_back() -> None:
     assert 0 < due < 60_000
 
 
+def test_a_node_that_can_make_no_volume_is_not_asked_again_and_again() -> None:
+    fed = Fed(machine("a"), local(), claim(), using("p", "data"))
+    tick, pauses = 0, []
+    for _ in range(5):
+        fed.put(written(fed.run(tick))[0], tick)
+        fed.put(claim(), tick)  # its node was taken from it
+        assert not fed.rounds.scheduler.cluster.holds("default", "p")
+        assert fed.run(tick).preparations == ()
+        due = fed.rounds.next_due(tick)
+        assert due is not None
+        pauses.append(due)
+        tick += due
+    assert pauses == [1_000, 2_000, 4_000, 8_000, 10_000]
+
+
 def test_a_change_of_its_claim_gives_a_refused_pod_another_try() -> None:
     fed = Fed(machine("a"), local(), using("p", "data"))
     assert len(fed.run().refusals) == 1
