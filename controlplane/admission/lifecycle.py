@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
-from controlplane.admission.request import Request
+from controlplane.admission.request import Operation, Request
 from mizzen.api import kinds
 from mizzen.api.errors import Forbidden, NotFound
 from mizzen.api.types import meta_v1 as meta
@@ -20,6 +22,17 @@ def check_create(request: Request, view: View, name: str) -> None:
     namespace = view.get(kinds.NAMESPACE, "", request.namespace)
     if namespace is None:
         raise NotFound(kinds.NAMESPACE, request.namespace)
+    _check_stays(request, namespace, name)
+
+
+def check_below(request: Request, view: View) -> None:
+    """Raise Forbidden for what is sent to a path below an object, such as an eviction, while its namespace goes."""
+    namespace = view.get(kinds.NAMESPACE, "", request.namespace) if request.kind.namespaced else None
+    if request.operation is Operation.CREATE and namespace is not None:
+        _check_stays(request, namespace, request.name)
+
+
+def _check_stays(request: Request, namespace: Any, name: str) -> None:
     if namespace.metadata.deletion_timestamp or namespace.status.phase == "Terminating":
         raise _terminating(request, name)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from controlplane import admission
 from controlplane.access.values import AUTHENTICATED, UserInfo
-from controlplane.admission import Admitted, Operation, Request, Settings, effects, noderestriction
+from controlplane.admission import Admitted, Operation, Request, Settings, effects, lifecycle, noderestriction
 from controlplane.server.webhooks import Webhooks
 from controlplane.store.registry import Registry
 from mizzen.engine.effects import Create, Delete, Update, UpdateStatus
@@ -57,6 +57,7 @@ class Admission:
 
         Nothing is stored of it. Raises ApiError.
         """
+        lifecycle.check_below(request, self._registry.view)
         noderestriction.check(request, None, None, self._registry.view)
         concern = self._webhooks.concerning(request, None)
         if concern is None:

@@ -25,6 +25,8 @@ COST_MAX = 10_000_000
 """What the rules of one object may take, in the units of `cel_cost`: well under a second."""
 LENGTH_MAX = 16 * 1024
 """Characters of a rule."""
+MESSAGE_MAX_BYTES = 5 * 1024
+"""Length of a message that an expression makes; the usual one stands in for a longer one."""
 _OLD = "oldSelf"
 _KEPT = 2048
 _RESERVED = frozenset((
@@ -155,7 +157,8 @@ class _Judge:
         except Exception:
             # A message that cannot be made must not hide that the rule failed.
             return usual
-        return said.strip() if isinstance(said, str) and said.strip() and "\n" not in said else usual
+        text = said.strip() if isinstance(said, str) else ""
+        return usual if not text or "\n" in text or len(text.encode()) > MESSAGE_MAX_BYTES else text
 
 
 def _refusal(rule: Rule, message: str, node: Node, path: str) -> FieldError:

@@ -180,3 +180,23 @@ def controlled_by(owner: Any, kind: str) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1", "kind": kind, "name": metadata["name"], "uid": metadata["uid"], "controller": True,
     }  # fmt: skip
+
+
+async def test_nothing_is_sent_to_objects_of_a_namespace_that_goes(client: Client) -> None:
+    """The cause is what `kubectl drain` looks for, to wait for the pod to go with its namespace."""
+    await client.made("/api/v1/namespaces", {"metadata": {"name": "going"}, "spec": {"finalizers": ["kubernetes"]}})
+    path = "/api/v1/namespaces/going"
+    await client.made(f"{path}/serviceaccounts", {"metadata": {"name": "default"}})
+    await client.made(f"{path}/pods", pod("web-0"))
+    await client.ask("DELETE", path)
+    sent: dict[str, dict[str, Any]] = {
+        "pods/web-0/eviction": {"metadata": {"name": "web-0"}},
+        "pods/web-0/binding": {"target": {"kind": "Node", "name": "n1"}},
+        "serviceaccounts/default/token": {"spec": {"audiences": ["a"]}},
+    }
+    for below, body in sent.items():
+        code, answer = await client.ask("POST", f"{path}/{below}", body)
+        assert (code, answer["reason"], answer["details"]["causes"][0]["reason"]) == (
+            403, "Forbidden", "NamespaceTerminating"
+        ), below  # fmt: skip
+    assert (await client.ask("GET", f"{path}/pods/web-0"))[0] == 200

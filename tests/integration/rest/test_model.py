@@ -29,7 +29,7 @@ BOUNDED = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-MERGE = {"Content-Type": "application/merge-patch+json"}
+PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json")
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 DATA = st.dictionaries(st.sampled_from(["k", "l"]), st.sampled_from(["", "1", "2"]), max_size=2)
 COLORS = st.sampled_from(["red", "blue", ""])
@@ -168,16 +168,24 @@ class ApiMachine(RuleBasedStateMachine):
             self._changed(name, there, replace(there, data=data, color=color), code, answer)
         return self._look()
 
-    @rule(target=Versions, name=NAMES, key=st.sampled_from(["k", "l"]), value=st.none() | st.sampled_from(["1", "2"]))
-    def patch(self, name: str, key: str, value: str | None) -> int:
+    @rule(
+        target=Versions,
+        name=NAMES,
+        key=st.sampled_from(["k", "l"]),
+        value=st.none() | st.sampled_from(["1", "2"]),
+        media_type=st.sampled_from(PATCHES),
+    )
+    def patch(self, name: str, key: str, value: str | None, media_type: str) -> int:
         """Changes one key, or takes it away."""
         there = self.model.things.get(name)
-        code, answer = self._ask("PATCH", f"{self._path}/{name}", {"data": {key: value}}, headers=MERGE)
+        data = {**(there.data if there else {}), key: value}
+        data = {key: value for key, value in data.items() if value is not None}
+        whole = [{"op": "add", "path": "/data", "value": data}]
+        sent = whole if media_type == PATCHES[-1] else {"data": {key: value}}
+        code, answer = self._ask("PATCH", f"{self._path}/{name}", sent, headers={"Content-Type": media_type})
         if there is None:
             assert (code, answer["reason"]) == (404, "NotFound")
         else:
-            data = {**there.data, key: value}
-            data = {key: value for key, value in data.items() if value is not None}
             self._changed(name, there, replace(there, data=data), code, answer)
         return self._look()
 
@@ -218,7 +226,9 @@ class ApiMachine(RuleBasedStateMachine):
     def let_go(self, name: str) -> int:
         """Without its finalizer a thing stays, or goes if it was to go."""
         there = self.model.things.get(name)
-        code, answer = self._ask("PATCH", f"{self._path}/{name}", {"metadata": {"finalizers": None}}, headers=MERGE)
+        code, answer = self._ask(
+            "PATCH", f"{self._path}/{name}", {"metadata": {"finalizers": None}}, headers={"Content-Type": PATCHES[0]}
+        )
         if there is None:
             assert code == 404
         elif there.going:

@@ -57,6 +57,13 @@ def test_what_holds(rule: str, value: Any) -> None:
         ("self.a > 5", {"message": "too small"}, f"spec: {WHY}: too small"),
         ("self.a > 5", {"messageExpression": "'got ' + string(self.a)"}, f"spec: {WHY}: got 3"),
         ("self.a > 5", {"messageExpression": "self.b", "message": "m"}, f"spec: {WHY}: m"),
+        ("self.a > 5", {"messageExpression": "' a\\n'"}, f"spec: {WHY}: a"),
+        ("self.a > 5", {"messageExpression": "'a\\nb'", "message": "m"}, f"spec: {WHY}: m"),
+        (
+            "self.a > 5",
+            {"messageExpression": "lists.range(2561).map(i, 'ab').join()", "message": "m"},
+            f"spec: {WHY}: m",
+        ),
         ("self.a > 5", {"reason": "FieldValueForbidden", "message": "m", "fieldPath": ".a"}, "spec.a: Forbidden: m"),
         ("self.a > 5", {"reason": "FieldValueRequired"}, "spec: Required value: failed rule: self.a > 5"),
         ("self.b > 5", {}, f"spec: {WHY}: no such key: b evaluating rule: self.b > 5"),
