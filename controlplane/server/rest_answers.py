@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from controlplane.server import rest_forms
+from controlplane.server.kept_lists import Stretch
 from controlplane.server.negotiate import JSON, PLAIN, Output
+from controlplane.server.packing import LEVEL, packed, together
 from controlplane.server.rest_pieces import PIECE_BYTES, Pieces
 from mizzen.api.errors import ApiError, MethodNotAllowed
 from mizzen.api.kinds import Kind
@@ -88,13 +90,38 @@ def status_success(kind: Kind[Any], metadata: meta.ObjectMeta) -> meta.Status:
 async def compressed(request: web.Request, made: web.Response) -> web.Response:
     """The answer; where it is large, compressed if the client can read that, and sent in pieces."""
     body = made.body
-    if not isinstance(body, bytes) or len(body) < COMPRESS_FROM_BYTES:
-        return made
-    if "gzip" in request.headers.get("Accept-Encoding", ""):
-        # Compressing releases the interpreter, so other requests go on.
-        made.body = await asyncio.to_thread(gzip.compress, body, 1)
-        made.headers["Content-Encoding"] = "gzip"
-        made.headers["Vary"] = "Accept-Encoding"
-    if isinstance(made.body, bytes) and len(made.body) > PIECE_BYTES:
-        made.body = Pieces(made.body)
+    if isinstance(body, bytes):
+        if _worth_compressing(request, len(body)):
+            # Compressing releases the interpreter, so other requests go on.
+            body = _as_gzip(made, await asyncio.to_thread(gzip.compress, body, LEVEL))
+        _in_pieces(made, body)
     return made
+
+
+async def list_answer(request: web.Request, output: Output, parts: Sequence[bytes | Stretch]) -> web.Response:
+    """The answer that is a list, compressed as others are: what is kept of it is so, too, once it has been needed."""
+    made = answer(output, b"")
+    if _worth_compressing(request, sum(len(part if isinstance(part, bytes) else part.body) for part in parts)):
+        body = _as_gzip(made, await asyncio.to_thread(_packed, parts))
+    else:
+        body = rest_forms.joined(parts)
+    _in_pieces(made, body)
+    return made
+
+
+def _packed(parts: Sequence[bytes | Stretch]) -> bytes:
+    return together(packed(part) if isinstance(part, bytes) else part.packed() for part in parts)
+
+
+def _worth_compressing(request: web.Request, size: int) -> bool:
+    return size >= COMPRESS_FROM_BYTES and "gzip" in request.headers.get("Accept-Encoding", "")
+
+
+def _as_gzip(made: web.Response, body: bytes) -> bytes:
+    made.headers["Content-Encoding"] = "gzip"
+    made.headers["Vary"] = "Accept-Encoding"
+    return body
+
+
+def _in_pieces(made: web.Response, body: bytes) -> None:
+    made.body = Pieces(body) if len(body) > PIECE_BYTES else body

@@ -1,7 +1,7 @@
 """Bodies of answers: objects and lists, in the form and the media type that the client asked for.
 
-Most are put together from bytes that exist already. JSON is kept with each entry from the beginning, protobuf from when
-somebody first asks for it; both die with the entry.
+Most are put together from bytes that exist already. JSON is kept with each entry from the beginning, protobuf and table
+rows from when somebody first asks for them; all die with the entry. Stretches of lists are kept in `kept_lists`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from controlplane.server import rest_yaml
+from controlplane.server.kept_lists import WORTH_KEEPING, KeptLists, Stretch, cut
 from controlplane.server.negotiate import PROTOBUF, YAML, Output
 from controlplane.server.representations import in_table, shown, shown_raw, storage
 from controlplane.server.tables import render
@@ -81,8 +82,9 @@ def object_body(kind: Kind[Any], output: Output, obj: Any, raw: bytes, now: Inst
         return text(output, render.partial(raw, output.version))
     version = getattr(obj.metadata, "resource_version", "")
     head = msgspec.json.encode({"resourceVersion": version} if version else {})
-    rows = [(render.row(what, in_table(kind, obj), raw, now), raw)]
-    return text(output, render.table(what, rows, now, list_metadata=head, include=include, version=output.version))
+    row = (render.row(what, in_table(kind, obj), raw, now), raw)
+    rows = render.rows((row,), now, include=include, version=output.version)
+    return text(output, rows.join(render.table(what, list_metadata=head, version=output.version)))
 
 
 def entry_body(kind: Kind[Any], output: Output, entry: Entry) -> bytes:
@@ -102,43 +104,92 @@ def status_body(output: Output, status: meta.Status) -> bytes:
     return value_body(output, status, codec.encode_json(status))
 
 
-async def list_body(kind: Kind[Any], listing: Listing, output: Output, now: Instant, include: str) -> bytes:
-    """A list."""
+async def list_body(
+    kind: Kind[Any], listing: Listing, output: Output, now: Instant, include: str, kept: KeptLists
+) -> list[bytes | Stretch]:
+    """A list, in parts; the stretches among them are kept."""
     metadata = meta.ListMeta(
         resource_version=str(listing.version), continue_=listing.continue_, remaining_item_count=listing.remaining
     )
+    items = await _stretches(kind, listing.entries, output, now, include, kept)
+    name, api_version = _list_name(kind, output)
     if output.media_type == PROTOBUF:
-        return await _binary_list(kind, listing.entries, output, metadata)
+        return [convert.list_head(api_version, name, metadata, sum(len(one.body) for one in items)), *items]
     if output.form == "table":
-        rows = await _rows(kind, listing.entries, now)
-        head = codec.encode_json(metadata)
-        body = render.table(render.what(kind), rows, now, list_metadata=head, include=include, version=output.version)
-        return text(output, body)
-    return text(output, _joined(kind, output, metadata, _raws(kind, listing.entries)))
+        head, tail = render.table(render.what(kind), list_metadata=codec.encode_json(metadata), version=output.version)
+    else:
+        head, tail = _around_items(name, api_version, metadata)
+    parts: list[bytes | Stretch] = [head]
+    for number, one in enumerate(items):
+        parts += (one,) if not number else (b",", one)
+    parts.append(tail)
+    return [text(output, joined(parts))] if output.pretty or output.media_type == YAML else parts
 
 
-def _raws(kind: Kind[Any], entries: Iterable[Entry]) -> list[bytes]:
-    """The JSON of every entry's object."""
-    return [entry.raw for entry in entries] if kind.stored else [shown_raw(kind, entry) for entry in entries]
+def joined(parts: Iterable[bytes | Stretch]) -> bytes:
+    """The parts of a body as one."""
+    return b"".join(part if isinstance(part, bytes) else part.body for part in parts)
+
+
+async def _stretches(
+    kind: Kind[Any], entries: Sequence[Entry], output: Output, now: Instant, include: str, kept: KeptLists
+) -> list[Stretch]:
+    """The items of a list."""
+    # What is shown of users' kinds, or in another form than it is stored in, changes with more than the entries.
+    keeping = kind.stored and not isinstance(kind, CustomKind)
+    form = (kind.resource, output.media_type, output.form, output.version, include)
+    found = []
+    for part in cut(list(entries)):
+        worth = keeping and len(part) >= WORTH_KEEPING
+        stretch = kept.find(form, part, now) if worth else None
+        if stretch is None:
+            stretch, lasting = await _stretch(kind, part, output, now, include)
+            if worth and lasting:
+                kept.keep(form, stretch)
+        found.append(stretch)
+    return found
+
+
+async def _stretch(
+    kind: Kind[Any], entries: Sequence[Entry], output: Output, now: Instant, include: str
+) -> tuple[Stretch, bool]:
+    """Some items of a list, and whether they may be kept."""
+    if output.media_type == PROTOBUF:
+        return Stretch(entries, convert.encode_items(await _messages(kind, entries, output))), True
+    if output.form == "table":
+        rows = await _rows(kind, entries, now)
+        body = render.rows(rows, now, include=include, version=output.version)
+        return Stretch(entries, body, render.true_until(rows, now)), all(entry.row is not None for entry in entries)
+    raws = [entry.raw for entry in entries] if kind.stored else [shown_raw(kind, entry) for entry in entries]
+    if output.form == "metadata":
+        raws = [render.partial(raw, output.version) for raw in raws]
+    return Stretch(entries, b",".join(raws)), True
 
 
 def objects_body(
     registry: Registry, kind: Kind[Any], output: Output, metadata: meta.ListMeta, objects: Sequence[Any]
 ) -> bytes:
     """A list of objects that are not all in the cache any more. It is never a table."""
+    name, api_version = _list_name(kind, output)
     if output.media_type == PROTOBUF:
-        return _envelope_of_list(kind, output, metadata, [_item(kind, output, obj) for obj in objects])
-    return text(output, _joined(kind, output, metadata, (raw_of(registry, kind, obj) for obj in objects)))
+        items = convert.encode_items(_item(kind, output, obj) for obj in objects)
+        return convert.list_head(api_version, name, metadata, len(items)) + items
+    raws = (raw_of(registry, kind, obj) for obj in objects)
+    shown_as = (render.partial(raw, output.version) for raw in raws) if output.form == "metadata" else raws
+    return text(output, b",".join(shown_as).join(_around_items(name, api_version, metadata)))
 
 
-def _joined(kind: Kind[Any], output: Output, metadata: meta.ListMeta, items: Iterable[bytes]) -> bytes:
-    """The JSON of a list of objects, whole or their metadata alone."""
-    name, api_version = kind.list_kind, kind.api_version
+def _around_items(name: str, api_version: str, metadata: meta.ListMeta) -> tuple[bytes, bytes]:
+    """What stands before and behind the items in the JSON of a list."""
+    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":['
+    return head % (name.encode(), api_version.encode(), codec.encode_json(metadata)), b"]}"
+
+
+def _list_name(kind: Kind[Any], output: Output) -> tuple[str, str]:
+    """The kind and the version of a list of objects, whole or their metadata alone."""
     if output.form == "metadata":
-        items = (render.partial(raw, output.version) for raw in items)
-        name, api_version = f"{_PARTIAL}List", _META + output.version
-    head = b'{"kind":"%b","apiVersion":"%b","metadata":' % (name.encode(), api_version.encode())
-    return b'%b%b,"items":[%b]}' % (head, codec.encode_json(metadata), b",".join(items))
+        return f"{_PARTIAL}List", _META + output.version
+    return kind.list_kind, kind.api_version
 
 
 def partial_message(metadata: meta.ObjectMeta, version: str) -> bytes:
@@ -166,7 +217,7 @@ async def _rows(kind: Kind[Any], entries: Iterable[Entry], now: Instant) -> list
     return rows
 
 
-async def _binary_list(kind: Kind[Any], entries: Iterable[Entry], output: Output, metadata: meta.ListMeta) -> bytes:
+async def _messages(kind: Kind[Any], entries: Iterable[Entry], output: Output) -> list[bytes]:
     items, made, whole = [], 0, output.form != "metadata"
     for entry in entries:
         if whole and entry.message is not None and kind is entry.kind:
@@ -177,15 +228,8 @@ async def _binary_list(kind: Kind[Any], entries: Iterable[Entry], output: Output
         if made >= AT_ONCE:
             made = 0
             await asyncio.sleep(0)
-    return _envelope_of_list(kind, output, metadata, items)
+    return items
 
 
 def _item(kind: Kind[Any], output: Output, obj: Any) -> bytes:
     return convert.encode_list(obj.metadata) if output.form == "metadata" else convert.encode(shown(kind, obj))
-
-
-def _envelope_of_list(kind: Kind[Any], output: Output, metadata: meta.ListMeta, items: Iterable[bytes]) -> bytes:
-    name, api_version = kind.list_kind, kind.api_version
-    if output.form == "metadata":
-        name, api_version = f"{_PARTIAL}List", _META + output.version
-    return convert.envelope(api_version, name, convert.encode_list(metadata, items))

@@ -8,9 +8,10 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.server import negotiate, rest_forms
+from controlplane.server.kept_lists import KeptLists
 from controlplane.server.paths import Place
 from controlplane.server.representations import shown_raw
-from controlplane.server.rest_answers import answer, compressed, status_success
+from controlplane.server.rest_answers import answer, compressed, list_answer, status_success
 from controlplane.server.rest_call import Call
 from controlplane.server.subresources import OPERATIONS
 from controlplane.server.verbs import Verbs
@@ -37,6 +38,7 @@ class ObjectHandlers:
     def __init__(self, verbs: Verbs) -> None:
         """Answer from `verbs`."""
         self._verbs = verbs
+        self._kept = KeptLists()
         self._table: dict[tuple[str, str], Handler] = {
             ("list", ""): self._list,
             ("create", ""): self._create,
@@ -72,8 +74,8 @@ class ObjectHandlers:
         output = call.output
         listing = await self._verbs.reads.list(call.kind, call.place.namespace, call.list_options)
         now, include = self._verbs.clock.now(), call.include
-        body = await rest_forms.list_body(call.kind, listing, output, now, include)
-        return await compressed(call.request, answer(output, body))
+        body = await rest_forms.list_body(call.kind, listing, output, now, include, self._kept)
+        return await list_answer(call.request, output, body)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 

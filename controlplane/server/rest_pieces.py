@@ -11,7 +11,7 @@ import asyncio
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
-PIECE_BYTES = 512 * 1024
+PIECE_BYTES = 256 * 1024
 """What is given to a connection at once."""
 PIECE_S = 60.0
 """How long a client may take for a piece, in seconds."""

@@ -103,22 +103,17 @@ class Frames:
     def _mark(self, batch: Batch) -> bytes:
         if self._output.form == "table":
             head = b'{"resourceVersion":"%d"}' % batch.bookmark
-            return render.table(self._what, [], 0, list_metadata=head, headed=False)
+            return b"".join(render.table(self._what, list_metadata=head, headed=False))
         mark = bookmark(self._kind, batch.bookmark, initial_end=batch.initial_end)
         return rest_forms.object_body(self._kind, self._output, mark, codec.encode_json(mark), 0, self._include)
 
     def _row(self, change: Change) -> bytes:
         """A table of one row; the first one says what the columns are."""
         entry, now = change.entry, self._now()
-        table = render.table(
-            self._what,
-            [rest_forms.row_of(self._kind, entry, now)],
-            now,
-            list_metadata=b'{"resourceVersion":"%d"}' % entry.version,
-            include=self._include,
-            version=self._output.version,
-            headed=self._headed,
-        )
+        version = self._output.version
+        row = render.rows([rest_forms.row_of(self._kind, entry, now)], now, include=self._include, version=version)
+        head = b'{"resourceVersion":"%d"}' % entry.version
+        table = row.join(render.table(self._what, list_metadata=head, version=version, headed=self._headed))
         self._headed = False
         return self._frame(change.type, table)
 

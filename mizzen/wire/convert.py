@@ -101,12 +101,27 @@ def encode(obj: Any) -> bytes:
 
 def encode_list(metadata: Any, items: Iterable[bytes] = ()) -> bytes:
     """The protobuf bytes of a list whose items are bytes already; without items, of an object that is all metadata."""
+    return _list_head(metadata) + encode_items(items)
+
+
+def encode_items(items: Iterable[bytes]) -> bytes:
+    """The items of a list, each bytes already, as they stand in the list's protobuf bytes."""
     # Written by hand, as protobuf writes an UnknownList: a message would copy thousands of items first.
-    head = encode(metadata)
-    parts = [_FIRST, _varint(len(head)), head] if head else []
+    parts: list[bytes] = []
     for item in items:
         parts += (_SECOND, _varint(len(item)), item)
     return b"".join(parts)
+
+
+def list_head(api_version: str, kind: str, metadata: Any, size: int) -> bytes:
+    """What stands before the items of a list, of so many bytes by `encode_items`, in Kubernetes' protobuf encoding."""
+    head = _list_head(metadata)
+    return b"".join((_envelope_head(api_version, kind), _SECOND, _varint(len(head) + size), head))
+
+
+def _list_head(metadata: Any) -> bytes:
+    head = encode(metadata)
+    return _sized(_FIRST, head) if head else b""
 
 
 _FIRST, _SECOND = b"\x0a", b"\x12"
@@ -129,9 +144,14 @@ def _varint(number: int) -> bytes:
 
 def envelope(api_version: str, kind: str, data: bytes) -> bytes:
     """Kubernetes' protobuf encoding of an object, around the object's own bytes."""
+    head = _envelope_head(api_version, kind)
+    return b"".join((head, _SECOND, _varint(len(data)), data)) if data else head
+
+
+@lru_cache(maxsize=1024)
+def _envelope_head(api_version: str, kind: str) -> bytes:
     meta = scalars_pb2.TypeMeta(api_version=api_version, kind=kind)
-    head = scalars_pb2.Unknown(type_meta=meta).SerializeToString()
-    return b"".join((MAGIC, head, _SECOND, _varint(len(data)), data)) if data else MAGIC + head
+    return MAGIC + scalars_pb2.Unknown(type_meta=meta).SerializeToString()
 
 
 def watch_frame(type_: str, obj: bytes) -> bytes:

@@ -233,6 +233,7 @@ MISTAKES = {
     "delete nothing": (["delete"], "name something, for example: pod/web-1"),
     "plan nothing": (["plan"], "say what to plan"),
     "lose nobody": (["plan", "--lose-node", "node-9"], 'Error from server (NotFound): nodes "node-9" not found'),
+    "return nobody": (["plan", "--return-node", "node-9"], 'Error from server (NotFound): nodes "node-9" not found'),
     "why nobody": (["why", "pod/nobody"], 'Error from server (NotFound): pods "nobody" not found'),
     "no lab": (["lab", "--dir", "/no/lab", "status"], "there is no lab in /no/lab; `mizzen lab up` makes one"),
 }

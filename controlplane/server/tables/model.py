@@ -98,6 +98,14 @@ def duration(ms: int) -> str:
     return _days(hours)
 
 
+def steady_s(seconds: int) -> int:
+    """For how many seconds from an age of `seconds` on `duration` surely says the same; at least 1."""
+    if seconds < 10 * _MINUTE_S:
+        return 1
+    step = _MINUTE_S if seconds < 8 * _HOUR_S else _HOUR_S
+    return step - seconds % step
+
+
 def _days(hours: int) -> str:
     if hours < 8 * _DAY_H:
         return _two(hours // _DAY_H, "d", hours % _DAY_H, "h")

@@ -32,7 +32,7 @@ from controlplane.server.tables import (
     storage,
     workloads,
 )
-from controlplane.server.tables.model import LATER, Row, RowCondition, TableOf, duration
+from controlplane.server.tables.model import LATER, Row, RowCondition, TableOf, duration, steady_s
 from mizzen.api import kinds
 from mizzen.api.custom import Custom, CustomKind
 from mizzen.api.kinds import Kind
@@ -171,17 +171,8 @@ def what_of(obj: Any) -> What:
     return obj.of if isinstance(obj, Custom) else type(obj)
 
 
-def table(
-    what: What,
-    objects: Iterable[tuple[Kept, bytes]],
-    now: Instant,
-    *,
-    list_metadata: bytes = b"{}",
-    include: str = "Metadata",
-    version: str = "v1",
-    headed: bool = True,
-) -> bytes:
-    """The table of some objects alike, each given as its row and as its JSON.
+def table(what: What, *, list_metadata: bytes = b"{}", version: str = "v1", headed: bool = True) -> tuple[bytes, bytes]:
+    """What stands before and behind the `rows` of a table of objects alike.
 
     Without a head the column definitions are empty, as in all but the first event of a watch.
     """
@@ -189,10 +180,15 @@ def table(
     columns = b"[]"
     if headed:
         columns = _ENCODER.encode(printed.columns) if isinstance(what, CustomKind) else _COLUMNS[what]
-    rows = b"".join(_rows(objects, now, include, version)[1:])
-    return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":[%b]}' % (
-        version.encode(), list_metadata, columns, rows,
-    )  # fmt: skip
+    head = b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":['
+    return head % (version.encode(), list_metadata, columns), b"]}"
+
+
+def true_until(objects: Iterable[tuple[Kept, bytes]], now: Instant) -> Instant | None:
+    """The first moment at which one of these rows may read differently than now; None for never."""
+    marks = {piece for kept, _ in objects for piece in kept.pieces[1::2]}
+    ages = ((mark, (now - mark) // 1000) for mark in marks if isinstance(mark, int))
+    return min((mark + 1000 * (age + steady_s(age)) for mark, age in ages), default=None)
 
 
 def lasts(raw: bytes) -> bool:
@@ -220,11 +216,13 @@ def _json(row: Row) -> bytes:
     return _ENCODER.encode(_RowJson(row.cells, row.conditions))[:-1]
 
 
-def _rows(objects: Iterable[tuple[Kept, bytes]], now: Instant, include: str, version: str) -> list[bytes]:
-    """The rows in pieces, each with a comma before it."""
+def rows(
+    objects: Iterable[tuple[Kept, bytes]], now: Instant, *, include: str = "Metadata", version: str = "v1"
+) -> bytes:
+    """The rows of some objects, each given as its row and as its JSON, with commas between them."""
     ages = _Ages()
     metadata = b',"object":' + _partial_head(version)
-    parts = []
+    parts: list[bytes] = []
     for kept, raw in objects:
         parts.append(b",")
         parts += [piece if isinstance(piece, bytes) else ages[(now - piece) // 1000] for piece in kept.pieces]
@@ -234,7 +232,7 @@ def _rows(objects: Iterable[tuple[Kept, bytes]], now: Instant, include: str, ver
             parts += (b',"object":', raw, b"}")
         else:
             parts.append(b"}")
-    return parts
+    return b"".join(parts[1:])
 
 
 def has_table(what: What) -> bool:

@@ -266,7 +266,9 @@ def test_a_table_carries_the_stored_metadata_of_its_rows() -> None:
     )
     raw = msgspec.json.encode(config_map)
     rows = [(render.row(core.ConfigMap, config_map, raw, NOW), raw)]
-    made = json.loads(render.table(core.ConfigMap, rows, NOW, list_metadata=b'{"resourceVersion":"9"}'))
+    made = json.loads(
+        render.rows(rows, NOW).join(render.table(core.ConfigMap, list_metadata=b'{"resourceVersion":"9"}'))
+    )
     assert made["kind"] == "Table"
     assert made["apiVersion"] == "meta.k8s.io/v1"
     assert made["metadata"] == {"resourceVersion": "9"}
@@ -275,10 +277,10 @@ def test_a_table_carries_the_stored_metadata_of_its_rows() -> None:
     assert row["cells"] == ["cm", 1, "<unknown>"]
     assert row["object"]["kind"] == "PartialObjectMetadata"
     assert row["object"]["metadata"] == {"name": "cm", "resourceVersion": "7", "labels": {"a": "b"}}
-    whole = json.loads(render.table(core.ConfigMap, rows, NOW, include="Object", headed=False))
+    whole = json.loads(render.rows(rows, NOW, include="Object").join(render.table(core.ConfigMap, headed=False)))
     assert whole["columnDefinitions"] == []
     assert whole["rows"][0]["object"] == json.loads(raw)
-    bare = json.loads(render.table(core.ConfigMap, rows, NOW, include="None"))
+    bare = json.loads(render.rows(rows, NOW, include="None").join(render.table(core.ConfigMap)))
     assert "object" not in bare["rows"][0]
 
 
@@ -288,7 +290,7 @@ def test_a_row_that_is_kept_is_shown_with_the_ages_of_the_moment() -> None:
     raw = msgspec.json.encode(kept)
     row = render.row(core.Pod, kept, raw, NOW)
     for now in (NOW, NOW + MINUTE, NOW + 60 * MINUTE):
-        made = json.loads(render.table(core.Pod, [(row, raw)], now))
+        made = json.loads(render.rows([(row, raw)], now).join(render.table(core.Pod)))
         assert made["rows"][0]["cells"] == list(pods.pod_row(kept, now).cells)
 
 
@@ -296,7 +298,7 @@ def test_a_text_that_looks_like_an_age_is_shown_as_it_is() -> None:
     event = core.Event(message=f"at \0{NOW}\0", last_timestamp=times.render(NOW - MINUTE))
     raw = msgspec.json.encode(event)
     assert not render.lasts(raw)
-    made = json.loads(render.table(core.Event, [(render.row(core.Event, event, raw, NOW), raw)], NOW))
+    made = json.loads(render.rows([(render.row(core.Event, event, raw, NOW), raw)], NOW).join(render.table(core.Event)))
     assert made["rows"][0]["cells"] == list(cluster.event_row(event, NOW).cells)
 
 
@@ -336,7 +338,7 @@ def test_the_columns_are_those_of_the_facts(upstream: Path) -> None:
         name, _, columns = line.partition(": ")
         facts[name] = columns
     for name, type_ in _FACTS_NAMES.items():
-        made = json.loads(render.table(type_, [], NOW))["columnDefinitions"]
+        made = json.loads(b"".join(render.table(type_)))["columnDefinitions"]
         texts = [
             column["name"] + _FACTS_TYPES.get(column["type"], "") + ("*" if column["priority"] else "")
             for column in made

@@ -19,7 +19,7 @@ CONTAINERS = ["c", "img:1"]
 def cells(kind: kinds.Kind[Any], change: dict[str, Any]) -> list[Any]:
     obj = changed(kind, HOUR_AGO, change)
     raw = codec.encode_json(obj)
-    made = json.loads(render.table(kind.type, [(render.row(kind.type, obj, raw, NOW), raw)], NOW))
+    made = json.loads(render.rows([(render.row(kind.type, obj, raw, NOW), raw)], NOW).join(render.table(kind.type)))
     return list(made["rows"][0]["cells"])
 
 
