@@ -80,8 +80,14 @@ def test_every_mistake_is_told_at_once() -> None:
         ("--grpc-token-port 6440", "--grpc-token-port: must be another than --https-port and --grpc-port"),
         ("--grpc-port 6443", "--grpc-port: must be another than --https-port"),
         ("--https-port 70000", "--https-port: '70000' is not a port"),
-        ("--load-balancer-pool 10.244.255.0-10.245.0.9", "the range from 10.244.255.0 overlaps with --cluster-cidr"),
-        ("--load-balancer-pool 192.0.2.9-192.0.2.1", "'192.0.2.9-192.0.2.1' ends before it begins"),
+        (
+            "--load-balancer-pool 10.244.255.0-10.245.0.9",
+            "--load-balancer-pool: the range from 10.244.255.0 overlaps with --cluster-cidr",
+        ),
+        (
+            "--load-balancer-pool 192.0.2.9-192.0.2.1",
+            "--load-balancer-pool: '192.0.2.9-192.0.2.1' ends before it begins",
+        ),
         ("--cluster-cidr 10.96.0.0/15", "--service-cidr: 10.96.0.0/16 overlaps with --cluster-cidr"),
         ("--service-cidr 10.1.0.0/29", "--service-cidr: 10.1.0.0/29 is too small"),
         ("--node-prefix 15", "--node-prefix: must be from 16"),
