@@ -34,6 +34,9 @@ NAMES = st.sampled_from(["a", "b", "c", "d"])
 DATA = st.dictionaries(st.sampled_from(["k", "l"]), st.sampled_from(["", "1", "2"]), max_size=2)
 COLORS = st.sampled_from(["red", "blue", ""])
 HOLD = "a.example/hold"
+APPLY = {"Content-Type": "application/apply-patch+yaml"}
+APPLIED = st.sampled_from(["p", "q"])
+"""Names of config maps that are only applied, so that it is known whose each field is."""
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -68,6 +71,8 @@ class Model:
     log: list[Event] = field(default_factory=list)
     shown: list[tuple[str, int, dict[str, Thing]]] = field(default_factory=list)
     """Versions of lists, how long the log was then, and what there was."""
+    owners: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    """Who has applied a key of a config map."""
 
     def put(self, name: str, thing: Thing | None) -> None:
         """Something has happened."""
@@ -187,6 +192,35 @@ class ApiMachine(RuleBasedStateMachine):
             assert (code, answer["reason"]) == (404, "NotFound")
         else:
             self._changed(name, there, replace(there, data=data), code, answer)
+        return self._look()
+
+    @rule(target=Versions, name=APPLIED, manager=st.sampled_from(["m", "n"]), data=DATA, force=st.booleans())
+    def apply(self, name: str, manager: str, data: dict[str, str], force: bool) -> int:
+        """Sets what it says, takes away what its manager alone has said before, and tells of what others say."""
+        there, owners = self.model.things.get(name), self.model.owners
+        before = there.data if there else {}
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} | (
+            {"data": data} if data else {}
+        )
+        query = f"?fieldManager={manager}&force={str(force).lower()}"
+        code, answer = self._ask("PATCH", f"{self._path}/{name}{query}", config, headers=APPLY)
+        differing = {key for key in data if key in before and before[key] != data[key]}
+        taken = [key for key in differing if owners[name, key] - {manager}]
+        if taken and not force:
+            assert (code, answer["reason"], len(answer["details"]["causes"])) == (409, "Conflict", len(taken))
+            return self._look()
+        for key in {*before, *data}:
+            others = owners.get((name, key), frozenset()) - {manager}
+            mine = frozenset({manager}) if key in data else frozenset()
+            owners[name, key] = mine if key in differing else others | mine
+        wanted = {key: value for key, value in {**before, **data}.items() if owners[name, key]}
+        assert code == (200 if there else 201), answer
+        found = seen(answer)
+        assert found.data == wanted
+        if there is None or found.version != there.version:
+            self.model.put(name, found)
+        else:
+            assert wanted == before
         return self._look()
 
     def _changed(self, name: str, before: Thing, wanted: Thing, code: int, answer: Any) -> None:
