@@ -65,7 +65,7 @@ _EDIT: Rules = (
     _on(_WRITE, "", "pods", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"),
     _on(("create",), "", "pods/eviction"),
     _on(
-        _WRITE, "", "configmaps", "endpoints", "events", _CLAIMS, "replicationcontrollers",
+        _WRITE, "", "configmaps", "events", _CLAIMS, "replicationcontrollers",
         "replicationcontrollers/scale", "secrets", "serviceaccounts", "services", "services/proxy",
     ),
     _on(("create",), "", "serviceaccounts/token"),
