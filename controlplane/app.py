@@ -7,6 +7,7 @@ reverse one; whatever part breaks ends the process with its reason, so that a su
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -46,8 +47,9 @@ from controlplane.server.oidc import OidcLogin
 from controlplane.server.outward.dial import Dialer
 from controlplane.server.presence import Presence, check_authority
 from controlplane.server.rest_api import Deps, build_app
-from controlplane.server.rest_listen import listen, tls_context
+from controlplane.server.rest_listen import listen
 from controlplane.server.rest_site import SiteInfo
+from controlplane.server.serving import ServingCertificate
 from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs
 from controlplane.settings import ServerSettings
@@ -113,9 +115,11 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens, core.verify_token
         )
         where = Listen(settings.bind_address, settings.grpc_port, settings.grpc_token_port)
-        pair = _server_pair(settings, core)
-        await stack.enter_async_context(grpc_server(where, pair, core.authority.ca_pem, cluster, gateway))
-        await stack.enter_async_context(_rest_server(settings, core, gateway, metrics, aggregator))
+        serving = ServingCertificate(partial(_server_pair, settings, core), core.authority.folder)
+        await stack.enter_async_context(
+            grpc_server(where, lambda: serving.pair, core.authority.ca_pem, cluster, gateway)
+        )
+        await stack.enter_async_context(_rest_server(settings, core, gateway, metrics, aggregator, serving.tls))
         await bootstrap.first_token(core.verbs, core.authority, settings, core.clock.now(), core.ids)
         _write_kubeconfig(settings, core)
 
@@ -136,6 +140,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             group.create_task(run_compactor(core.store), name="compactor")
             group.create_task(core.registry.ended(), name="registry")
             group.create_task(aggregator.run(), name="aggregator")
+            group.create_task(serving.run(), name="certificate")
             if core.login is not None:
                 group.create_task(core.login.run(), name="oidc")
             if bootstrap.is_reached(settings):
@@ -267,6 +272,7 @@ async def _rest_server(
     gateway: NodeGateway,
     metrics: Metrics,
     aggregator: Aggregator,
+    tls: ssl.SSLContext,
 ) -> AsyncIterator[None]:
     joining = JoinApi(core.registry, core.authority, core.clock, settings.grpc_port, gateway.connected)
     address = f"{settings.advertise_address}:{settings.https_port}"
@@ -281,8 +287,6 @@ async def _rest_server(
         tokens=core.tokens,
         routes=joining.routes(),
     )
-    folder = core.authority.folder
-    tls = tls_context(folder / "server.crt", folder / "server.key", folder / "ca.crt")
     async with listen(build_app(deps), settings.bind_address, settings.https_port, tls):
         yield
 

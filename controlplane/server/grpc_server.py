@@ -6,7 +6,7 @@ without demanding it, so who comes with a bearer token has a port of its own, wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from controlplane.server.grpc_api import ClusterService
 from controlplane.server.node_gateway import NodeGateway
 from controlplane.server.pki import KeyPair
+from controlplane.server.serving import grpc_credentials
 from mizzen.base.settings import Address
 from mizzen.wire.gen.mizzen.v1 import cluster_pb2, cluster_pb2_grpc, node_pb2, node_pb2_grpc
 
@@ -51,9 +52,12 @@ class Listen:
 
 @asynccontextmanager
 async def grpc_server(
-    where: Listen, pair: KeyPair, ca_pem: bytes, cluster: ClusterService, gateway: NodeGateway
+    where: Listen, shown: Callable[[], KeyPair], ca_pem: bytes, cluster: ClusterService, gateway: NodeGateway
 ) -> AsyncIterator[Listen]:
-    """Serves while the context is open; says at which ports. Raises OSError when one is taken."""
+    """Serves while the context is open; says at which ports. Raises OSError when one is taken.
+
+    `shown` gives the certificate that a new connection is shown.
+    """
     server = grpc.aio.server(options=OPTIONS)
     add: Any = (cluster_pb2_grpc, node_pb2_grpc, health_pb2_grpc)  # generated without types
     add[0].add_ClusterServicer_to_server(cluster, server)
@@ -65,10 +69,8 @@ async def grpc_server(
         node_pb2.DESCRIPTOR.services_by_name["NodeControl"].full_name,
     ]
     reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    own = [(pair.key_pem, pair.certificate_pem)]
-    demanding = grpc.ssl_server_credentials(own, root_certificates=ca_pem, require_client_auth=True)
-    port = _bound(server, Address(where.host, where.port), demanding)
-    token_port = _bound(server, Address(where.host, where.token_port), grpc.ssl_server_credentials(own))
+    port = _bound(server, Address(where.host, where.port), grpc_credentials(shown, ca_pem))
+    token_port = _bound(server, Address(where.host, where.token_port), grpc_credentials(shown, None))
     await server.start()
     for name in ("", *names):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
