@@ -66,7 +66,7 @@ VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update
 ASKED = ("create",)
 """What can be asked of a question: it is answered, and nothing is stored."""
 READ = ("get", "list")
-"""What can be asked of what is measured: it is read from memory, and nothing is stored."""
+"""What can be asked of what is measured or looked at: it can be read, and nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -354,7 +354,7 @@ async def test_how_the_control_plane_feels(client: Client, server: ApiServer) ->
     code, store = await client.ask("GET", f"{path}/etcd-0")
     assert (code, store["kind"]) == (200, "ComponentStatus")
     assert store["conditions"] == [{"type": "Healthy", "status": "True", "message": "ok"}]
-    _, table = await client.ask("GET", f"{path}/scheduler", headers={"Accept": TABLE})
+    _, table = await client.ask("GET", f"{path}/scheduler", headers=TABLE)
     assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Status", "Message", "Error"]
     assert table["rows"][0]["cells"] == ["scheduler", "Unhealthy", "", "no control plane leads"]
 
