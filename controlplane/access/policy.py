@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from controlplane.access import policy_components
+from controlplane.access import policy_components, policy_controllers
 from controlplane.access.aggregate import aggregated
 from controlplane.access.rules import EVERYTHING, Rules, missing
 from controlplane.access.values import AUTHENTICATED, MASTERS, UNAUTHENTICATED
@@ -65,7 +65,7 @@ _EDIT: Rules = (
     _on(_WRITE, "", "pods", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"),
     _on(("create",), "", "pods/eviction"),
     _on(
-        _WRITE, "", "configmaps", "endpoints", "events", _CLAIMS, "replicationcontrollers",
+        _WRITE, "", "configmaps", "events", _CLAIMS, "replicationcontrollers",
         "replicationcontrollers/scale", "secrets", "serviceaccounts", "services", "services/proxy",
     ),
     _on(("create",), "", "serviceaccounts/token"),
@@ -133,6 +133,7 @@ def cluster_roles() -> tuple[rbac.ClusterRole, ...]:
             **{f"{_AGGREGATE}{name}": "true" for name in ("view", "edit", "admin")},
         ),
         *(_role(name, *rules) for name, rules in policy_components.ROLES.items()),
+        *(_role(name, *rules) for name, rules in policy_controllers.ROLES.items()),
         _part("view", _VIEW),
         _part("edit", _EDIT),
         _part("admin", _ADMIN),
@@ -159,7 +160,8 @@ def cluster_role_bindings() -> tuple[rbac.ClusterRoleBinding, ...]:
         _binding(name, *(rbac.Subject(kind="Group", api_group=_GROUP, name=group) for group in groups))
         for name, groups in given
     )
-    return (*to_groups, *(_binding(name, subject) for name, subject in policy_components.SUBJECTS.items()))
+    to_one = policy_components.SUBJECTS | policy_controllers.SUBJECTS
+    return (*to_groups, *(_binding(name, subject) for name, subject in to_one.items()))
 
 
 def _binding(name: str, *subjects: rbac.Subject) -> rbac.ClusterRoleBinding:

@@ -6,120 +6,106 @@ A second scheduler, a volume provisioner or a monitor binds to them as it does e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from controlplane.access.policy_rules import CHANGE, EVENTS, FOLLOW, READ, on
 from controlplane.access.rules import Rules
 from mizzen.api.types import rbac_v1 as rbac
 
-_READ = ("get", "list", "watch")
-_FOLLOW = ("list", "watch")
-_CHANGE = ("patch", "update")
 _CLAIMS, _VOLUMES = "persistentvolumeclaims", "persistentvolumes"
 _REQUESTS = "certificatesigningrequests"
 _CERTIFICATES, _LEASES, _STORAGE = "certificates.k8s.io", "coordination.k8s.io", "storage.k8s.io"
 _GROUP = "rbac.authorization.k8s.io"
-
-
-def _on(verbs: Sequence[str], groups: str | Sequence[str], *resources: str, name: str = "") -> rbac.PolicyRule:
-    listed = (groups,) if isinstance(groups, str) else tuple(groups)
-    return rbac.PolicyRule(
-        verbs=tuple(verbs), api_groups=listed, resources=resources, resource_names=(name,) if name else ()
-    )
-
-
-_EVENTS = _on(("create", *_CHANGE), ("", "events.k8s.io"), "events")
 _REVIEWS = (
-    _on(("create",), "authentication.k8s.io", "tokenreviews"),
-    _on(("create",), "authorization.k8s.io", "subjectaccessreviews"),
+    on(("create",), "authentication.k8s.io", "tokenreviews"),
+    on(("create",), "authorization.k8s.io", "subjectaccessreviews"),
 )
 
 
 def _leading(component: str) -> Rules:
     """What a component needs to be the one of several that acts."""
     return (
-        _on(("create",), _LEASES, "leases"),
-        _on(("get", "update"), _LEASES, "leases", name=component),
+        on(("create",), _LEASES, "leases"),
+        on(("get", "update"), _LEASES, "leases", names=(component,)),
     )
 
 
 _CONTROLLERS: Rules = (
-    _EVENTS,
+    EVENTS,
     *_leading("kube-controller-manager"),
-    _on(("create",), "", "secrets", "serviceaccounts"),
-    _on(("delete",), "", "secrets"),
-    _on(("get",), "", "configmaps", "namespaces", "secrets", "serviceaccounts"),
-    _on(("update",), "", "secrets", "serviceaccounts"),
+    on(("create",), "", "secrets", "serviceaccounts"),
+    on(("delete",), "", "secrets"),
+    on(("get",), "", "configmaps", "namespaces", "secrets", "serviceaccounts"),
+    on(("update",), "", "secrets", "serviceaccounts"),
     *_REVIEWS,
-    _on(_FOLLOW, "*", "*"),
-    _on(("create",), "", "serviceaccounts/token"),
+    on(FOLLOW, "*", "*"),
+    on(("create",), "", "serviceaccounts/token"),
 )
 _SCHEDULER: Rules = (
-    _EVENTS,
+    EVENTS,
     *_leading("kube-scheduler"),
-    _on(_READ, "", "nodes"),
-    _on(("delete", *_READ), "", "pods"),
-    _on(("create",), "", "bindings", "pods/binding"),
-    _on(_CHANGE, "", "pods/status"),
-    _on(_READ, "", "replicationcontrollers", "services"),
-    _on(_READ, ("apps", "extensions"), "replicasets"),
-    _on(_READ, "apps", "statefulsets"),
-    _on(_READ, "policy", "poddisruptionbudgets"),
-    _on(_READ, "", _CLAIMS, _VOLUMES),
+    on(READ, "", "nodes"),
+    on(("delete", *READ), "", "pods"),
+    on(("create",), "", "bindings", "pods/binding"),
+    on(CHANGE, "", "pods/status"),
+    on(READ, "", "replicationcontrollers", "services"),
+    on(READ, ("apps", "extensions"), "replicasets"),
+    on(READ, "apps", "statefulsets"),
+    on(READ, "policy", "poddisruptionbudgets"),
+    on(READ, "", _CLAIMS, _VOLUMES),
     *_REVIEWS,
-    _on(_READ, _STORAGE, "csinodes"),
-    _on(_READ, "", "namespaces"),
-    _on(_READ, _STORAGE, "csidrivers"),
-    _on(_READ, _STORAGE, "csistoragecapacities"),
-    _on(_READ, "resource.k8s.io", "deviceclasses", "resourceclaims", "resourceslices"),
-    _on(_CHANGE, "resource.k8s.io", "resourceclaims/status"),
+    on(READ, _STORAGE, "csinodes"),
+    on(READ, "", "namespaces"),
+    on(READ, _STORAGE, "csidrivers"),
+    on(READ, _STORAGE, "csistoragecapacities"),
+    on(READ, "resource.k8s.io", "deviceclasses", "resourceclaims", "resourceslices"),
+    on(CHANGE, "resource.k8s.io", "resourceclaims/status"),
 )
 _PROVISIONER: Rules = (
-    _on(("create", "delete", *_READ), "", _VOLUMES),
-    _on(("get", "list", "update", "watch"), "", _CLAIMS),
-    _on(_READ, _STORAGE, "storageclasses"),
-    _on(("watch",), "", "events"),
-    _EVENTS,
+    on(("create", "delete", *READ), "", _VOLUMES),
+    on(("get", "list", "update", "watch"), "", _CLAIMS),
+    on(READ, _STORAGE, "storageclasses"),
+    on(("watch",), "", "events"),
+    EVENTS,
 )
 _PROXIER: Rules = (
-    _on(_FOLLOW, "", "endpoints", "services"),
-    _on(_READ, "", "nodes"),
-    _EVENTS,
-    _on(_FOLLOW, "discovery.k8s.io", "endpointslices"),
+    on(FOLLOW, "", "endpoints", "services"),
+    on(READ, "", "nodes"),
+    EVENTS,
+    on(FOLLOW, "discovery.k8s.io", "endpointslices"),
 )
 
 ROLES: dict[str, Rules] = {
     "system:heapster": (
-        _on(_READ, "", "events", "namespaces", "nodes", "pods"), _on(_READ, "extensions", "deployments"),
+        on(READ, "", "events", "namespaces", "nodes", "pods"), on(READ, "extensions", "deployments"),
     ),
-    "system:kube-aggregator": (_on(_READ, "", "endpoints", "services"),),
+    "system:kube-aggregator": (on(READ, "", "endpoints", "services"),),
     "system:kube-controller-manager": _CONTROLLERS,
-    "system:kube-dns": (_on(_FOLLOW, "", "endpoints", "services"),),
+    "system:kube-dns": (on(FOLLOW, "", "endpoints", "services"),),
     "system:kube-scheduler": _SCHEDULER,
     "system:kubelet-api-admin": (
-        _on(_READ, "", "nodes"),
-        _on(("proxy",), "", "nodes"),
-        _on(("*",), "", "nodes/log", "nodes/metrics", "nodes/proxy", "nodes/stats"),
+        on(READ, "", "nodes"),
+        on(("proxy",), "", "nodes"),
+        on(("*",), "", "nodes/log", "nodes/metrics", "nodes/proxy", "nodes/stats"),
     ),
-    "system:node-bootstrapper": (_on(("create", *_READ), _CERTIFICATES, _REQUESTS),),
+    "system:node-bootstrapper": (on(("create", *READ), _CERTIFICATES, _REQUESTS),),
     "system:node-problem-detector": (
-        _on(("get",), "", "nodes"), _on(("patch",), "", "nodes/status"), _EVENTS,
+        on(("get",), "", "nodes"), on(("patch",), "", "nodes/status"), EVENTS,
     ),
     "system:node-proxier": _PROXIER,
     "system:persistent-volume-provisioner": _PROVISIONER,
     "system:volume-scheduler": (
-        _on((*_READ, *_CHANGE), "", _VOLUMES),
-        _on(_READ, _STORAGE, "storageclasses"),
-        _on((*_READ, *_CHANGE), "", _CLAIMS),
+        on((*READ, *CHANGE), "", _VOLUMES),
+        on(READ, _STORAGE, "storageclasses"),
+        on((*READ, *CHANGE), "", _CLAIMS),
     ),
     "system:certificates.k8s.io:certificatesigningrequests:nodeclient": (
-        _on(("create",), _CERTIFICATES, f"{_REQUESTS}/nodeclient"),
+        on(("create",), _CERTIFICATES, f"{_REQUESTS}/nodeclient"),
     ),
     "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient": (
-        _on(("create",), _CERTIFICATES, f"{_REQUESTS}/selfnodeclient"),
+        on(("create",), _CERTIFICATES, f"{_REQUESTS}/selfnodeclient"),
     ),
     **{
         f"system:certificates.k8s.io:{signer}-approver": (
-            _on(("approve",), _CERTIFICATES, "signers", name=f"kubernetes.io/{signer}"),
+            on(("approve",), _CERTIFICATES, "signers", names=(f"kubernetes.io/{signer}",)),
         )
         for signer in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving", "legacy-unknown")
     },

@@ -76,7 +76,7 @@ def _wrong_subject(asked: x509.CertificateSigningRequest) -> str:
     groups = [str(one.value) for one in asked.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
     if groups != [NODES]:
         return f"subject organization is not {NODES}"
-    return "" if _name(asked).startswith(NODE_PREFIX) else f"subject common name does not begin with {NODE_PREFIX} "
+    return "" if _name(asked).startswith(NODE_PREFIX) else f"subject common name does not begin with {NODE_PREFIX}"
 
 
 def _wrong_names(asked: x509.CertificateSigningRequest, *, serving: bool) -> str:

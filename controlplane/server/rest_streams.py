@@ -22,6 +22,9 @@ from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
 from mizzen.api.types import core_v1 as core
 
 _LOG_OPTIONS = Named("", "podlogoptions", "PodLogOptions")
+_ALL = "All"
+_STREAMS = (_ALL, "Stderr", "Stdout")
+"""Which output of a container a log may be limited to."""
 PORTS_MAX = 16
 """Most ports of one port-forward."""
 
@@ -141,6 +144,7 @@ def _ends(query: MultiMapping[str]) -> _Ends:
 
 def log_options(query: MultiMapping[str]) -> core.PodLogOptions:
     """How a log is wanted. Raises BadRequest or Invalid."""
+    stream = query.get("stream", _ALL)
     options = core.PodLogOptions(
         container=query.get("container", ""),
         follow=bool(truth(query, "follow")),
@@ -150,9 +154,12 @@ def log_options(query: MultiMapping[str]) -> core.PodLogOptions:
         since_time=_time(query),
         tail_lines=number(query, "tailLines"),
         limit_bytes=number(query, "limitBytes"),
+        stream=stream,
     )
     wrong = [
-        FieldError.invalid(field, value, f"must be greater than {least - 1}" if least else "must be positive")
+        FieldError.invalid(
+            field, value, f"must be greater than {least - 1}" if least else "must be greater than or equal to 0"
+        )
         for field, value, least in (
             ("tailLines", options.tail_lines, 0),
             ("limitBytes", options.limit_bytes, 1),
@@ -162,6 +169,10 @@ def log_options(query: MultiMapping[str]) -> core.PodLogOptions:
     ]
     if options.since_seconds is not None and options.since_time is not None:
         wrong.append(FieldError.forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+    if stream not in _STREAMS:
+        wrong.append(FieldError.unsupported("stream", stream, _STREAMS))
+    if stream != _ALL and options.tail_lines is not None:
+        wrong.append(FieldError.forbidden("", "`tailLines` and specific `stream` are mutually exclusive for now"))
     if wrong:
         raise Invalid(_LOG_OPTIONS, "", wrong)
     return options

@@ -85,6 +85,8 @@ class Verbs:
         name = name or metadata.name
         if not name:
             raise errors.BadRequest("Name parameter required.")
+        if metadata.name != name:
+            raise errors.BadRequest("name in URL does not match name in Binding object")
         if metadata.namespace not in ("", namespace):
             raise errors.BadRequest(
                 "the namespace of the provided object does not match the namespace sent on the request"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from mizzen.api import formats, validate_meta
 from mizzen.api.errors import FieldError
 from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import authorization_v1 as authorization
+from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import rbac_v1 as rbac
 from mizzen.api.validate_common import (
     Errors,
@@ -156,12 +159,14 @@ def token_request(request: authentication.TokenRequest) -> Errors:
 
 def subject_access_review(review: authorization.SubjectAccessReview) -> Errors:
     """A question about somebody."""
+    yield from _bare(review.metadata)
     yield from _attributes(review.spec.resource_attributes, review.spec.non_resource_attributes)
     yield from _somebody(review.spec)
 
 
 def local_subject_access_review(review: authorization.LocalSubjectAccessReview) -> Errors:
     """A question about somebody in one namespace."""
+    yield from _bare(review.metadata, "must be empty except for namespace", namespace=review.metadata.namespace)
     yield from _somebody(review.spec)
     attributes = review.spec.resource_attributes
     yield from _selectors(attributes)
@@ -177,7 +182,14 @@ def local_subject_access_review(review: authorization.LocalSubjectAccessReview) 
 
 def self_subject_access_review(review: authorization.SelfSubjectAccessReview) -> Errors:
     """A question about the asker."""
+    yield from _bare(review.metadata)
     yield from _attributes(review.spec.resource_attributes, review.spec.non_resource_attributes)
+
+
+def _bare(metadata: meta.ObjectMeta, why: str = "must be empty", namespace: str = "") -> Errors:
+    """A question is no object: it has no name and nothing else of what objects are known by."""
+    if replace(metadata, managed_fields=()) != meta.ObjectMeta(namespace=namespace):
+        yield FieldError.invalid("metadata", metadata, why)
 
 
 def _somebody(spec: authorization.SubjectAccessReviewSpec) -> Errors:

@@ -255,69 +255,6 @@ def _signing_request(name: str, organisation: str) -> bytes:
     return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
-ROLES = {"anonymous": (), "known": ("x",), "view": ("view",), "edit": ("edit",), "admin": ("admin",), "root": ("root",)}
-"""Who asks in the matrix below: nobody, somebody, and who has a role in the namespace, or all rights."""
-MATRIX: list[tuple[str, str, str]] = [
-    # method, path, the least of ROLES that may
-    ("GET", "/version", "anonymous"),
-    ("GET", "/healthz", "anonymous"),
-    ("GET", "/livez", "anonymous"),
-    ("GET", "/readyz", "anonymous"),
-    ("GET", "/api", "known"),
-    ("GET", "/apis", "known"),
-    ("GET", "/openapi/v3", "known"),
-    ("GET", "/metrics", "root"),
-    ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "known"),
-    ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "known"),
-    ("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", "known"),
-    ("POST", "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews", "admin"),
-    ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "root"),
-    ("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "root"),
-    ("GET", "/api/v1/namespaces/default", "view"),
-    ("GET", "/api/v1/namespaces", "root"),
-    ("GET", PODS, "view"),
-    ("GET", f"{PODS}/p", "view"),
-    ("GET", f"{PODS}?watch=true&timeoutSeconds=1&resourceVersion=0", "view"),
-    ("GET", f"{PODS}/p/status", "view"),
-    ("GET", f"{PODS}/p/log", "view"),
-    ("POST", PODS, "edit"),
-    ("DELETE", f"{PODS}/q", "edit"),
-    ("POST", f"{PODS}/p/exec", "edit"),
-    ("GET", f"{PODS}/p/exec", "edit"),
-    ("POST", f"{PODS}/p/eviction", "edit"),
-    ("POST", f"{PODS}/p/binding", "root"),
-    ("PUT", f"{PODS}/p/status", "root"),
-    ("GET", "/api/v1/pods", "root"),
-    ("GET", "/api/v1/namespaces/default/secrets", "edit"),
-    ("GET", "/api/v1/namespaces/kube-system/secrets", "root"),
-    ("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "edit"),
-    ("GET", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", "admin"),
-    ("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", "root"),
-    ("GET", "/api/v1/nodes", "root"),
-    ("GET", "/apis/certificates.k8s.io/v1/certificatesigningrequests", "root"),
-]
-
-
-async def test_every_route_is_for_those_who_may(client: Client, server: ApiServer) -> None:
-    for role in ("view", "edit", "admin"):
-        body = {
-            "metadata": {"name": role},
-            "roleRef": {"kind": "ClusterRole", "name": role, "apiGroup": kinds.ROLE.group},
-            "subjects": [{"kind": "User", "name": role}],
-        }
-        await client.made("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", body)
-    order = list(ROLES)
-    for name in order:
-        groups = ("system:masters",) if name == "root" else ()
-        async with as_user(server, "" if name == "anonymous" else name, *groups) as somebody:
-            for method, path, least in MATRIX:
-                body = {} if method in ("POST", "PUT") else None
-                headers = {"Content-Type": "application/json"}
-                async with somebody.session.request(method, server.url + path, json=body, headers=headers) as answer:
-                    allowed = order.index(name) >= order.index(least)
-                    assert (answer.status != 403) is allowed, f"{name}: {method} {path}: {answer.status}"
-
-
 async def test_a_node_reads_what_its_pods_name_and_writes_its_own(client: Client, server: ApiServer) -> None:
     for name in ("key", "other"):
         await client.made("/api/v1/namespaces/default/secrets", {"metadata": {"name": name}})

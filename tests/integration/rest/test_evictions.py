@@ -191,7 +191,7 @@ async def test_nothing_is_sent_to_objects_of_a_namespace_that_goes(client: Clien
     await client.ask("DELETE", path)
     sent: dict[str, dict[str, Any]] = {
         "pods/web-0/eviction": {"metadata": {"name": "web-0"}},
-        "pods/web-0/binding": {"target": {"kind": "Node", "name": "n1"}},
+        "pods/web-0/binding": {"metadata": {"name": "web-0"}, "target": {"kind": "Node", "name": "n1"}},
         "serviceaccounts/default/token": {"spec": {"audiences": ["a"]}},
     }
     for below, body in sent.items():

@@ -54,8 +54,17 @@ async def test_a_log(client: Client, streams: FakeStreams) -> None:
     assert (code, text) == (200, "one\ntwo\n")
     options = streams.sessions[0].options
     assert (options.container, options.tail_lines, options.timestamps, options.follow) == ("c", 2, True, False)
+    assert options.stream == "All"
     async with asyncio.timeout(WAIT_S):
         await streams.sessions[0].closed.wait()
+
+
+async def test_a_log_of_one_stream(client: Client, streams: FakeStreams) -> None:
+    await running(client)
+    streams.script = says(out(b"one\n"), success())
+    for stream in ("Stderr", "Stdout", "All"):
+        assert (await client.ask("GET", f"{PODS}/p/log?stream={stream}"))[0] == 200
+        assert streams.sessions[-1].options.stream == stream
 
 
 async def test_a_followed_log_comes_piece_by_piece_and_ends_when_nobody_reads(
@@ -85,7 +94,9 @@ async def test_what_the_node_refuses_is_the_answer(client: Client, streams: Fake
         ("container=x", 400, "container x is not valid for pod p"),
         ("", 400, "a container name must be specified for pod p, choose one of: [a b]"),
         ("container=a&previous=true", 400, 'previous terminated container "a" in pod "p" not found'),
-        ("container=a&tailLines=-1", 422, "tailLines"),
+        ("container=a&tailLines=-1", 422, "tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        ("container=a&stream=stdout", 422, 'supported values: "All", "Stderr", "Stdout"'),
+        ("container=a&stream=Stderr&tailLines=1", 422, "`tailLines` and specific `stream` are mutually exclusive"),
         ("container=a&sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z", 422, "at most one of"),
         ("container=a&sinceTime=yesterday", 400, "sinceTime"),
     ],

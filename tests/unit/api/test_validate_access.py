@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mizzen.api import kinds
+from mizzen.api import codec, kinds, validate
 from tests.unit.api.test_validate import created, updated
 
 GROUP = "rbac.authorization.k8s.io"
@@ -145,23 +145,48 @@ def test_a_decision_is_never_taken_back() -> None:
     assert "spec: Invalid value" in updated(kind, old, {"spec": {"signerName": "example.com/other"}})[0]
 
 
+def asked(kind: kinds.Kind[Any], **body: Any) -> list[str]:
+    """What is wrong with a question, which has no metadata unless it is given some."""
+    return [str(error) for error in validate.validate_create(codec.decode_dict(body, kind)[0])]
+
+
 def test_questions() -> None:
     pods = {"verb": "get", "resource": "pods"}
-    assert created(kinds.SELF_SUBJECT_ACCESS_REVIEW, spec={"resourceAttributes": pods}) == []
-    assert created(kinds.SELF_SUBJECT_ACCESS_REVIEW) == [
+    assert asked(kinds.SELF_SUBJECT_ACCESS_REVIEW, spec={"resourceAttributes": pods}) == []
+    assert asked(kinds.SELF_SUBJECT_ACCESS_REVIEW) == [
         (
             "spec.resourceAttributes: Invalid value: null: "
             "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         )
     ]
-    assert created(kinds.SUBJECT_ACCESS_REVIEW, spec={"resourceAttributes": pods}) == [
+    assert asked(kinds.SUBJECT_ACCESS_REVIEW, spec={"resourceAttributes": pods}) == [
         'spec.user: Invalid value: "": at least one of user or group must be specified'
     ]
     local = {"resourceAttributes": {**pods, "namespace": "other"}, "user": "ann"}
-    assert created(kinds.LOCAL_SUBJECT_ACCESS_REVIEW, spec=local) == [
+    assert asked(kinds.LOCAL_SUBJECT_ACCESS_REVIEW, spec=local) == [
         'spec.resourceAttributes.namespace: Invalid value: "other": must match metadata.namespace'
     ]
     assert created(kinds.TOKEN_REVIEW) == ["spec.token: Required value"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (kinds.SELF_SUBJECT_ACCESS_REVIEW, "must be empty"),
+        (kinds.SUBJECT_ACCESS_REVIEW, "must be empty"),
+        (kinds.LOCAL_SUBJECT_ACCESS_REVIEW, "must be empty except for namespace"),
+    ],
+)
+def test_questions_about_access_have_no_name(kind: kinds.Kind[Any], words: str) -> None:
+    somebody = {} if kind is kinds.SELF_SUBJECT_ACCESS_REVIEW else {"user": "ann"}
+    spec = {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "shop"}, **somebody}
+    namespace = {"namespace": "shop"} if kind.namespaced else {}
+    assert asked(kind, metadata=namespace, spec=spec) == []
+    assert asked(kind, metadata={**namespace, "managedFields": [{"manager": "x"}]}, spec=spec) == []
+    for extra in ({"name": "x"}, {"labels": {"a": "b"}}, {"generateName": "x-"}):
+        (problem,) = asked(kind, metadata={**namespace, **extra}, spec=spec)
+        assert problem.startswith("metadata: Invalid value: ")
+        assert problem.endswith(f": {words}")
 
 
 @pytest.mark.parametrize(
@@ -192,15 +217,15 @@ def test_selectors_in_questions(field: str, selector: dict[str, Any], expected: 
     path = f"spec.resourceAttributes.{field}"
     spec = {"resourceAttributes": {"verb": "list", "resource": "pods", field: selector}}
     found = [f"{path}.{line.format(path=path)}" for line in expected]
-    assert created(kinds.SELF_SUBJECT_ACCESS_REVIEW, spec=spec) == found
-    assert created(kinds.SUBJECT_ACCESS_REVIEW, spec={**spec, "user": "ann"}) == found
-    assert [line for line in created(kinds.LOCAL_SUBJECT_ACCESS_REVIEW, spec=spec) if field in line] == found
+    assert asked(kinds.SELF_SUBJECT_ACCESS_REVIEW, spec=spec) == found
+    assert asked(kinds.SUBJECT_ACCESS_REVIEW, spec={**spec, "user": "ann"}) == found
+    assert [line for line in asked(kinds.LOCAL_SUBJECT_ACCESS_REVIEW, spec=spec) if field in line] == found
 
 
 def test_keys_in_selectors_of_questions() -> None:
     nameless = {"requirements": [{"operator": "In", "values": ["b"]}]}
     spec = {"resourceAttributes": {"fieldSelector": nameless, "labelSelector": nameless}}
-    first, second, *_ = created(kinds.SELF_SUBJECT_ACCESS_REVIEW, spec=spec)
+    first, second, *_ = asked(kinds.SELF_SUBJECT_ACCESS_REVIEW, spec=spec)
     where = "spec.resourceAttributes"
     assert first == f"{where}.fieldSelector.requirements[0].key: Required value: must be specified"
     assert second.startswith(f'{where}.labelSelector.requirements[0].key: Invalid value: "": name part must be')

@@ -172,7 +172,10 @@ async def test_binding_and_deleting_a_pod() -> None:
         with pytest.raises(errors.Conflict, match='already assigned to node "n1"'):
             await other.bind("shop", "p", target)
         with pytest.raises(errors.BadRequest, match=r"target\.name"):
-            await other.bind("shop", "p", core.Binding())
+            await other.bind("shop", "p", core.Binding(metadata=target.metadata))
+        for wrong in ("", "q"):
+            with pytest.raises(errors.BadRequest, match="name in URL does not match name in Binding object"):
+                await other.bind("shop", "p", replace(target, metadata=meta.ObjectMeta(name=wrong)))
         deleted = await other.deletes.delete(kinds.POD, "shop", "p", DeleteOptions())
         assert deleted.object.metadata.deletion_grace_period_seconds == 9
         deleted = await one.deletes.delete(kinds.POD, "shop", "p", DeleteOptions(Deletion(grace_s=0)))
