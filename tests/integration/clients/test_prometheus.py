@@ -14,11 +14,10 @@ import json
 import os
 import subprocess
 import threading
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +26,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.shell import tail
+from deploy.shell import TimedOut, tail, wait_for
 from tests.benchmarks.servers import free_ports
 from tests.conftest import ROOT
 from tests.fixtures.stock_tools import HELM_3, ToolMissing, debian_program, kubectl_and_helm
@@ -37,7 +36,6 @@ MANIFEST = ROOT / "deploy" / "manifests" / "prometheus.yaml"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 SERVER = "kubernetes.default.svc"
 WAIT_S = 30.0
-LOOK_S = 0.1
 NODE_JOBS = ("kubelet", "kubelet-probes", "kubelet-resource", "cadvisor")
 NODE_PAGES = {
     f"{job} {name} /api/v1/nodes/{name}/proxy/metrics{page} up"
@@ -167,26 +165,23 @@ class Watcher:
     def until_targets(self, wanted: set[str], gone: str = "") -> None:
         """Wait until there are such targets, and none with the word."""
         found: set[str] = set()
-        ends = time.monotonic() + WAIT_S
-        while time.monotonic() < ends:
-            try:
+
+        def reached() -> bool:
+            nonlocal found
+            with suppress(OSError):  # it may not have begun to listen
                 found = self.targets()
-            except OSError:
-                found = set()  # it has not begun to listen
-            if wanted <= found and not (gone and any(gone in one for one in found)):
-                return
-            time.sleep(LOOK_S)
-        raise AssertionError(f"missing {sorted(wanted - found)} in {sorted(found)}\n{tail(self.log)}")
+            return wanted <= found and not (gone and any(gone in one for one in found))
+
+        try:
+            wait_for("targets", reached, WAIT_S)
+        except TimedOut as error:
+            missing = f"missing {sorted(wanted - found)} in {sorted(found)}"
+            raise AssertionError(f"{missing}\n{tail(self.log)}") from error
 
     def until_sample(self, query: str) -> list[Any]:
         """Wait until a query has an answer."""
-        ends = time.monotonic() + WAIT_S
-        while time.monotonic() < ends:
-            found: list[Any] = self.ask("query", query=query)["result"]
-            if found:
-                return found
-            time.sleep(LOOK_S)
-        raise AssertionError(f"no answer to {query}\n{tail(self.log)}")
+        found: list[Any] = wait_for(query, lambda: self.ask("query", query=query)["result"], WAIT_S)
+        return found
 
 
 def _what(labels: Mapping[str, str]) -> str:
