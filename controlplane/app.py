@@ -206,6 +206,7 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         usage=core.verbs.usages.pod,
         find_better=moving.better,
         event_ttl_ms=settings.event_ttl_ms,
+        balancer_pool=settings.balancer_pool,
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder

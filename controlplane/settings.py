@@ -27,6 +27,7 @@ EVENT_TTL_MS, EVENT_TTL_MIN_MS = 259_200_000, 60_000
 NODE_GRACE_MS = 50_000
 LEADER_TTL_S = 15
 FORMATS = ("text", "json")
+NO_RANGES: tuple[tuple[int, int], ...] = ()
 SERVICES_MIN = 16
 """Fewest service addresses; the API and the names have fixed ones among the first."""
 
@@ -60,6 +61,8 @@ class ServerSettings:
     node_grace_ms: int
     """How long a node may be silent before it counts as lost; Kubernetes waits 50 s."""
     event_ttl_ms: int
+    balancer_pool: tuple[tuple[int, int], ...]
+    """Ranges of addresses for load balancers, by their first and last as numbers."""
     """How long an event is kept after it was written last."""
     oidc: Rules | None
     """Whose tokens are believed beside our own, and whom they stand for."""
@@ -92,10 +95,12 @@ def parse(argv: Sequence[str]) -> ServerSettings:
     heartbeat_ms = problems.read("--heartbeat-interval", args.heartbeat_interval, duration_ms, HEARTBEAT_MS)
     grace_ms = problems.read("--node-grace-period", args.node_grace_period, duration_ms, NODE_GRACE_MS)
     event_ttl_ms = problems.read("--event-ttl", args.event_ttl, duration_ms, EVENT_TTL_MS)
+    pool = problems.read("--load-balancer-pool", args.load_balancer_pool, _ranges, NO_RANGES)
     cluster = problems.read("--cluster-cidr", args.cluster_cidr, ipaddress.IPv4Network, CLUSTER_CIDR)
     services = problems.read("--service-cidr", args.service_cidr, ipaddress.IPv4Network, SERVICE_CIDR)
     prefix = problems.read("--node-prefix", args.node_prefix, _number, NODE_PREFIX)
     _check_networks(problems, cluster, services, prefix)
+    _check_pool(problems, pool or NO_RANGES, (("--cluster-cidr", cluster), ("--service-cidr", services)))
     advertise = problems.read("--advertise-address", args.advertise_address or own_address(), _address_v4)
     dns = problems.read("--cluster-dns", args.cluster_dns, _address_v4, _tenth(services))
     _check_times(problems, heartbeat_ms, grace_ms, event_ttl_ms)
@@ -130,6 +135,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         heartbeat_ms=heartbeat_ms or 0,
         node_grace_ms=grace_ms or 0,
         event_ttl_ms=event_ttl_ms or 0,
+        balancer_pool=pool or NO_RANGES,
         oidc=oidc,
         oidc_ca=args.oidc_ca_file,
         leader_ttl_s=leader_ttl_s or 0,
@@ -161,6 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--node-grace-period", default="50s", help="how long a silent node is waited for")
     add("--event-ttl", default="72h", help="how long events are kept, if they are not too many")
     add("--leader-ttl", default="15s", help="how long a dead leader is waited for")
+    add(
+        "--load-balancer-pool", default="",
+        help="addresses of the machines' Ethernet for Services of type LoadBalancer, such as 192.0.2.10-192.0.2.20 or "
+        "192.0.2.64/28, with commas between ranges; without them such Services get no address",
+    )  # fmt: skip
     add("--log-level", default="info", help=f"what is logged: {', '.join(LEVELS)}")
     add("--log-format", default="text", help=f"how it is logged: {', '.join(FORMATS)}")
     settings_oidc.add_to(parser)
@@ -199,6 +210,34 @@ def _check_networks(
         problems.add("--service-cidr", f"{services} is too small; take /28 or more")
     if cluster is not None and prefix is not None and not cluster.prefixlen <= prefix <= 30:
         problems.add("--node-prefix", f"must be from {cluster.prefixlen} (that of --cluster-cidr) to 30, not {prefix}")
+
+
+def _check_pool(
+    problems: Problems,
+    pool: tuple[tuple[int, int], ...],
+    networks: tuple[tuple[str, ipaddress.IPv4Network | None], ...],
+) -> None:
+    for flag, network in networks:
+        for first, last in pool:
+            if network is not None and first <= int(network[-1]) and last >= int(network[0]):
+                start = ipaddress.IPv4Address(first)
+                problems.add("--load-balancer-pool", f"the range from {start} overlaps with {flag} {network}")
+
+
+def _ranges(text: str) -> tuple[tuple[int, int], ...]:
+    """Ranges such as `192.0.2.10-192.0.2.20,192.0.2.64/28,192.0.2.80`."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        if dash:
+            pair = int(ipaddress.IPv4Address(first.strip())), int(ipaddress.IPv4Address(last.strip()))
+        else:
+            network = ipaddress.IPv4Network(part)
+            pair = int(network[0]), int(network[-1])
+        if pair[0] > pair[1]:
+            raise ValueError(f"{part!r} ends before it begins")
+        found.append(pair)
+    return tuple(found)
 
 
 def _check_etcd(problems: Problems, args: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from controlplane.reconcilers import (
     eventexpiry,
     garbage,
     job,
+    loadbalancer,
     namespace,
     nodeipam,
     nodelifecycle,
@@ -79,13 +80,14 @@ def every_controller(
     usage: autoscaler.Usage = unmeasured,
     find_better: FindBetter = well_placed,
     event_ttl_ms: int = eventexpiry.TTL_MS,
+    balancer_pool: loadbalancer.Pool = (),
 ) -> tuple[Controller, ...]:
     """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
     and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one; `usage`: what
     a pod uses, by which autoscalers go; `find_better`: which pods would be better off on other nodes;
-    `event_ttl_ms`: how long events are kept.
+    `event_ttl_ms`: how long events are kept; `balancer_pool`: the addresses of load balancers, none without one.
     """
     return (
         deployment.CONTROLLER,
@@ -126,4 +128,5 @@ def every_controller(
         clusterroleaggregation.CONTROLLER,
         certificates.CONTROLLER,
         *((rootca.controller(ca_pem),) if ca_pem else ()),
+        *((loadbalancer.controller(balancer_pool),) if balancer_pool else ()),
     )

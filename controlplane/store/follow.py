@@ -35,6 +35,11 @@ LIST_PAGE = 500
 RETRY_S = 0.5
 """Pause before the log is asked for again after a failure, in seconds."""
 
+CROWD = 8
+CROWD_S = 0.002
+"""After an answer to so many at once the store is left alone for this time, in seconds: a question costs as much as
+serving a request, and whoever is one of a crowd waits for the others anyway."""
+
 Subscriber: TypeAlias = Callable[[Sequence[Change], int], None]
 """`subscriber(changes, revision)`: the next changes (possibly none) and the revision that the cache is at with them."""
 
@@ -67,6 +72,8 @@ class Latest:
                     _settle(asking, error)
                 else:
                     _settle(asking, version)
+                if len(asking) >= CROWD:
+                    await asyncio.sleep(CROWD_S)
         finally:
             self._asking = None
             _settle(self._waiting, Closed("nobody asks the store any more"))

@@ -20,6 +20,8 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 """Names the service that an endpoint slice belongs to."""
 MOVES = "moves"
 """The only value of the index of Deployments whose pods may move, or do."""
+BALANCED = "balanced"
+"""The only value of the index of Services that are load balancers, or were."""
 ENDED = "ended"
 """The only value of the index of pods that have succeeded or failed."""
 
@@ -62,6 +64,11 @@ def _moving(deployment: apps_v1.Deployment) -> Iterable[str]:
 def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
     service = piece.metadata.labels.get(SERVICE_NAME_LABEL)
     return [namespaced(piece.metadata.namespace, service)] if service else []
+
+
+def _balanced(service: core_v1.Service) -> Iterable[str]:
+    has_address = bool(service.status.load_balancer.ingress)
+    return [BALANCED] if service.spec.type == "LoadBalancer" or has_address else []
 
 
 def labelled(namespace: str, key: str, value: str) -> str:
@@ -153,6 +160,8 @@ PODS_BY_END = Index("pods-by-end", kinds.POD, _ended)
 """Under `ENDED` the pods that have succeeded or failed."""
 SERVICES_BY_SELECTED = Index("services-by-selected", kinds.SERVICE, _asked_by_service)
 """Services with a selector by one of the labels that it asks for; see `labelled` and `UNNAMED`."""
+LOAD_BALANCERS = Index("load-balancers", kinds.SERVICE, _balanced)
+"""Under `BALANCED` the Services of type LoadBalancer, and those that still have an address."""
 BUDGETS_BY_SELECTED = Index("poddisruptionbudgets-by-selected", kinds.POD_DISRUPTION_BUDGET, _asked_by_budget)
 """Disruption budgets by one of the labels that their selector asks for; see `labelled` and `UNNAMED`."""
 PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
@@ -241,6 +250,7 @@ ALL: tuple[Index[Any], ...] = (
     PODS_BY_LABEL,
     PODS_BY_END,
     SERVICES_BY_SELECTED,
+    LOAD_BALANCERS,
     BUDGETS_BY_SELECTED,
     PODS_BY_CONTROLLER,
     PODS_BY_DEPENDENCY,

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from nodeagent.network import bridge, firewall, peers
+from nodeagent.network import announce, bridge, firewall, peers
 from nodeagent.network.dns import DnsServer
 from nodeagent.network.port import AttachedPod, NetworkConfig, NetworkError, NodeRoute, PodNetwork
 from nodeagent.network.proxy import ServiceProxy
@@ -37,6 +37,7 @@ class _Running:
     dns: DnsServer
     nodes: tuple[NodeRoute, ...] | None = None
     tunnelled: bool = False
+    announced: tuple[str, ...] | None = None
     watch: asyncio.Task[None] | None = None
 
 
@@ -85,7 +86,11 @@ class NodeNetwork:
 
     async def sync_services(self, rules: ServiceTable) -> None:
         """See the port."""
-        await self._started().proxy.sync(rules)
+        running = self._started()
+        # The rules come first: an address that leads nowhere yet must not be answered for.
+        await running.proxy.sync(rules)
+        if rules.announced != running.announced:
+            await self._announce(running, rules.announced)
 
     async def sync_dns(self, zone: DnsZone) -> None:
         """See the port."""
@@ -110,6 +115,7 @@ class NodeNetwork:
         if remove:
             for pod_uid in await self.adopt():
                 await self.detach(pod_uid)
+            await self._blocking(announce.remove)
             await self._blocking(lambda: peers.remove_all(running.config))
             await firewall.withdraw()
 
@@ -123,6 +129,8 @@ class NodeNetwork:
                 await self._blocking(lambda: _prepare_host(running.config))
                 await firewall.let_through(running.config)
                 await self._route(running)
+                if running.announced:
+                    await self._announce(running, running.announced)
             except Exception:  # Whatever it was: the next check may succeed, and none at all helps nobody.
                 _log.exception("network_check_failed")
 
@@ -139,6 +147,10 @@ class NodeNetwork:
 
         async with self._routing:
             running.tunnelled = await self._blocking(work) or config.overlay == "always"
+
+    async def _announce(self, running: _Running, addresses: tuple[str, ...]) -> None:
+        await self._blocking(lambda: announce.sync(peers.uplink(running.config.node_ip), addresses))
+        running.announced = addresses
 
     def _started(self) -> _Running:
         if self._running is None:

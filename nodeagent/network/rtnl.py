@@ -36,7 +36,7 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK = 1, 3, 4, 5
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 18, 20, 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 3, 4, 7, 15
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL = 1, 2, 3
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _NDA_DST, _NDA_LLADDR = 1, 2
 _IFF_UP, _RTNH_F_ONLINK = 1, 4
@@ -86,6 +86,8 @@ class Address:
     index: int
     ip: str
     prefix: int
+    label: str = ""
+    """What was noted with it: by default the name of the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +146,13 @@ def delete_link(name: str) -> Request:
     return Request(f"delete the device {name}", _RTM_DELLINK, 0, body, tolerated=(errno.ENODEV,))
 
 
-def add_address(index: int, ip: str, prefix: int = 32, scope: int = SCOPE_GLOBAL) -> Request:
-    """Give a device an address; nothing happens when it has it."""
+def add_address(index: int, ip: str, prefix: int = 32, scope: int = SCOPE_GLOBAL, label: str = "") -> Request:
+    """Give a device an address; nothing happens when it has it. A label begins with the device's name and a colon."""
     packed = socket.inet_aton(ip)
     body = _IFADDR.pack(socket.AF_INET, prefix, 0, scope, index)
     body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+    if label:
+        body += text_attribute(_IFA_LABEL, label)
     return Request(f"add the address {ip}", _RTM_NEWADDR, _NLM_NEW, body, tolerated=(errno.EEXIST,))
 
 
@@ -222,9 +226,10 @@ def addresses(netlink: Netlink) -> list[Address]:
     found: list[Address] = []
     for reply in netlink.dump(Request("list addresses", _RTM_GETADDR, 0, body)):
         _, prefix, _, _, index = _IFADDR.unpack_from(reply.body)
-        local = attributes(reply.body[_IFADDR.size :]).get(_IFA_LOCAL)
+        known = attributes(reply.body[_IFADDR.size :])
+        local = known.get(_IFA_LOCAL)
         if local is not None:
-            found.append(Address(index, socket.inet_ntoa(local), prefix))
+            found.append(Address(index, socket.inet_ntoa(local), prefix, _text(known.get(_IFA_LABEL, b""))))
     return found
 
 

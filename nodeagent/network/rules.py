@@ -59,6 +59,7 @@ table ip {TABLE} {{
   map guarded-ingress {{ type ipv4_addr : verdict; }}
   map guarded-egress {{ type ipv4_addr : verdict; }}
   set hairpins {{ type ipv4_addr . ipv4_addr; }}
+  set announced {{ type ipv4_addr; }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
     reject with icmp port-unreachable
@@ -68,6 +69,7 @@ table ip {TABLE} {{
     ip daddr . meta l4proto . th dport vmap @services
     ip daddr {config.cluster_dns} meta mark set meta mark and {_UNMARK} return
     ip daddr {config.service_cidr} goto refuse
+    ip daddr @announced meta l4proto {{ tcp, udp, sctp }} goto refuse
     ip daddr != 127.0.0.0/8 fib daddr type local meta l4proto . th dport vmap @node-ports
   }}
   chain prerouting {{
@@ -187,6 +189,8 @@ class _Writer:
     def written(self) -> Ruleset:
         for port in self._rule.ports:
             self._port(port)
+        # Held by the node, such an address would else lead to what the node itself serves.
+        self._elements.update({("announced", address): "" for address in self._rule.announced})
         return Ruleset(self._chains, self._sets, self._elements)
 
     def _port(self, port: PortRule) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mizzen.api.services import ANNOUNCED_BY
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from nodeagent.network.policies import NO_POLICIES, PolicyTable
@@ -58,6 +59,8 @@ class ServiceRule:
     """Clients inside the cluster may use this node's backends only."""
     external_local: bool
     """Clients outside may use this node's backends only, and are seen with their own address there."""
+    announced: tuple[str, ...] = ()
+    """Addresses of the outside that this node answers for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class ServiceTable:
     services: Mapping[str, ServiceRule] = field(default_factory=dict)
     host_ports: tuple[HostPort, ...] = ()
     policies: PolicyTable = NO_POLICIES
+
+    @property
+    def announced(self) -> tuple[str, ...]:
+        """All addresses that this node answers for, sorted."""
+        return tuple(sorted({ip for rule in self.services.values() for ip in rule.announced}))
 
     def replaced(self, key: str, rule: ServiceRule | None) -> ServiceTable:
         """The table with this service's rule exchanged, or taken out when it is None."""
@@ -149,6 +157,7 @@ def service_rule(service: core.Service, slices: Sequence[discovery.EndpointSlice
         affinity_s=_affinity_s(spec),
         internal_local=spec.internal_traffic_policy == "Local",
         external_local=spec.external_traffic_policy == "Local",
+        announced=_balanced_ips(service) if service.metadata.annotations.get(ANNOUNCED_BY) == node else (),
     )
 
 
@@ -162,9 +171,12 @@ def _udp_addresses(rule: ServiceRule) -> set[str]:
 
 
 def _external_ips(service: core.Service) -> tuple[str, ...]:
-    ingress = service.status.load_balancer.ingress
-    found = [*service.spec.external_ips, *(entry.ip for entry in ingress)]
+    found = (*service.spec.external_ips, *_balanced_ips(service))
     return tuple(dict.fromkeys(ip for ip in found if is_ipv4(ip)))
+
+
+def _balanced_ips(service: core.Service) -> tuple[str, ...]:
+    return tuple(entry.ip for entry in service.status.load_balancer.ingress if is_ipv4(entry.ip))
 
 
 def _affinity_s(spec: core.ServiceSpec) -> int:

@@ -119,13 +119,19 @@ def _containers(pod: dict[str, Any]) -> list[tuple[str, int]]:
     return [(status["containerID"], status["restartCount"]) for status in pod["status"]["containerStatuses"]]
 
 
+def pool(lab: Lab) -> str:
+    """Addresses of the machines' Ethernet that none of them has."""
+    network = lab.server.address.rpartition(".")[0]
+    return f"{network}.240-{network}.247"
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
     """Three nodes behind a control plane, and a fourth machine on another Ethernet that has not joined."""
     with Lab(folder).up(nodes=NODES + 1, far=[NODES + 1]) as lab:
         for version in ("v1", "v2"):
             lab.load_image(demo.build(lab.folder / "images", version))
-        kubeconfig = cluster.start_server(lab, FLAGS)
+        kubeconfig = cluster.start_server(lab, (*FLAGS, "--load-balancer-pool", pool(lab)))
         nodes = lab.nodes[:NODES]
         for node in nodes:
             cluster.join_agent(lab, node.name)

@@ -134,7 +134,10 @@ def at_terminal(words: Sequence[str], rows: int = 30, columns: int = 100) -> Ite
     """Run a command with a terminal of its own."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    # Tests that run in the background may have been told to ignore ctrl-C, and would hand that on.
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", *words], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
     os.close(theirs)
     try:
         yield Terminal(process, ours)

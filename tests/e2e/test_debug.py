@@ -192,8 +192,9 @@ def test_attaching(kubectl: Kubectl) -> None:
     assert kubectl("attach", "-i", "echo", stdin="hello\nend\n") == "got hello\ngot end\n"
     kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/echo", "--timeout=20s")
     with at_terminal(kubectl.words(["attach", "-it", "screen"]), rows=31, columns=91) as screen:
-        screen.type("stty size; echo $((40 + 2))\n")
-        screen.wait_for("31 91\r\n42\r\n")
+        # kubectl says a size that is wrong by one before the right one, so that what runs there draws itself anew.
+        screen.type("until [ \"$(stty size)\" = '31 91' ]; do sleep 0.1; done; echo sized $((40 + 2))\n")
+        screen.wait_for("sized 42\r\n")
 
 
 @pytest.fixture(scope="module")

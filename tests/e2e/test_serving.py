@@ -57,6 +57,35 @@ def test_endpoints_written_by_hand(cluster: Cluster, kubectl: Kubectl) -> None:
         assert network.answering(machine, address, 80, 1) == {pods[0]["metadata"]["name"]}
 
 
+def test_a_load_balancer(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
+    kubectl.apply(deployment("web", 2), service("web", type="LoadBalancer"))
+    kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    names = {pod["metadata"]["name"] for pod in kubectl.items("pods")}
+    shown = kubectl("get", "service", "web").splitlines()[1].split()
+    address = shown[3]
+    assert address in [f"{cluster.lab.server.address.rpartition('.')[0]}.{last}" for last in range(240, 248)]
+    assert "EnsuredLoadBalancer" in kubectl("describe", "service", "web")
+
+    def announcer() -> str:
+        marked = kubectl.get("service", "web")["metadata"]["annotations"]
+        return str(marked.get("mizzen.dev/announced-by", ""))
+
+    # The control plane's machine is no node: it learns by ARP where the address is.
+    assert network.answering(cluster.lab.server, address, 80, 2) == names
+    before = announcer()
+    kubectl("label", "node", before, "node.kubernetes.io/exclude-from-external-load-balancers=")
+    try:
+        began = time.monotonic()
+        wait_for("another node to announce it", lambda: announcer() not in ("", before), 20)
+        assert network.answering(cluster.lab.server, address, 80, 2) == names
+        figure(f"another node answers for a load balancer's address after {time.monotonic() - began:.1f} s")
+    finally:
+        kubectl("label", "node", before, "node.kubernetes.io/exclude-from-external-load-balancers-")
+    kubectl("patch", "service", "web", "-p", '{"spec":{"type":"ClusterIP"}}')
+    released = "jsonpath={.status.loadBalancer}{.metadata.finalizers}"
+    wait_for("the address to be given back", lambda: kubectl("get", "service", "web", "-o", released) == "{}", 10)
+
+
 def seen_from_a_pod(kubectl: Kubectl, url: str) -> set[str]:
     """Who answers to requests that are made inside a pod."""
     names: set[str] = set()

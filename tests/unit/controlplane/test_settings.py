@@ -30,6 +30,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster_cidr="10.244.0.0/16", node_prefix=24, service_cidr="10.96.0.0/16", cluster_dns="10.96.0.10",
         cluster_domain="cluster.local", heartbeat_ms=10_000, node_grace_ms=50_000, leader_ttl_s=15,
         event_ttl_ms=259_200_000,
+        balancer_pool=(),
         oidc=None, oidc_ca=None,
         log_level="info", log_format="text",
     )  # fmt: skip
@@ -42,7 +43,7 @@ def test_what_is_given() -> None:
         "--etcd http://a:2379,http://b:2379 --etcd-ca ca --etcd-certificate crt --etcd-key key "
         "--cluster-cidr 10.0.0.0/20 --node-prefix 26 --service-cidr 10.1.0.0/24 --heartbeat-interval 500ms "
         "--node-grace-period 1m30s --leader-ttl 3s --log-level debug --log-format json "
-        "--cluster-domain a.example"
+        "--cluster-domain a.example --load-balancer-pool 192.0.2.9-192.0.2.10,192.0.2.64/30,192.0.2.80"
     )
     found = parse(given.split())
     assert found.data_dir == Path.cwd() / "data"
@@ -51,6 +52,8 @@ def test_what_is_given() -> None:
     assert (found.cluster_dns, found.node_prefix) == ("10.1.0.10", 26)
     assert (found.heartbeat_ms, found.node_grace_ms, found.leader_ttl_s) == (500, 90_000, 3)
     assert (found.bind_address, found.log_format) == ("::", "json")
+    first = 0xC000_0200
+    assert found.balancer_pool == tuple((first + a, first + b) for a, b in ((9, 10), (64, 67), (80, 80)))
     assert parse(["--leader-ttl", "3", "--cluster-dns", "10.9.9.9"]).cluster_dns == "10.9.9.9"
 
 
@@ -77,6 +80,14 @@ def test_every_mistake_is_told_at_once() -> None:
         ("--grpc-token-port 6440", "--grpc-token-port: must be another than --https-port and --grpc-port"),
         ("--grpc-port 6443", "--grpc-port: must be another than --https-port"),
         ("--https-port 70000", "--https-port: '70000' is not a port"),
+        (
+            "--load-balancer-pool 10.244.255.0-10.245.0.9",
+            "--load-balancer-pool: the range from 10.244.255.0 overlaps with --cluster-cidr",
+        ),
+        (
+            "--load-balancer-pool 192.0.2.9-192.0.2.1",
+            "--load-balancer-pool: '192.0.2.9-192.0.2.1' ends before it begins",
+        ),
         ("--cluster-cidr 10.96.0.0/15", "--service-cidr: 10.96.0.0/16 overlaps with --cluster-cidr"),
         ("--service-cidr 10.1.0.0/29", "--service-cidr: 10.1.0.0/29 is too small"),
         ("--node-prefix 15", "--node-prefix: must be from 16"),

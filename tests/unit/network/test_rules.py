@@ -31,6 +31,7 @@ def rule(name: str, cluster_ip: str, *ports: PortRule, **changes: object) -> Ser
         "affinity_s": 0,
         "internal_local": False,
         "external_local": False,
+        "announced": (),
     } | changes
     return ServiceRule(key=f"default/{name}", cluster_ip=cluster_ip, ports=ports, **settings_of)  # type: ignore[arg-type]
 
