@@ -37,6 +37,7 @@ from controlplane.server import pki, why
 from controlplane.server.aggregation.aggregator import Aggregator
 from controlplane.server.aggregation.backends import FrontProxy
 from controlplane.server.authn import VerifyToken, either
+from controlplane.server.components import LEADER
 from controlplane.server.grpc_api import ClusterService, Planner
 from controlplane.server.grpc_server import Listen, grpc_server
 from controlplane.server.join_api import JoinApi
@@ -68,7 +69,6 @@ from mizzen.engine.plans import Plan, Question
 
 _LOG = structlog.get_logger(__name__)
 
-LEADER = "controllers"
 CONTROLLERS = "kube-controller-manager"
 SCHEDULER = "kube-scheduler"
 """Whom tools know as managers of the fields that controllers and the scheduler set."""

@@ -10,7 +10,7 @@ import msgspec
 
 from controlplane.server.containers import container_for_log, container_to_enter
 from controlplane.server.grpc_objects import place_of
-from controlplane.server.streams import Channel, Piece, Session, Streams
+from controlplane.server.streams import ALL, STREAMS, Channel, Piece, Session, Streams
 from controlplane.server.verbs import Verbs
 from mizzen.api import errors, kinds, times
 from mizzen.api.types import core_v1, meta_v1
@@ -45,6 +45,7 @@ class StreamCalls:
             since_seconds=request.since_seconds if request.HasField("since_seconds") else None,
             since_time=request.since_time or None,
             limit_bytes=request.limit_bytes if request.HasField("limit_bytes") else None,
+            stream=request.stream or ALL,
         )
         _check_log(options)
         pod = await self._pod(request.namespace, request.pod)
@@ -130,6 +131,10 @@ def _check_log(options: core_v1.PodLogOptions) -> None:
         raise errors.BadRequest("since_seconds: must be greater than 0")
     if options.limit_bytes is not None and options.limit_bytes < 1:
         raise errors.BadRequest("limit_bytes: must be greater than 0")
+    if options.stream not in STREAMS:
+        raise errors.BadRequest(f"stream: must be one of {', '.join(STREAMS)}")
+    if options.stream != ALL and options.tail_lines is not None:
+        raise errors.BadRequest("stream: one stream alone can't be had with tail_lines; unset one of them")
     if options.since_time is None:
         return
     if options.since_seconds is not None:

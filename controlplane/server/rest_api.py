@@ -42,7 +42,6 @@ from controlplane.server.verbs import Verbs, api_error
 from controlplane.server.verbs_read import only_name
 from controlplane.store.values import StoreError
 from mizzen.api import errors
-from mizzen.api.custom import CustomKind
 from mizzen.api.errors import ApiError
 
 _LOG = structlog.get_logger(__name__)
@@ -204,7 +203,7 @@ class RestApi:
         if verb == "watch":
             return await self.watches.serve(call, call.include)
         answer = await self._handler(call)(call)
-        if isinstance(place.kind, CustomKind) and place.kind.warning:
+        if place.kind.warning:
             answer.headers.add("Warning", warning_header(place.kind.warning))
         return answer
 

@@ -15,16 +15,13 @@ from controlplane.server.containers import container_for_log, container_to_enter
 from controlplane.server.rest_call import Call, number, truth
 from controlplane.server.rest_log import serve_log
 from controlplane.server.rest_objects import Handler
-from controlplane.server.streams import Session, Streams
+from controlplane.server.streams import ALL, STREAMS, Session, Streams
 from controlplane.server.verbs import Verbs
 from mizzen.api import times
 from mizzen.api.errors import BadRequest, FieldError, Invalid, Named
 from mizzen.api.types import core_v1 as core
 
 _LOG_OPTIONS = Named("", "podlogoptions", "PodLogOptions")
-_ALL = "All"
-_STREAMS = (_ALL, "Stderr", "Stdout")
-"""Which output of a container a log may be limited to."""
 PORTS_MAX = 16
 """Most ports of one port-forward."""
 
@@ -144,7 +141,7 @@ def _ends(query: MultiMapping[str]) -> _Ends:
 
 def log_options(query: MultiMapping[str]) -> core.PodLogOptions:
     """How a log is wanted. Raises BadRequest or Invalid."""
-    stream = query.get("stream", _ALL)
+    stream = query.get("stream", ALL)
     options = core.PodLogOptions(
         container=query.get("container", ""),
         follow=bool(truth(query, "follow")),
@@ -169,9 +166,9 @@ def log_options(query: MultiMapping[str]) -> core.PodLogOptions:
     ]
     if options.since_seconds is not None and options.since_time is not None:
         wrong.append(FieldError.forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
-    if stream not in _STREAMS:
-        wrong.append(FieldError.unsupported("stream", stream, _STREAMS))
-    if stream != _ALL and options.tail_lines is not None:
+    if stream not in STREAMS:
+        wrong.append(FieldError.unsupported("stream", stream, STREAMS))
+    if stream != ALL and options.tail_lines is not None:
         wrong.append(FieldError.forbidden("", "`tailLines` and specific `stream` are mutually exclusive for now"))
     if wrong:
         raise Invalid(_LOG_OPTIONS, "", wrong)

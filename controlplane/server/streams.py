@@ -15,6 +15,10 @@ from typing import NamedTuple, Protocol
 
 from mizzen.api.types import core_v1 as core
 
+ALL = "All"
+STREAMS = (ALL, "Stderr", "Stdout")
+"""Which output of a container a log may be limited to."""
+
 
 class Channel(IntEnum):
     """What bytes are; the numbers are those of Kubernetes' WebSocket protocols."""

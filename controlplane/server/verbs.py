@@ -13,6 +13,7 @@ from controlplane.admission import Admitted, Settings, nodes
 from controlplane.admission.binding import bind
 from controlplane.server.admit import Admission
 from controlplane.server.authz import Authorizer
+from controlplane.server.components import Components
 from controlplane.server.conversions import Conversions
 from controlplane.server.outward.dial import Dialer
 from controlplane.server.usage import Usages
@@ -60,7 +61,7 @@ class Verbs:
         conversions = Conversions(calls, ids)
         admission = Admission(registry, clock, ids, settings, Webhooks(registry, calls, conversions, ids))
         usages = Usages(registry, clock)
-        reads = Reads(registry, conversions, usages)
+        reads = Reads(registry, conversions, usages, Components(registry))
         writes = Writes(registry, clock, admission, conversions)
         deletes = Deletes(registry, reads, clock, admission, conversions)
         return cls(

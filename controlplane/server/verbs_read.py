@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from controlplane.server.components import Components
 from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage
 from controlplane.server.usage import Usages
@@ -152,17 +153,22 @@ def check_match(options: ListOptions) -> None:
 class Reads:
     """The verbs that change nothing."""
 
-    def __init__(self, registry: Registry, conversions: Conversions, usages: Usages) -> None:
+    def __init__(self, registry: Registry, conversions: Conversions, usages: Usages, components: Components) -> None:
         """Read from `registry`; what is asked for in another form goes through `conversions`.
 
-        What is not stored but measured comes from `usages`.
+        What is not stored but measured comes from `usages`, and what is looked at when it is asked for from
+        `components`.
         """
         self._registry = registry
         self._conversions = conversions
         self._usages = usages
+        self._components = components
 
     async def get(self, kind: Kind[Any], namespace: str, name: str, resource_version: str = "") -> Entry:
         """One object. Raises NotFound; Timeout when the version asked for does not come."""
+        if kind is kinds.COMPONENT_STATUS:
+            # Also while the store does not answer: that is what is asked for.
+            return await self._components.get(name)
         await self.at_least(resource_version)
         if kind in kinds.MEASURED:
             return self._usages.get(kind, namespace, name)
@@ -183,6 +189,9 @@ class Reads:
         check_match(options)
         matches = matcher(kind, options.label_selector, options.field_selector)
         limit = max(options.limit, 0)
+        if kind is kinds.COMPONENT_STATUS:
+            # Selectors are ignored, as Kubernetes does.
+            return Listing(await self._components.every(), self._registry.revision)
         if kind in kinds.MEASURED:
             found = [entry for entry in self._usages.every(kind, namespace) if matches is None or matches(entry)]
             return Listing(found, self._registry.revision)

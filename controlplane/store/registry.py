@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from controlplane.store.follow import Follower, Latest, Subscriber
 from controlplane.store.history import Watcher
+from controlplane.store.keys import leader_key
 from controlplane.store.objects import Objects
 from controlplane.store.pages import ListPage, Pages
 from controlplane.store.port import Store
@@ -105,6 +106,11 @@ class Registry:
     def cache(self) -> Cache:
         """The cache behind `view`, for who needs entries and bytes."""
         return self._cache
+
+    async def leader(self, name: str) -> str:
+        """Who leads under a name, as they call themselves; empty when nobody does. Raises StoreError."""
+        held = await self._store.get(leader_key(name))
+        return "" if held is None else held.value.decode()
 
     # -- writing ---------------------------------------------------------------------------------------------------
 

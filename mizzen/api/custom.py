@@ -113,8 +113,6 @@ class CustomKind(Kind[Custom]):
     columns: tuple[Column, ...] = ()
     scale: ScalePaths | None = None
     selectable: tuple[tuple[str, ...], ...] = ()
-    warning: str = ""
-    """What whoever asks for this version is warned of."""
     terminating: bool = False
     """The definition is being deleted: nothing new comes."""
     conversion: Conversion | None = None

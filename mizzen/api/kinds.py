@@ -66,7 +66,7 @@ VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update
 ASKED = ("create",)
 """What can be asked of a question: it is answered, and nothing is stored."""
 READ = ("get", "list")
-"""What can be asked of what is measured: it is read from memory, and nothing is stored."""
+"""What can be asked of what is measured or looked at: it can be read, and nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +88,8 @@ class Kind(Generic[T]):
     what is measured."""
     verbs: tuple[str, ...] = VERBS
     """What can be asked of it."""
+    warning: str = ""
+    """What whoever asks for it is warned of."""
 
     @property
     def singular(self) -> str:
@@ -321,6 +323,10 @@ NODE_METRICS = Kind(
 )
 POD_METRICS = Kind(metrics_v1beta1.PodMetrics, *_METRICS, "PodMetrics", "pods", stored=False, verbs=READ)
 MEASURED = (NODE_METRICS, POD_METRICS)
+COMPONENT_STATUS = Kind(
+    core_v1.ComponentStatus, "", "v1", "ComponentStatus", "componentstatuses", namespaced=False, short_names=("cs",),
+    stored=False, verbs=READ, warning="v1 ComponentStatus is deprecated in v1.19+",
+)  # fmt: skip
 
 
 def _question(type_: type[T], group: str, plural: str, *, namespaced: bool = False) -> Kind[T]:
@@ -362,7 +368,7 @@ KINDS: tuple[Kind[Any], ...] = (
     LOCAL_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW, BINDING,
     CUSTOM_RESOURCE_DEFINITION, VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS, VALIDATING_POLICY, VALIDATING_POLICY_BINDING,
     MUTATING_POLICY, MUTATING_POLICY_BINDING, API_SERVICE,
-    *MEASURED,
+    COMPONENT_STATUS, *MEASURED,
 )  # fmt: skip
 
 BY_RESOURCE: dict[str, Kind[Any]] = {kind.resource: kind for kind in reversed(KINDS)}

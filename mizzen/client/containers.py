@@ -38,8 +38,12 @@ class Containers(Connection):
         since_time: str = "",
         limit_bytes: int | None = None,
         timestamps: bool = False,
+        stream: str = "",
     ) -> AsyncGenerator[bytes, None]:
-        """A container's output, all of it or what is younger than `since_s` seconds or `since_time` (RFC 3339)."""
+        """A container's output, all of it or what is younger than `since_s` seconds or `since_time` (RFC 3339).
+
+        `stream` is `Stdout` or `Stderr` for one of them alone, which can't be had with `tail_lines`.
+        """
         request = pb.LogsRequest(
             namespace=namespace,
             pod=pod,
@@ -51,6 +55,7 @@ class Containers(Connection):
             since_time=since_time,
             limit_bytes=limit_bytes,
             timestamps=timestamps,
+            stream=stream,
         )
         async with aclosing(self._stream("Logs", request)) as answers:
             async for answer in answers:

@@ -35,11 +35,12 @@ from nodeagent.drive.images import Images
 from nodeagent.drive.keeper import Keeper
 from nodeagent.drive.last_words import LastWords
 from nodeagent.drive.local_volumes import LocalVolumes
-from nodeagent.drive.metrics import Metrics, MetricsPage
+from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.node_status import NodeStatus
 from nodeagent.drive.objects import Objects, Told
 from nodeagent.drive.observe import Watcher
 from nodeagent.drive.outbox import Outbox
+from nodeagent.drive.page import MetricsPage
 from nodeagent.drive.perform import Performer, Slots
 from nodeagent.drive.pods import Pods
 from nodeagent.drive.prober import Prober
@@ -127,7 +128,7 @@ class Agent:
             endpoint=lambda: self.session.endpoint,
             renewed=self.session.reconnect,
         )
-        self.page = MetricsPage(self.metrics, lambda: ", ".join(self._problems()), self._measure)
+        self.page = MetricsPage(self.metrics, self._meter, lambda: ", ".join(self._problems()), self._measure)
         self._objects_dirty = False
 
     def _make_pods(self) -> Pods:

@@ -1,4 +1,4 @@
-"""How much processor time and memory a process' control group has used, out of the kernel's files of either version.
+"""What a control group has used of processors, memory and networks, out of the kernel's files of either version.
 
 The group is found by the process, so that it does not matter how the engine names its groups. Version 1 has a tree for
 each controller, version 2 one for all.
@@ -29,6 +29,39 @@ class Counted:
     """Processor time since the beginning."""
     memory_bytes: int
     """The working set at this moment."""
+    usage_bytes: int
+    """All memory at this moment, file pages that could be dropped included."""
+    group: str = "/"
+    """The group's path below its hierarchy's root; the machine is the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What an interface has carried since it was made."""
+
+    received: Flow
+    sent: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One direction."""
+
+    bytes: int
+    packets: int
+    errors: int
+    dropped: int
+
+
+def traffic(text: str) -> Mapping[str, Traffic]:
+    """The rows of a `/proc/PID/net/dev` by interface, without the loopback. Raises ValueError."""
+    found = {}
+    for line in text.splitlines()[2:]:  # below two lines of headings
+        name, numbers = line.split(":", 1)
+        if (name := name.strip()) != "lo":
+            counts = [int(number) for number in numbers.split()]
+            found[name] = Traffic(Flow(*counts[:4]), Flow(*counts[8:12]))
+    return found
 
 
 def groups(text: str) -> Mapping[str, str]:
@@ -69,10 +102,10 @@ def machine_time(stat: str, ticks: int) -> int:
     return sum(map(int, (user, nice, system, *more))) * 1_000_000_000 // ticks
 
 
-def machine_memory(meminfo: str) -> int:
-    """The working set of the machine in bytes, out of `/proc/meminfo`."""
-    total, free = field(meminfo, "MemTotal", ":"), field(meminfo, "MemFree", ":")
-    return working_set(total - free, field(meminfo, "Inactive(file)", ":")) * 1024
+def machine_memory(meminfo: str) -> tuple[int, int]:
+    """The working set and all used memory of the machine in bytes, out of `/proc/meminfo`."""
+    used = field(meminfo, "MemTotal", ":") - field(meminfo, "MemFree", ":")
+    return working_set(used, field(meminfo, "Inactive(file)", ":")) * 1024, used * 1024
 
 
 class Cgroups:
@@ -98,7 +131,7 @@ class Cgroups:
             else:
                 used_ns = field((cpu / "cpu.stat").read_text(), "usage_usec") * 1000
                 usage, inactive = (memory / "memory.current").read_text(), field(stat, "inactive_file")
-            return Counted(used_ns, working_set(int(usage), inactive))
+            return Counted(used_ns, working_set(int(usage), inactive), int(usage), self._name(first, memory))
         except (OSError, ValueError) as error:
             raise Unreadable(str(error)) from error
 
@@ -106,7 +139,14 @@ class Cgroups:
         """What the machine has used. Raises Unreadable."""
         try:
             used_ns = machine_time((self._proc / "stat").read_text(), self._ticks)
-            return Counted(used_ns, machine_memory((self._proc / "meminfo").read_text()))
+            return Counted(used_ns, *machine_memory((self._proc / "meminfo").read_text()))
+        except (OSError, ValueError) as error:
+            raise Unreadable(str(error)) from error
+
+    def network(self, pid: int) -> Mapping[str, Traffic]:
+        """The traffic of a process' network by interface, the loopback left out. Raises Unreadable."""
+        try:
+            return traffic((self._proc / str(pid) / "net/dev").read_text())
         except (OSError, ValueError) as error:
             raise Unreadable(str(error)) from error
 
@@ -120,6 +160,9 @@ class Cgroups:
         first = _MEMORY in paths
         cpu, memory = (self._below(name, whole(paths[name], container_id)) for name in _trees(first, paths))
         return first, cpu, memory
+
+    def _name(self, first: bool, memory: Path) -> str:
+        return f"/{memory.relative_to(self._root / (_MEMORY if first else _ALL))}"
 
     def _below(self, controller: str, path: str) -> Path:
         return self._root / controller / path.lstrip("/")

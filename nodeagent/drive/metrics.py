@@ -1,20 +1,21 @@
-"""What the agent measures, under the names that kubelet's dashboards and alerts know, and the page that shows it.
+"""What the agent measures of itself, under the names that kubelet's dashboards and alerts know.
 
-One registry per agent, so that several can live in one process. The page is the node's only open port.
+One registry per agent, so that several can live in one process; probes have another, because they have a page of
+their own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 
 from mizzen.base.telemetry import exponential
 from nodeagent.runtime.errors import RuntimeFailure
+from nodeagent.runtime.values import PodRef
 
 _SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _POD_START = (
@@ -72,7 +73,9 @@ class Metrics:
         name, text = "kubelet_pleg_relist_interval_seconds", "Seconds between two such questions"
         self._relist_interval_s = self._histogram(name, text, _SHORT)
         labels = ("probe_type", "result", "container", "pod", "namespace", "pod_uid")
-        self.probes = self._counter("prober_probe", "Probes by result", *labels)
+        self._probe_registry = CollectorRegistry()
+        self._probes = Counter("prober_probe", "Probes by result", labels, registry=self._probe_registry)
+        self._probed: dict[str, set[tuple[str, ...]]] = {}
         name, text = "kubelet_certificate_manager_client_ttl_seconds", "Seconds until the node's certificate runs out"
         self.certificate_ttl_s = self._gauge(name, text)
         name = "kubelet_certificate_manager_client_expiration_renew_errors"
@@ -115,48 +118,21 @@ class Metrics:
             self._relist_interval_s.observe(now - self._last_relist)
         self._last_relist = now
 
+    def probed(self, pod: PodRef, container: str, kind: str, result: str) -> None:
+        """A probe of a container was made."""
+        labels = (kind, result, container, pod.name, pod.namespace, pod.uid)
+        self._probed.setdefault(pod.uid, set()).add(labels)
+        self._probes.labels(*labels).inc()
+
+    def unprobed(self, uid: str) -> None:
+        """A pod is probed no more; what was counted of it would stay for ever."""
+        for labels in self._probed.pop(uid, ()):
+            self._probes.remove(*labels)
+
     def page(self) -> bytes:
-        """All instruments in Prometheus' text format."""
+        """All instruments but probes in Prometheus' text format."""
         return generate_latest(self.registry)
 
-
-class MetricsPage:
-    """The HTTP server for `/metrics` and `/healthz`."""
-
-    def __init__(self, metrics: Metrics, health: Callable[[], str], before: Callable[[], None]) -> None:
-        """`health` says what is wrong (empty: nothing); `before` sets gauges that are only known when asked."""
-        self._metrics = metrics
-        self._health = health
-        self._before = before
-        self._runner: web.AppRunner | None = None
-        self.port = 0
-        self._host = ""
-
-    async def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError when the port is taken."""
-        app = web.Application()
-        app.add_routes([web.get("/metrics", self._answer), web.get("/healthz", self._healthz)])
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, reuse_address=True)
-        await site.start()
-        self.port = next(iter(self._runner.addresses))[1]
-        self._host = host
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where the page is reached from this machine; port 0 where it is not served."""
-        return ("127.0.0.1" if self._host in ("", "0.0.0.0", "::") else self._host), self.port
-
-    async def stop(self) -> None:
-        """Listen no more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _answer(self, _: web.Request) -> web.Response:
-        self._before()
-        return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def _healthz(self, _: web.Request) -> web.Response:
-        problem = self._health()
-        return web.Response(text=problem or "ok", status=503 if problem else 200)
+    def probe_page(self) -> bytes:
+        """Probes in the same format."""
+        return generate_latest(self._probe_registry)

@@ -35,6 +35,7 @@ from nodeagent.lifecycle.probes import (
 )
 from nodeagent.runtime.errors import Deadline, RuntimeFailure
 from nodeagent.runtime.port import Runtime
+from nodeagent.runtime.values import PodRef
 
 PROBES_AT_ONCE = 32
 BODY_MAX_BYTES = 10 * 1024
@@ -101,6 +102,7 @@ class Prober:
             task.cancel()
         self._verdicts.pop(uid, None)
         self._targets.pop(uid, None)
+        self._metrics.unprobed(uid)
 
     def _begin(self, job: ProbeJob, age_ms: int) -> ProbeState:
         # A container that is older than this agent was adopted, perhaps with a hundred others.
@@ -122,8 +124,8 @@ class Prober:
     def _count(self, uid: str, job: ProbeJob, outcome: Outcome) -> None:
         meta = self._targets[uid].pod.metadata
         result = {Outcome.SUCCESS: "successful", Outcome.FAILURE: "failed", Outcome.ERROR: "unknown"}[outcome]
-        kind = job.kind.capitalize()
-        self._metrics.probes.labels(kind, result, job.container, meta.name, meta.namespace, uid).inc()
+        pod = PodRef(uid=uid, namespace=meta.namespace, name=meta.name)
+        self._metrics.probed(pod, job.container, job.kind.capitalize(), result)
 
     async def _probe_safely(self, target: Target, job: ProbeJob) -> Answer:
         try:

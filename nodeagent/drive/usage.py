@@ -7,18 +7,21 @@ before. A pod is told of once all of its running containers have been measured t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from mizzen.engine.values import Clock
-from nodeagent.drive.cgroups import Cgroups, Counted, Unreadable
+from mizzen.engine.values import Clock, Instant
+from nodeagent.drive.cgroups import Cgroups, Counted, Traffic, Unreadable
 from nodeagent.drive.observe import Watcher
-from nodeagent.runtime.values import ContainerState, PodRef, Status
+from nodeagent.runtime.values import ContainerState, PodRef, SandboxState, Status
 
 INTERVAL_S = 10.0
 """Tools that scale by usage look every 15 seconds."""
+
+COUNTS_MS = 1000
+"""Asked again within this time, the meter tells the same: whoever asks often must not cost more."""
 
 _LOG = structlog.get_logger(__name__)
 
@@ -51,6 +54,40 @@ class Looked:
     """By container id; without those that could not be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What everything has used until one moment, for whoever computes means himself."""
+
+    at_ms: Instant
+    node: Counted
+    containers: Sequence[tuple[ContainerState, Counted]]
+    """Those that run."""
+    pods_ns: Mapping[PodRef, int]
+    """Processor time of the pods that run, with their containers that have ended since the agent's start."""
+    networks: Sequence[tuple[SandboxState, Mapping[str, Traffic]]]
+    """Of pods with a network of their own, by interface."""
+
+
+class Ended:
+    """Processor time of containers that are gone: a pod's time must not fall when one of its containers restarts."""
+
+    def __init__(self) -> None:
+        self._seen: dict[PodRef, dict[str, int]] = {}
+        self._gone_ns: dict[PodRef, int] = {}
+
+    def take(self, containers: Sequence[tuple[ContainerState, Counted]], uids: Container[str]) -> dict[PodRef, int]:
+        """The pods' times after a look at `containers`; pods that are not among `uids` are forgotten."""
+        now: dict[PodRef, dict[str, int]] = {}
+        for state, counted in containers:
+            now.setdefault(state.pod, {})[state.id] = counted.cpu_ns
+        for pod, before in self._seen.items():
+            gone = sum(used for container, used in before.items() if container not in now.get(pod, {}))
+            self._gone_ns[pod] = self._gone_ns.get(pod, 0) + gone
+        self._seen = now
+        self._gone_ns = {pod: used for pod, used in self._gone_ns.items() if pod.uid in uids}
+        return {pod: self._gone_ns.get(pod, 0) + sum(used.values()) for pod, used in now.items()}
+
+
 def measured(before: Looked, after: Looked, running: Sequence[ContainerState]) -> Measurement:
     """What was used between two looks; `running` are the containers that run at the second."""
     window_ms = max(1, after.at_ms - before.at_ms)
@@ -81,6 +118,10 @@ class Meter:
         self._before: Looked | None = None
         self._last: Measurement | None = None
         self._fresh = asyncio.Event()
+        self._looking = asyncio.Lock()
+        self._ended = Ended()
+        self._counts: Counts | None = None
+        self._counts_ms = 0
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -91,17 +132,31 @@ class Meter:
 
     async def measure(self) -> None:
         """Look once; from the second time on there is a measurement."""
-        running, now_ms = self._running(), self._clock.monotonic_ms()
-        try:
-            looked = await asyncio.to_thread(self._look, running, now_ms)
-        except Unreadable as error:
-            _LOG.warning("usage_unknown", error=str(error))
-            return
+        async with self._looking:
+            running, now_ms = self._running(), self._clock.monotonic_ms()
+            try:
+                looked = await asyncio.to_thread(self._look, running, now_ms)
+            except Unreadable as error:
+                _LOG.warning("usage_unknown", error=str(error))
+                return
         before, self._before = self._before, looked
         if before is not None:
             self._last = measured(before, looked, running)
             told, self._fresh = self._fresh, asyncio.Event()
             told.set()
+
+    async def counts(self) -> Counts:
+        """What has been used until now, or until a moment ago if somebody else has just asked. Raises Unreadable."""
+        async with self._looking:
+            now_ms = self._clock.monotonic_ms()
+            if self._counts is None or now_ms - self._counts_ms >= COUNTS_MS:
+                running, sandboxes, at_ms = self._running(), self._sandboxes(), self._clock.now()
+                looked = await asyncio.to_thread(self._look, running, now_ms)
+                networks = await asyncio.to_thread(self._networks, sandboxes)
+                found = [(state, looked.containers[state.id]) for state in running if state.id in looked.containers]
+                times = self._ended.take(found, self._watcher.uids())
+                self._counts, self._counts_ms = Counts(at_ms, looked.node, found, times, networks), now_ms
+            return self._counts
 
     async def after(self, seen: Measurement | None) -> Measurement:
         """The last measurement, once it is another than `seen`."""
@@ -116,6 +171,23 @@ class Meter:
             for state in seen.containers
             if state.status is Status.RUNNING and state.pid
         ]
+
+    def _sandboxes(self) -> list[SandboxState]:
+        return [
+            state
+            for seen in self._watcher.everything()
+            for state in seen.sandboxes
+            if state.status is Status.RUNNING and state.pid and state.network != "host"
+        ]
+
+    def _networks(self, sandboxes: Sequence[SandboxState]) -> list[tuple[SandboxState, Mapping[str, Traffic]]]:
+        found = []
+        for state in sandboxes:
+            try:
+                found.append((state, self._cgroups.network(state.pid)))
+            except Unreadable:
+                continue  # it has just ended
+        return found
 
     def _look(self, running: Sequence[ContainerState], now_ms: int) -> Looked:
         found: dict[str, Counted] = {}

@@ -101,6 +101,7 @@ _BY_TYPE: dict[type[Any], TableOf] = {
     kinds.VALIDATING_POLICY_BINDING.type: registration.BINDING_TABLE,
     kinds.MUTATING_POLICY_BINDING.type: registration.BINDING_TABLE,
     kinds.API_SERVICE.type: registration.SERVED_GROUP_TABLE,
+    kinds.COMPONENT_STATUS.type: measured.COMPONENT_TABLE,
     kinds.NODE_METRICS.type: measured.NODE_TABLE,
     kinds.POD_METRICS.type: measured.POD_TABLE,
     meta.Status: cluster.STATUS_TABLE,

@@ -247,6 +247,9 @@ async def _logs(control: Plane, found: core.Pod) -> None:
     streams = control.gateway.streams
     out, err, status = await everything(await streams.open_log(found, core.PodLogOptions()))
     assert (out, err, status.status) == (b"hello\n", b"oh\n", "Success")
+    for stream, expected in (("Stdout", (b"hello\n", b"")), ("Stderr", (b"", b"oh\n"))):
+        out, err, _ = await everything(await streams.open_log(found, core.PodLogOptions(stream=stream)))
+        assert (out, err) == expected
     out, _, status = await everything(await streams.open_log(found, core.PodLogOptions(limit_bytes=3)))
     assert (out, status.status) == (b"hel", "Success")
     following = await streams.open_log(found, core.PodLogOptions(follow=True))

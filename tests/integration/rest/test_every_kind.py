@@ -345,6 +345,20 @@ async def test_what_is_measured_is_read(client: Client, server: ApiServer) -> No
         assert (code, one["kind"]) == (200, kind.kind)
 
 
+async def test_how_the_control_plane_feels(client: Client, server: ApiServer) -> None:
+    path = collection(kinds.COMPONENT_STATUS)
+    async with client.session.get(server.url + path) as answer:
+        assert answer.headers["Warning"] == '299 - "v1 ComponentStatus is deprecated in v1.19+"'
+        listed = await answer.json()
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["controller-manager", "etcd-0", "scheduler"]
+    code, store = await client.ask("GET", f"{path}/etcd-0")
+    assert (code, store["kind"]) == (200, "ComponentStatus")
+    assert store["conditions"] == [{"type": "Healthy", "status": "True", "message": "ok"}]
+    _, table = await client.ask("GET", f"{path}/scheduler", headers=TABLE)
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Status", "Message", "Error"]
+    assert table["rows"][0]["cells"] == ["scheduler", "Unhealthy", "", "no control plane leads"]
+
+
 def test_every_cell_has_been_exercised(exercised: Exercised, request: pytest.FixtureRequest) -> None:
     """What docs/api.md promises has been asked for with success by the tests above, and nothing else exists."""
     lives = sum(item.name.startswith(LIVES) for item in request.session.items)

@@ -283,6 +283,12 @@ async def test_a_running_container_is_attached_to(tmp_path: Path) -> None:
         assert heard == [Stdout(b"hello"), Exit(0)]
         with pytest.raises(errors.BadRequest, match="container nosuch is not valid"):
             _ = [one async for one in client.attach(Attachment("default", "p", "nosuch"))]
-        for wrong, words in (({"limit_bytes": -1}, "limit_bytes"), ({"since_time": "x"}, "since_time")):
+        refused: list[tuple[dict[str, Any], str]] = [
+            ({"limit_bytes": -1}, "limit_bytes"),
+            ({"since_time": "x"}, "since_time"),
+            ({"stream": "stdout"}, "stream: must be one of All, Stderr, Stdout"),
+            ({"stream": "Stderr", "tail_lines": 1}, "stream: one stream alone"),
+        ]
+        for wrong, words in refused:
             with pytest.raises(errors.BadRequest, match=words):
                 _ = [piece async for piece in client.logs("default", "p", **wrong)]

@@ -46,7 +46,7 @@ def test_version_1(machine: Path) -> None:
     write(machine / f"cgroup/cpuacct/docker/{ID}/cpuacct.usage", "123456789\n")
     write(machine / f"cgroup/memory/docker/{ID}/memory.usage_in_bytes", "5000\n")
     write(machine / f"cgroup/memory/docker/{ID}/memory.stat", "inactive_file 1\ntotal_inactive_file 2000\n")
-    assert files(machine).container(ID, 7) == Counted(123456789, 3000)
+    assert files(machine).container(ID, 7) == Counted(123456789, 3000, 5000, f"/docker/{ID}")
 
 
 def test_version_2(machine: Path) -> None:
@@ -55,7 +55,7 @@ def test_version_2(machine: Path) -> None:
     write(machine / f"cgroup/{group}/cpu.stat", "usage_usec 1500\nuser_usec 1000\n")
     write(machine / f"cgroup/{group}/memory.current", "4096\n")
     write(machine / f"cgroup/{group}/memory.stat", "anon 1\ninactive_file 8192\n")
-    assert files(machine).container(ID, 7) == Counted(1_500_000, 0)
+    assert files(machine).container(ID, 7) == Counted(1_500_000, 0, 4096, f"/{group}")
 
 
 def test_what_is_gone_or_odd_is_unreadable(machine: Path) -> None:
@@ -73,7 +73,8 @@ def test_what_is_gone_or_odd_is_unreadable(machine: Path) -> None:
 
 def test_the_machine(machine: Path) -> None:
     assert cgroups.machine_time(STAT, 100) == (100 + 20 + 30 + 6 + 7 + 8) * 10_000_000
-    assert files(machine).machine().memory_bytes == 500 * 1024
+    found = files(machine).machine()
+    assert (found.memory_bytes, found.usage_bytes, found.group) == (500 * 1024, 700 * 1024, "/")
 
 
 def state(name: str, number: int = 1) -> ContainerState:
@@ -82,8 +83,8 @@ def state(name: str, number: int = 1) -> ContainerState:
 
 
 def test_means_of_a_window() -> None:
-    before = Looked(1000, Counted(0, 0), {"a-1": Counted(1_000_000_000, 10), "gone": Counted(1, 1)})
-    after = Looked(11_000, Counted(5_000_000_000, 70), {"a-1": Counted(3_500_000_000, 20)})
+    before = Looked(1000, Counted(0, 0, 0), {"a-1": Counted(1_000_000_000, 10, 10), "gone": Counted(1, 1, 1)})
+    after = Looked(11_000, Counted(5_000_000_000, 70, 70), {"a-1": Counted(3_500_000_000, 20, 20)})
     found = measured(before, after, [state("a")])
     assert found.window_ms == 10_000
     assert found.node == Used(500_000_000, 70)
@@ -91,8 +92,8 @@ def test_means_of_a_window() -> None:
 
 
 def test_a_pod_is_told_of_when_all_its_containers_are_known() -> None:
-    before = Looked(0, Counted(0, 0), {"a-1": Counted(0, 10)})
-    after = Looked(1000, Counted(0, 0), {"a-1": Counted(0, 20), "b-1": Counted(0, 5)})
+    before = Looked(0, Counted(0, 0, 0), {"a-1": Counted(0, 10, 10)})
+    after = Looked(1000, Counted(0, 0, 0), {"a-1": Counted(0, 20, 20), "b-1": Counted(0, 5, 5)})
     assert measured(before, after, [state("a"), state("b")]).pods == {}
 
 
