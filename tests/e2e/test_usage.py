@@ -33,6 +33,21 @@ def autoscaler(name: str) -> Manifest:
     }  # fmt: skip
 
 
+def assert_pages_tell_of_it(kubectl: Kubectl) -> None:
+    """A busy container and its pod are on its node's pages, with figures of real control groups and interfaces."""
+    oldest = "jsonpath={.items[0].metadata.name} {.items[0].spec.nodeName}"
+    name, node = kubectl("get", "pods", "--sort-by=.metadata.creationTimestamp", "-o", oldest).split()
+    families: dict[str, float] = {}
+    for page in ("resource", "cadvisor"):
+        for line in kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/metrics/{page}").splitlines():
+            if f'pod="{name}"' in line:
+                families[f"{page} {line.partition('{')[0]}"] = float(line.rpartition("} ")[2].split()[0])
+    assert families["resource container_cpu_usage_seconds_total"] > 0.1
+    assert families["resource pod_cpu_usage_seconds_total"] >= families["resource container_cpu_usage_seconds_total"]
+    assert 0 < families["cadvisor container_memory_working_set_bytes"] <= 32 << 20
+    assert families["cadvisor container_network_receive_packets_total"] > 0
+
+
 def test_a_busy_deployment_grows_and_shrinks(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
     limits = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m", "memory": "32Mi"}}
     template = {"terminationGracePeriodSeconds": 1, "containers": [shell(BUSY, resources=limits)]}
@@ -45,6 +60,7 @@ def test_a_busy_deployment_grows_and_shrinks(cluster: Cluster, kubectl: Kubectl,
     wait_for("kubectl to show usage", lambda: kubectl.tries("top", "pods").stdout.count("busy-") == 1, 40)
     figure(f"usage is shown after {time.monotonic() - began:.1f} s")
     assert kubectl("top", "nodes").count("node-") == len(cluster.nodes)
+    assert_pages_tell_of_it(kubectl)
     wait_for("it to grow", lambda: wanted() > 1, 60)
     figure(f"it grows after {time.monotonic() - began:.1f} s")
     wait_for("its event", lambda: "SuccessfulRescale" in kubectl("describe", "hpa", "busy"), 10)
