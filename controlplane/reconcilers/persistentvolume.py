@@ -100,8 +100,7 @@ def _let_go(volume: core_v1.PersistentVolume, view: View) -> Update | None:
 
 
 def _has_home(volume: core_v1.PersistentVolume, view: View) -> bool:
-    home = volumes.home_of(volume)
-    return any(node.metadata.labels.get(volumes.HOSTNAME) == home for node in view.list(kinds.NODE))
+    return view.get(kinds.NODE, "", volumes.home_of(volume)) is not None
 
 
 def _of_claim(claim: core_v1.PersistentVolumeClaim, view: View) -> Iterable[Key]:

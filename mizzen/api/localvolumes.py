@@ -34,7 +34,7 @@ def made(
     return core_v1.PersistentVolume(
         metadata=meta_v1.ObjectMeta(
             name=name,
-            annotations={volumes.PROVISIONED_BY: found.provisioner},
+            annotations={volumes.PROVISIONED_BY: found.provisioner, volumes.HOME: node.metadata.name},
             finalizers=(volumes.VOLUME_FINALIZER, volumes.LOCAL),
         ),
         spec=core_v1.PersistentVolumeSpec(

@@ -22,6 +22,8 @@ LOCAL = "mizzen.dev/local"
 """The provisioner of folders on nodes; also the finalizer of such a volume, which its node takes away."""
 LOCAL_FOLDER = "mizzen.dev/local-volumes"
 """The annotation of a node that says where its folders are made."""
+HOME = "mizzen.dev/home"
+"""The annotation of such a volume that names its node, whose host name may be another."""
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 HOSTNAME = "kubernetes.io/hostname"
@@ -151,10 +153,12 @@ def selects(selector: core_v1.NodeSelector | None, name: str, labels: dict[str, 
 
 
 def home_of(volume: core_v1.PersistentVolume) -> str:
-    """The host name of the one node that keeps a volume in a folder of its own; empty for other volumes."""
+    """The name of the one node that keeps a volume in a folder of its own; empty for other volumes."""
     required = required_of(volume)
     if volume.spec.local is None or LOCAL not in volume.metadata.finalizers or required is None:
         return ""
+    if home := volume.metadata.annotations.get(HOME, ""):
+        return home
     for term in required.node_selector_terms:
         for expression in term.match_expressions:
             if expression.key == HOSTNAME and expression.operator == "In" and len(expression.values) == 1:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from controlplane.reconcilers import persistentvolume, persistentvolumeclaim
-from mizzen.api import kinds, volumes
+from mizzen.api import kinds, localvolumes, volumes
 from mizzen.api.edit import edited
 from mizzen.api.types import core_v1, meta_v1, storage_v1
 from mizzen.base.ids import SeededIds
@@ -214,6 +214,21 @@ def test_a_folder_is_provisioned_on_the_selected_node() -> None:
     assert taken(of_claim(wanted, made.object, storage_class(mode=LATER), node())) == name
     nowhere = of_claim(wanted, storage_class(mode=LATER), node(folder=""))
     assert volumes.SELECTED_NODE not in written(nowhere, 1).metadata.annotations
+
+
+def test_a_volume_knows_its_node_whose_host_name_is_another() -> None:
+    other = node()
+    other = edited(other, metadata=edited(other.metadata, labels={volumes.HOSTNAME: "host-7"}))
+    wanted = claim(storage_class_name="fast", annotations={volumes.SELECTED_NODE: "n1"})
+    made = localvolumes.made(wanted, storage_class(mode=LATER), other)
+    assert made.spec.node_affinity is not None
+    (term,) = made.spec.node_affinity.required.node_selector_terms  # type: ignore[union-attr]
+    assert term.match_expressions[0].values == ("host-7",), "pods are placed by the label"
+    assert volumes.home_of(made) == "n1", "and the folder is taken away by the node"
+    marks = edited(made.metadata, name="pv", finalizers=(volumes.LOCAL,), deletion_timestamp=at())
+    ending = edited(made, metadata=marks, status=core_v1.PersistentVolumeStatus(phase="Released"))
+    assert of_volume(ending, other) == Decision(), "as long as there is one"
+    assert written(of_volume(ending)).metadata.finalizers == ()
 
 
 def test_a_bound_claim_shows_its_volume_grows_it_and_notices_its_loss() -> None:
