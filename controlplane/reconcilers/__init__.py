@@ -19,6 +19,7 @@ from controlplane.reconcilers import (
     endpointmirror,
     endpoints,
     endpointslice,
+    ephemeralvolume,
     eventexpiry,
     garbage,
     job,
@@ -57,6 +58,14 @@ _ASKED_FOR = (
     startorder.CONTROLLER,
 )
 """What objects ask for by annotations."""
+_STORAGE = (
+    ephemeralvolume.CONTROLLER,
+    persistentvolumeclaim.CONTROLLER,
+    persistentvolume.CONTROLLER,
+    protection.CLAIMS,
+    protection.VOLUMES,
+)
+"""Claims and volumes."""
 
 
 def unmeasured(pod: core_v1.Pod) -> None:
@@ -117,10 +126,7 @@ def every_controller(
         namespace.CONTROLLER,
         eventexpiry.controller(event_ttl_ms),
         resourcequota.CONTROLLER,
-        persistentvolumeclaim.CONTROLLER,
-        persistentvolume.CONTROLLER,
-        protection.CLAIMS,
-        protection.VOLUMES,
+        *_STORAGE,
         apiservers.controller(since),
         apiservices.CONTROLLER,
         serviceaccount.CONTROLLER,

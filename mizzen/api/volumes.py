@@ -47,7 +47,12 @@ def claims_of(pod: core_v1.Pod) -> Iterator[Mounted]:
         if volume.persistent_volume_claim is not None:
             yield Mounted(volume.persistent_volume_claim.claim_name, is_own=False)
         elif volume.ephemeral is not None:
-            yield Mounted(f"{pod.metadata.name}-{volume.name}", is_own=True)
+            yield Mounted(ephemeral_claim(pod, volume), is_own=True)
+
+
+def ephemeral_claim(pod: core_v1.Pod, volume: core_v1.Volume) -> str:
+    """The name of the claim that is made for an ephemeral volume of a pod."""
+    return f"{pod.metadata.name}-{volume.name}"
 
 
 def class_of(obj: core_v1.PersistentVolumeClaim | core_v1.PersistentVolume) -> str:

@@ -68,6 +68,17 @@ def test_data_stays_with_its_pod_and_goes_with_its_claim(cluster: Cluster, kubec
     wait_for("all volumes to go", lambda: not kubectl.items("pv"), 30)
 
 
+def test_a_volume_that_lives_as_long_as_its_pod(kubectl: Kubectl) -> None:
+    mount = {"name": "scratch", "mountPath": "/scratch"}
+    volumes = [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": ASKED}}}]
+    kubectl.apply(pod("worker", shell("echo kept > /scratch/file; sleep 1000", volumeMounts=[mount]), volumes=volumes))
+    kubectl("wait", "--for=condition=Ready", "pod/worker", "--timeout=40s")
+    assert kubectl("exec", "worker", "--", "cat", "/scratch/file") == "kept\n"
+    assert kubectl("get", "pvc", "worker-scratch").splitlines()[1].split()[1] == "Bound"
+    kubectl("delete", "pod", "worker", "--timeout=30s")
+    wait_for("the claim and its volume to go", lambda: not kubectl.items("pvc") and not kubectl.items("pv"), 30)
+
+
 def test_what_a_pod_waits_for_is_said(kubectl: Kubectl) -> None:
     mount = {"name": "data", "mountPath": "/data"}
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "missing"}}]

@@ -165,6 +165,14 @@ def ended_quotas(story: Disturbed) -> None:
     assert len(story.pods()) == 3
 
 
+def worker(node: str, asks: core_v1.PersistentVolumeClaimSpec) -> core_v1.Pod:
+    """A pod with a volume of its own, always on one node, because the volume says for ever which one it was."""
+    source = core_v1.EphemeralVolumeSource(volume_claim_template=core_v1.PersistentVolumeClaimTemplate(spec=asks))
+    scratch = core_v1.Volume(name="scratch", ephemeral=source)
+    here = {"kubernetes.io/hostname": node}
+    return core_v1.Pod(metadata=named("worker"), spec=replace(template().spec, volumes=(scratch,), node_selector=here))
+
+
 def volumes(story: Disturbed) -> float:
     """Claims get folders of the node where their pod goes, and go with it, or wait until it has gone."""
     cls = storage_v1.StorageClass(
@@ -186,6 +194,9 @@ def volumes(story: Disturbed) -> float:
         metadata = replace(node.metadata, annotations={LOCAL_FOLDER: "/srv/volumes"})
         story.run.store.commit((replacement(replace(node, metadata=metadata), int(metadata.resource_version)),))
     story.create(cls, apps_v1.StatefulSet(metadata=named("db"), spec=spec))
+    # When the others have their places, which it would change.
+    story.at(30, lambda: story.create(worker(story.run.nodes[0].name, asks)))
+    story.at(90, lambda: story.delete(kinds.POD, "worker"))
     story.at(60, lambda: story.change(kinds.STATEFUL_SET, "db", replicas=2))
     story.at(120, lambda: story.delete(kinds.PERSISTENT_VOLUME_CLAIM, "data-db-1"))
     # Its pod comes back where the data is, however long that takes.
@@ -198,7 +209,7 @@ def ended_volumes(story: Disturbed) -> None:
     assert {name: one.status.phase for name, one in claims.items()} == {"data-db-0": "Bound", "data-db-1": "Bound"}
     assert claims["data-db-1"].metadata.deletion_timestamp is not None
     phases = sorted(one.status.phase for one in story.run.store.cache.list(kinds.PERSISTENT_VOLUME))
-    assert phases == ["Bound", "Bound", "Released"]
+    assert phases == ["Bound", "Bound", "Released", "Released"]
     assert [pod.metadata.name for pod in story.pods()] == ["db-0", "db-1"]
 
 
