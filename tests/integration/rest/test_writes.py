@@ -280,7 +280,9 @@ async def test_who_is_bound_where(client: Client) -> None:
     target = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}}
     assert (await client.ask("POST", f"{PODS}/p/binding?dryRun=All", target))[0] == 201
     assert "nodeName" not in (await client.ask("GET", f"{PODS}/p"))[1]["spec"]
-    assert (await client.ask("POST", f"{PODS}/none/binding", target))[0] == 404
+    assert (await client.ask("POST", f"{PODS}/none/binding", target))[0] == 400, "it is meant for another"
+    missing = {**target, "metadata": {"name": "none"}}
+    assert (await client.ask("POST", f"{PODS}/none/binding", missing))[0] == 404
 
 
 async def test_parts_that_are_not_served_are_not_found(client: Client) -> None:
