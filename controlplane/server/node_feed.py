@@ -58,7 +58,7 @@ class NodeFeed:
 
     def begin(self) -> None:
         """Everything that concerns the node, at the registry's revision or a little later."""
-        self.restrict(self._policies.all())
+        self._restrict(self._policies.all())
         for kind in FOR_ALL:
             for entry in self._registry.entries(kind):
                 self._tell(entry)
@@ -84,9 +84,8 @@ class NodeFeed:
             # What an older pod names the agent has; a younger one may name something that did not change since.
             self._adopt(entry, pod, tell_config=entry.version > version)
         changes.sort(key=lambda change: change.version)
-        self.follow(changes, self._registry.revision)
         # Who is behind their selectors may have changed with any pod: an agent passes over what it knows already.
-        self.restrict(self._policies.all())
+        self.follow(changes, self._registry.revision, self._policies.all())
         self._synced = True
         return True
 
@@ -95,8 +94,8 @@ class NodeFeed:
         for entry in self._registry.cache.selected(indexes.PODS_BY_NODE, self._node):
             yield entry, entry.object()
 
-    def follow(self, changes: Sequence[Change], version: int) -> bool:
-        """Takes in a batch of changes; whether there is something to send."""
+    def follow(self, changes: Sequence[Change], version: int, policies: Sequence[Resolved]) -> bool:
+        """Takes in a batch of changes, with what it makes of the policies; whether there is something to send."""
         for change in changes:
             kind = change.entry.kind
             if kind is kinds.POD:
@@ -107,11 +106,12 @@ class NodeFeed:
                 self._config(change)
             elif kind is kinds.NETWORK_POLICY and change.type is ChangeType.DELETED:
                 self._put(change.key, change.version, b"")
+        # Last: one that went may have come again in the same batch.
+        self._restrict(policies)
         self.version = version
         return bool(self._pending)
 
-    def restrict(self, policies: Iterable[Resolved]) -> None:
-        """These policies, or who stands behind their selectors, have changed."""
+    def _restrict(self, policies: Iterable[Resolved]) -> None:
         for policy in policies:
             self._put(policy.key, policy.version, policy.json)
 

@@ -125,10 +125,8 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
     def _changed(self, changes: Sequence[Change], version: int) -> None:
         policies = self._policies.follow(changes)
         for session in self._sessions.values():
-            if session.feed is not None:
-                session.feed.restrict(policies)
-                if session.feed.follow(changes, version):
-                    session.wake.set()
+            if session.feed is not None and session.feed.follow(changes, version, policies):
+                session.wake.set()
 
     def _ask(self, node: str, request: node_pb2.OpenStream) -> bool:
         session = self._sessions.get(node) or self._attending.get(node)

@@ -23,6 +23,7 @@ from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.types import networking_v1 as networking
 from mizzen.api.volumes import HOSTNAME, LOCAL, claims_of, home_of
 from mizzen.engine.entry import Change
 from mizzen.engine.values import Key
@@ -47,8 +48,7 @@ class Cluster:
         registry.subscribe(self._changed)
 
     def _changed(self, changes: Sequence[Change], version: int) -> None:
-        self.feed.restrict(self.policies.follow(changes))
-        self.feed.follow(changes, version)
+        self.feed.follow(changes, version, self.policies.follow(changes))
 
     # -- the cluster
 
@@ -322,6 +322,23 @@ async def test_a_config_that_comes_late_is_told() -> None:
         await c.drop(kinds.CONFIG_MAP, "late")
         assert await c.send() == [("late", "-")]
         c.check_all()
+
+
+async def test_a_policy_that_goes_and_comes_again_at_once_is_there() -> None:
+    policy = networking.NetworkPolicy(metadata=meta.ObjectMeta(name="closed", namespace="default"))
+    async with cluster() as c:
+        await c.put(policy)
+        await c.connect()
+        assert await c.send() == [("closed", "+")]
+        feed, c.feed = c.feed, NodeFeed(NODE, c.registry, c.policies)
+        watcher = c.registry.watch(kinds.NETWORK_POLICY, "", c.registry.revision)
+        await c.drop(kinds.NETWORK_POLICY, "closed")
+        await c.put(policy)
+        await c.registry.fresh()
+        assert feed.follow(watcher.ready().changes, c.registry.revision, c.policies.all())
+        c.feed = feed
+        assert c.carry() == [("closed", "+")]
+        assert c.agent.cache.get(kinds.NETWORK_POLICY, "default", "closed") is not None
 
 
 # ----------------------------------------------------------------------------------------------- order and bounds
