@@ -137,8 +137,9 @@ def watched(cluster: Path, tmp_path: Path) -> Iterator[Watched]:
     config = yaml.safe_load(text.replace(f"{SERVER}:443", server).replace(SERVER, server))
     (tmp_path / "alerts.yml").write_text(data["alerts.yml"])
     yield Watched(kubectl, copy.deepcopy(config), server, tmp_path)
-    kubectl("delete", "namespace", "watched", "monitoring", "--wait=false")
     kubectl("delete", "clusterrole,clusterrolebinding", "prometheus")
+    # To the end: the next test makes the same namespaces.
+    kubectl("delete", "namespace", "watched", "monitoring", "--timeout=50s")
 
 
 @dataclass(frozen=True)
