@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from mizzen.api import conditions, times
+from mizzen.api.resources import is_extended
 from mizzen.api.types import core_v1, meta_v1
 from mizzen.engine.values import Ids, Instant
 
@@ -48,12 +49,23 @@ def merged_pod_status(have: core_v1.PodStatus, reported: core_v1.PodStatus) -> c
 
 
 def merged_node_status(have: core_v1.NodeStatus, reported: core_v1.NodeStatus) -> core_v1.NodeStatus:
-    """What the node reports, with the conditions that others set kept, and transition times while a status stays."""
+    """What the node reports, with the conditions and resources that others set kept.
+
+    Times of transitions stay while a status does. A resource that others have set is all for pods, and is what they say
+    it is, whatever the node still thinks.
+    """
+    own_allocatable = {name: text for name, text in reported.allocatable.items() if not is_extended(name)}
+    given = {name: text for name, text in have.capacity.items() if is_extended(name)}
     before = {c.type: c for c in have.conditions}
     own = [_transition(before.get(c.type), c) for c in reported.conditions]
     types = {c.type for c in own}
     others = [c for c in have.conditions if c.type not in types]
-    return msgspec.structs.replace(reported, conditions=(*own, *others))
+    return msgspec.structs.replace(
+        reported,
+        conditions=(*own, *others),
+        capacity={**given, **reported.capacity},
+        allocatable={**given, **own_allocatable},
+    )
 
 
 def _transition(before: core_v1.NodeCondition | None, reported: core_v1.NodeCondition) -> core_v1.NodeCondition:

@@ -1,9 +1,10 @@
 """What of the cluster concerns one node, as deltas for its agent's cache.
 
 A node is told of its own pods, of the ConfigMaps, Secrets and claims that these name (and no others) with the volumes
-of the claims, of the volumes that are folders of its own, of every Service and EndpointSlice, of every NetworkPolicy as
-`policy_peers` writes it, and of the part of every Node that routes are made from. Deltas are coalesced by object until
-they are sent, so what a slow agent costs is bounded by the number of objects.
+of the claims, of the volumes that are folders of its own, of every Service, EndpointSlice and RuntimeClass, of every
+NetworkPolicy as `policy_peers` writes it, and of the part of every Node that routes are made from; of its own Node also
+the taints, and the resources that others have given it. Deltas are coalesced by object until they are sent, so what a
+slow agent costs is bounded by the number of objects.
 
 Order: a config or a policy goes before the pods that need it, and its end after theirs.
 """
@@ -21,6 +22,7 @@ from controlplane.store.registry import Registry
 from mizzen.api import errors, kinds, volumes
 from mizzen.api.kinds import Kind
 from mizzen.api.references import configs_of
+from mizzen.api.resources import is_extended
 from mizzen.api.types import core_v1, meta_v1
 from mizzen.engine import indexes
 from mizzen.engine.entry import Change, ChangeType, Entry
@@ -30,7 +32,7 @@ from mizzen.wire.gen.mizzen.v1 import node_pb2
 BATCH_ITEMS = 256
 BATCH_BYTES = 1 << 20
 """Deltas of one message: at most this many, and about this many bytes."""
-FOR_ALL: tuple[Kind[Any], ...] = (kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.NODE)
+FOR_ALL: tuple[Kind[Any], ...] = (kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.RUNTIME_CLASS, kinds.NODE)
 CONFIG: tuple[Kind[Any], ...] = (
     kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM, kinds.PERSISTENT_VOLUME,
 )  # fmt: skip
@@ -80,6 +82,8 @@ class NodeFeed:
             return False
         for entry in self._registry.cache.selected(indexes.VOLUMES_BY_HOME, self._node):
             self._keep(entry)
+        for entry in self._registry.entries(kinds.RUNTIME_CLASS):
+            self._tell(entry)
         for entry, pod in self._own_pods():
             # What an older pod names the agent has; a younger one may name something that did not change since.
             self._adopt(entry, pod, tell_config=entry.version > version)
@@ -201,7 +205,8 @@ class NodeFeed:
         json = b"" if gone else entry.raw
         if entry.kind is kinds.NODE:
             # Nodes change with every status report; only what routes are made from is worth telling.
-            json = b"" if gone else _routing_part_of(entry)
+            part_of = _own_part_of if entry.name == self._node else _routing_part_of
+            json = b"" if gone else part_of(entry)
             known = self._node_parts.pop(entry.name, b"")
             if json:
                 self._node_parts[entry.name] = json
@@ -226,15 +231,26 @@ def _turn(delta: node_pb2.Delta) -> int:
 @lru_cache(maxsize=1024)
 def _routing_part_of(entry: Entry) -> bytes:
     """Made once for the feeds of all nodes; entries are told apart by identity."""
-    return routing_part(entry.object())
+    return msgspec.json.encode(routing_part(entry.object()))
 
 
-def routing_part(node: core_v1.Node) -> bytes:
+def _own_part_of(entry: Entry) -> bytes:
+    return msgspec.json.encode(own_part(entry.object()))
+
+
+def own_part(node: core_v1.Node) -> core_v1.Node:
+    """What a node is told of itself: also its taints, and the resources that others have given it."""
+    part = routing_part(node)
+    spec = msgspec.structs.replace(part.spec, taints=node.spec.taints)
+    given = {name: text for name, text in node.status.capacity.items() if is_extended(name)}
+    status = msgspec.structs.replace(part.status, capacity=given)
+    return msgspec.structs.replace(part, spec=spec, status=status)
+
+
+def routing_part(node: core_v1.Node) -> core_v1.Node:
     """A Node with nothing but its name, pod addresses, own addresses and labels."""
-    return msgspec.json.encode(
-        core_v1.Node(
-            metadata=meta_v1.ObjectMeta(name=node.metadata.name, uid=node.metadata.uid, labels=node.metadata.labels),
-            spec=core_v1.NodeSpec(pod_cidr=node.spec.pod_cidr, pod_cidrs=node.spec.pod_cidrs),
-            status=core_v1.NodeStatus(addresses=node.status.addresses),
-        )
+    return core_v1.Node(
+        metadata=meta_v1.ObjectMeta(name=node.metadata.name, uid=node.metadata.uid, labels=node.metadata.labels),
+        spec=core_v1.NodeSpec(pod_cidr=node.spec.pod_cidr, pod_cidrs=node.spec.pod_cidrs),
+        status=core_v1.NodeStatus(addresses=node.status.addresses),
     )

@@ -155,6 +155,11 @@ def qos_class(spec: core.PodSpec) -> str:
     return GUARANTEED if guaranteed else BURSTABLE
 
 
+def is_extended(name: str) -> bool:
+    """Whether a resource is what devices and others bring (`example.com/gpu`), as opposed to one of Kubernetes' own."""
+    return "/" in name and "kubernetes.io/" not in name
+
+
 def is_of_whole_pods(name: str) -> bool:
     """Whether a pod as a whole may ask for a resource."""
     return name in (CPU, MEMORY) or name.startswith(HUGE_PAGES_PREFIX)

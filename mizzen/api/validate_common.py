@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mizzen.api import formats, quantity
+from mizzen.api import formats, quantity, resources
 from mizzen.api.errors import FieldError
 from mizzen.api.formats import Check
 from mizzen.api.types import meta_v1 as meta
@@ -117,7 +117,7 @@ def positive_amount(path: str, text: str) -> Errors:
 
 def is_native(name: str) -> bool:
     """Whether a resource is one of ours, as opposed to what devices and others bring (`example.com/gpu`)."""
-    return "/" not in name or "kubernetes.io/" in name
+    return not resources.is_extended(name)
 
 
 def is_whole(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mizzen.api import kinds, resources
 from mizzen.api.references import configs_of
@@ -11,7 +12,8 @@ from mizzen.api.types import core_v1 as core
 from mizzen.api.volumes import claims_of, is_bound, is_for
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.objects import Objects
-from nodeagent.lifecycle.downward import Sources
+from nodeagent.lifecycle.admit import Host
+from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.specs import names_of
 from nodeagent.network.hosts import pod_hosts, shared_hosts
 from nodeagent.network.resolv import Resolver, pod_resolver, render
@@ -32,10 +34,55 @@ class NodeContext:
     hosts: str = ""
     """The machine's own `/etc/hosts`, which pods on its network share."""
     network_ready: bool = False
+    app_armor: bool = False
+    """Whether the kernel confines processes with AppArmor."""
+    unsafe_sysctls: tuple[str, ...] = ()
+    """What pods may set beside Kubernetes' safe kernel parameters."""
+    seccomp_folder: Path = Path()
+    """Where the node's own seccomp profiles are."""
 
     def allocatable_amounts(self) -> resources.Amounts:
-        """What pods may take, as numbers."""
-        return resources.amounts(self.allocatable)
+        """What pods may take, as numbers: of what the node has by itself, and of what others have given it."""
+        return resources.amounts(self.offered())
+
+    def offered(self) -> Mapping[str, str]:
+        """The same as quantities."""
+        own = self.objects.cache.get(kinds.NODE, "", self.name)
+        given = own.status.capacity if own is not None else {}
+        return {**given, **self.allocatable}
+
+    def host(self) -> Host:
+        """The node as pods choose by it."""
+        own = self.objects.cache.get(kinds.NODE, "", self.name)
+        return Host(
+            name=self.name,
+            allocatable=self.allocatable_amounts(),
+            labels=own.metadata.labels if own is not None else None,
+            taints=own.spec.taints if own is not None else (),
+            app_armor=self.app_armor,
+            unsafe_sysctls=self.unsafe_sysctls,
+        )
+
+    def runtime_handler(self, pod: core.Pod) -> str:
+        """Which of the engine's ways to run containers a pod asks for; empty is its own. Raises ConfigError."""
+        name = pod.spec.runtime_class_name
+        if not name:
+            return ""
+        found = self.objects.cache.get(kinds.RUNTIME_CLASS, "", name)
+        if found is None:
+            raise ConfigError(f'RuntimeClass "{name}" not found')
+        return found.handler
+
+    def seccomp_profile(self, name: str) -> str:
+        """The JSON text of one of the node's own profiles. Raises ConfigError."""
+        path = (self.seccomp_folder / name).resolve()
+        # A name comes from whoever makes pods, and must lead to nothing but a profile.
+        if not path.is_relative_to(self.seccomp_folder.resolve()):
+            raise ConfigError(f"seccomp profile {name!r} is not below the node's folder of profiles")
+        try:
+            return path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"seccomp profile {name!r} cannot be read on this node: {error}") from error
 
     def hosts_file(self, pod: core.Pod, ip: str) -> str:
         """A pod's `/etc/hosts`."""

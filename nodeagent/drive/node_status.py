@@ -60,6 +60,9 @@ class NodeStatus:
         self._capacity = self._measure()
         node.allocatable = self._allocatable()
         node.memory_bytes = info.memory_bytes
+        node.app_armor = info.app_armor
+        node.unsafe_sysctls = settings.unsafe_sysctls
+        node.seccomp_folder = settings.seccomp_folder
 
     def object(self) -> core.Node:
         """The Node as the agent wants it registered."""
@@ -86,7 +89,7 @@ class NodeStatus:
         node = self._node
         return core.NodeStatus(
             capacity=self._capacity,
-            allocatable=node.allocatable,
+            allocatable=node.offered(),
             conditions=conditions(self._readings(), before, self._clock.now()),
             addresses=(
                 core.NodeAddress(type="InternalIP", address=node.ip),
@@ -94,6 +97,8 @@ class NodeStatus:
             ),
             node_info=self._node_info(),
             images=self._images,
+            runtime_handlers=tuple(core.NodeRuntimeHandler(name=name) for name in ("", *self._info.handlers)),
+            features=core.NodeFeatures(supplemental_groups_policy=True),
         )
 
     async def run(self) -> None:

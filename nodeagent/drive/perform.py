@@ -30,7 +30,7 @@ from nodeagent.lifecycle.credentials import credentials
 from nodeagent.lifecycle.downward import ConfigError
 from nodeagent.lifecycle.env import environment
 from nodeagent.lifecycle.observation import Failure, Result
-from nodeagent.lifecycle.specs import Made, container_spec, sandbox_spec
+from nodeagent.lifecycle.specs import Made, container_spec, sandbox_spec, seccomp_profile
 from nodeagent.network.ipam import AddressesExhausted
 from nodeagent.network.port import Network, NetworkError, netns_of
 from nodeagent.runtime import references
@@ -170,9 +170,8 @@ class Performer:
             return Result(op=operation.op)
         async with self._slots.starts:
             with self._metrics.operation("run_podsandbox"):
-                state = await self._runtime.create_sandbox(
-                    sandbox_spec(pod, operation.attempt, self._node.facts.cluster_domain)
-                )
+                domain, handler = self._node.facts.cluster_domain, self._node.runtime_handler(pod)
+                state = await self._runtime.create_sandbox(sandbox_spec(pod, operation.attempt, domain, handler))
             if pod.spec.host_network:
                 self._watcher.put(state)
                 return Result(op=operation.op)
@@ -244,9 +243,17 @@ class Performer:
             env=env,
             mounts=await self._mounts(pod, container, operation.attempt, env),
             target_id=operation.target_id,
+            handler=self._node.runtime_handler(pod),
+            seccomp=self._seccomp(pod, container),
             memory_bytes=self._node.memory_bytes,
         )
         return container_spec(pod, container, made)
+
+    def _seccomp(self, pod: core.Pod, container: core.Container) -> str:
+        profile = seccomp_profile(pod, container)
+        if profile is None or profile.type != "Localhost":
+            return ""
+        return self._node.seccomp_profile(profile.localhost_profile or "")
 
     async def _mounts(
         self, pod: core.Pod, container: core.Container, attempt: int, env: dict[str, str]

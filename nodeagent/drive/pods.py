@@ -295,7 +295,7 @@ class Pods:
     def _rejection(self, slot: Slot) -> Rejection | None:
         if slot.memory.admitted or not self._node.allocatable:
             return None
-        return admit(slot.pod, self._others(slot), self._node.allocatable_amounts())
+        return admit(slot.pod, self._others(slot), self._node.host())
 
     def _no_resize(self, slot: Slot) -> Rejection | None:
         if not self._node.allocatable or not resizing.is_wanted(slot.pod.spec, slot.memory):

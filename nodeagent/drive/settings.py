@@ -50,6 +50,8 @@ class AgentSettings:
     reserved_cpu_milli: int = 100
     """Kept for the system and not offered to pods."""
     reserved_memory_bytes: int = 256 * 1024 * 1024
+    unsafe_sysctls: tuple[str, ...] = ()
+    """Kernel parameters that pods may set beside Kubernetes' safe ones; `net.*` is all that begin so."""
     overlay: Literal["auto", "always", "never"] = "auto"
     starts_at_once: int = 4
     """Sandboxes and containers being made at the same time; more only make each other slower."""
@@ -65,6 +67,11 @@ class AgentSettings:
     def local_folder(self) -> Path:
         """Where the node keeps volumes that are folders of its own."""
         return self.data_dir / "local-volumes"
+
+    @property
+    def seccomp_folder(self) -> Path:
+        """Where profiles are that pods may name."""
+        return self.data_dir / "seccomp"
 
 
 def parse(argv: Sequence[str]) -> AgentSettings:
@@ -93,6 +100,7 @@ def parse(argv: Sequence[str]) -> AgentSettings:
         metrics_host=args.metrics_host,
         metrics_port=args.metrics_port,
         pods_max=args.max_pods,
+        unsafe_sysctls=tuple(name for name in args.allowed_unsafe_sysctls.split(",") if name),
         overlay=args.overlay,
         reset=args.reset,
         log_level=args.log_level,
@@ -116,6 +124,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--metrics-host", default="0.0.0.0", help="where to serve metrics")
     add("--metrics-port", type=int, default=METRICS_PORT, help="port of the metrics; 0: a free one, -1: none")
     add("--max-pods", type=int, default=PODS_MAX, help="how many pods the node takes")
+    add(
+        "--allowed-unsafe-sysctls",
+        default="",
+        help="kernel parameters that pods may set beside the safe ones, like net.*",
+    )
     add("--overlay", choices=("auto", "always", "never"), default="auto", help="whether to tunnel to other nodes")
     add("--reset", action="store_true", help="remove all pods, rules, routes and data of this agent, and end")
     add("--log-level", choices=sorted(LEVELS), default="info", help="what is logged")

@@ -1,41 +1,100 @@
 """Whether the node takes a pod that was assigned to it: the last check, against what really runs here.
 
-The scheduler decides on what it knew; a node that was assigned too much says so instead of starving its pods. A
-rejected pod has failed, and its owner makes another one.
+The scheduler decides on what it knew, and a pod may be assigned without it; a node that was assigned too much, or what
+does not belong here, says so instead of starving its pods. A rejected pod has failed, and its owner makes another one.
+Reasons and words are the kubelet's, and so is what is looked at: an extended resource that the node does not have is
+no matter of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mizzen.api import resources
+from mizzen.api.node_affinity import matches
+from mizzen.api.resources import is_extended
+from mizzen.api.tolerations import first_untolerated
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.containers import every
 from nodeagent.lifecycle.observation import Rejection
+from nodeagent.lifecycle.sysctls import refusal
 
 _FIRST = (resources.PODS, resources.CPU, resources.MEMORY, resources.EPHEMERAL_STORAGE)
 
 
-def admit(pod: core.Pod, others: Iterable[core.Pod], allocatable: Mapping[str, int]) -> Rejection | None:
-    """Why the node can't take the pod beside the others that it already has; None when it can.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The node, as far as it matters to whether a pod may be here."""
 
-    `allocatable` holds amounts as `mizzen.api.resources` counts them; a resource that is not in it is not there.
-    """
+    name: str = ""
+    allocatable: Mapping[str, int] = field(default_factory=dict)
+    """Amounts as `mizzen.api.resources` counts them."""
+    labels: Mapping[str, str] | None = None
+    """None: not known, because the control plane has not told of the node yet; then nothing is refused over them."""
+    taints: Sequence[core.Taint] = ()
+    app_armor: bool = False
+    """Whether the kernel confines processes with AppArmor."""
+    unsafe_sysctls: tuple[str, ...] = ()
+    """Those that pods may set beside the safe ones."""
+
+
+def admit(pod: core.Pod, others: Iterable[core.Pod], host: Host) -> Rejection | None:
+    """Why the node can't take the pod beside the others that it already has; None when it can."""
     others = tuple(others)
-    port = _port_conflict(pod.spec, others)
-    if port:
-        message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
-        return Rejection("NodePorts", message)
+    sysctl = refusal(pod.spec, host.unsafe_sysctls)
+    if sysctl:
+        return Rejection("SysctlForbidden", sysctl)
+    return (
+        no_room(pod, others, host.allocatable)
+        or _wrong_place(pod.spec, host)
+        or _port_conflict(pod.spec, others)
+        or _not_tolerated(pod.spec, host)
+        or _unconfined(pod.spec, host)
+    )
+
+
+def no_room(pod: core.Pod, others: Sequence[core.Pod], allocatable: Mapping[str, int]) -> Rejection | None:
+    """What the pod asks for and the others leave too little of; None when there is enough of everything."""
     wanted = resources.add(resources.pod_requests(pod.spec), {resources.PODS: 1})
     used = resources.total([resources.pod_requests(other.spec) for other in others])
     used[resources.PODS] = len(others)
     names = [*_FIRST, *sorted(name for name in wanted if name not in _FIRST)]
     for name in names:
         amount = wanted.get(name, 0)
+        if is_extended(name) and name not in allocatable:
+            continue
         if amount and amount + used.get(name, 0) > allocatable.get(name, 0):
             numbers = f"requested: {amount}, used: {used.get(name, 0)}, capacity: {allocatable.get(name, 0)}"
             return Rejection(f"OutOf{name}", f"Node didn't have enough resource: {name}, {numbers}")
     return None
+
+
+def _wrong_place(spec: core.PodSpec, host: Host) -> Rejection | None:
+    affinity = spec.affinity.node_affinity if spec.affinity is not None else None
+    if host.labels is None or matches(spec.node_selector, affinity, host.name, host.labels):
+        return None
+    return _predicate("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+
+
+def _not_tolerated(spec: core.PodSpec, host: Host) -> Rejection | None:
+    """Only for taints that end pods: with the others a pod may be here, it was only not to be sent here."""
+    if first_untolerated(host.taints, spec.tolerations, ("NoExecute",)) is None:
+        return None
+    return _predicate("TaintToleration", "node(s) had taints that the pod didn't tolerate")
+
+
+def _unconfined(spec: core.PodSpec, host: Host) -> Rejection | None:
+    contexts = (spec.security_context, *(container.security_context for container, _ in every(spec)))
+    profiles = (context.app_armor_profile for context in contexts if context is not None)
+    asked = any(profile is not None and profile.type != "Unconfined" for profile in profiles)
+    if host.app_armor or not asked:
+        return None
+    return Rejection("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
+
+
+def _predicate(name: str, why: str) -> Rejection:
+    return Rejection(name, f"Predicate {name} failed: {why}")
 
 
 def _ports(spec: core.PodSpec) -> set[tuple[str, str, int]]:
@@ -47,13 +106,16 @@ def _ports(spec: core.PodSpec) -> set[tuple[str, str, int]]:
     }
 
 
-def _port_conflict(spec: core.PodSpec, others: Iterable[core.Pod]) -> bool:
+def _port_conflict(spec: core.PodSpec, others: Iterable[core.Pod]) -> Rejection | None:
     wanted = _ports(spec)
     if not wanted:
-        return False
+        return None
     taken = set().union(*(_ports(other.spec) for other in others))
-    return any(
+    conflict = any(
         number == their_number and protocol == their_protocol and (ip == their_ip or "0.0.0.0" in (ip, their_ip))
         for ip, protocol, number in wanted
         for their_ip, their_protocol, their_number in taken
     )
+    if not conflict:
+        return None
+    return _predicate("NodePorts", "node(s) didn't have free ports for the requested pod ports")

@@ -16,7 +16,7 @@ from mizzen.api import resources
 from mizzen.api.edit import each, edited
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.actions import Resize
-from nodeagent.lifecycle.admit import admit
+from nodeagent.lifecycle.admit import no_room
 from nodeagent.lifecycle.containers import Stage, is_sidecar, stage_of
 from nodeagent.lifecycle.memory import ContainerMemory, Held, PodMemory, Resizing
 from nodeagent.lifecycle.observation import Rejection
@@ -62,7 +62,7 @@ def refusal(pod: core.Pod, others: Iterable[core.Pod], allocatable: Mapping[str,
     ]
     if too_much:
         return Rejection(INFEASIBLE, f"Node didn't have enough capacity: {', '.join(too_much)}")
-    refused = admit(pod, others, allocatable)
+    refused = no_room(pod, tuple(others), allocatable)
     return None if refused is None else Rejection(DEFERRED, refused.message)
 
 

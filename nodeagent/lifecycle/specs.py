@@ -38,6 +38,10 @@ class Made:
     mounts: Sequence[Mount] = ()
     target_id: str = ""
     """The container whose processes it sees and is seen by."""
+    handler: str = ""
+    """Which of the engine's ways to run containers; empty is its own."""
+    seccomp: str = ""
+    """The JSON text of the node's own profile, where the pod names one."""
     memory_bytes: int = 0
     """Of the machine, for the order in which the kernel kills when memory runs out."""
 
@@ -56,15 +60,18 @@ def names_of(pod: core.Pod, domain: str) -> tuple[str, str]:
     return short, full
 
 
-def sandbox_spec(pod: core.Pod, attempt: int, domain: str) -> SandboxSpec:
-    """The sandbox of a pod."""
+def sandbox_spec(pod: core.Pod, attempt: int, domain: str, handler: str = "") -> SandboxSpec:
+    """The sandbox of a pod, run in the engine's way `handler`. Raises ConfigError."""
     spec = pod.spec
+    if spec.host_users is False:
+        raise ConfigError("hostUsers: false is not supported by this node: its engine has no user namespaces for pods")
     security = spec.security_context
     short, full = names_of(pod, domain)
     sysctls = {item.name: item.value for item in security.sysctls} if security is not None else {}
     return SandboxSpec(
         pod=pod_ref(pod),
         attempt=attempt,
+        handler=handler,
         hostname="" if spec.host_network else full if spec.set_hostname_as_fqdn and full else short,
         network="host" if spec.host_network else "none",
         sysctls=sysctls,
@@ -78,6 +85,7 @@ def container_spec(pod: core.Pod, container: core.Container, made: Made) -> Cont
     security = container.security_context or core.SecurityContext()
     shared = pod.spec.security_context or core.PodSecurityContext()
     capabilities = security.capabilities or core.Capabilities()
+    seccomp = seccomp_profile(pod, container)
     lifecycle = container.lifecycle
     return ContainerSpec(
         pod=pod_ref(pod),
@@ -104,7 +112,9 @@ def container_spec(pod: core.Pod, container: core.Container, made: Made) -> Cont
         cap_drop=capabilities.drop,
         no_new_privileges=security.allow_privilege_escalation is False,
         read_only_root=bool(security.read_only_root_filesystem),
-        seccomp=_seccomp(container.name, security.seccomp_profile or shared.seccomp_profile),
+        seccomp=made.seccomp or (seccomp.type if seccomp is not None else "Unconfined"),
+        app_armor=_app_armor(security.app_armor_profile or shared.app_armor_profile),
+        handler=made.handler,
         tty=container.tty,
         stdin=container.stdin,
         stdin_once=container.stdin_once,
@@ -152,6 +162,7 @@ def _user(
     image_user: str,
 ) -> str:
     user = security.run_as_user if security.run_as_user is not None else shared.run_as_user
+    _check_groups(container, security, shared)
     group = security.run_as_group if security.run_as_group is not None else shared.run_as_group
     non_root = security.run_as_non_root if security.run_as_non_root is not None else shared.run_as_non_root
     if non_root:
@@ -159,6 +170,14 @@ def _user(
     if group is None:
         return "" if user is None else str(user)
     return f"{image_user.partition(':')[0] or '0' if user is None else user}:{group}"
+
+
+def _check_groups(container: core.Container, security: core.SecurityContext, shared: core.PodSecurityContext) -> None:
+    """The engine leaves out the groups that the image gives a user only where the user's own group is said."""
+    strict = shared.supplemental_groups_policy == "Strict"
+    if strict and security.run_as_group is None and shared.run_as_group is None:
+        why = "supplementalGroupsPolicy Strict needs runAsGroup on this node"
+        raise ConfigError(f"container {container.name}: {why}")
 
 
 def _check_non_root(pod: core.Pod, container: core.Container, user: int | None, image_user: str) -> None:
@@ -176,8 +195,15 @@ def _check_non_root(pod: core.Pod, container: core.Container, user: int | None, 
         raise ConfigError(f"{text} {where}")
 
 
-def _seccomp(name: str, profile: core.SeccompProfile | None) -> str:
-    kind = profile.type if profile is not None else "Unconfined"
-    if kind not in ("Unconfined", "RuntimeDefault"):
-        raise ConfigError(f"container {name}: seccomp profile {kind} is not supported by this node")
-    return kind
+def seccomp_profile(pod: core.Pod, container: core.Container) -> core.SeccompProfile | None:
+    """The profile that a container asks for, by itself or with its pod."""
+    own, shared = container.security_context, pod.spec.security_context
+    profile = own.seccomp_profile if own is not None else None
+    return profile or (shared.seccomp_profile if shared is not None else None)
+
+
+def _app_armor(profile: core.AppArmorProfile | None) -> str:
+    """The engine's name of a profile; empty is the engine's own, as if nothing were asked for."""
+    if profile is None or profile.type == "RuntimeDefault":
+        return ""
+    return "unconfined" if profile.type == "Unconfined" else profile.localhost_profile or ""

@@ -33,6 +33,7 @@ def sandbox_body(spec: SandboxSpec, oom_floor: int) -> Body:
         "CapDrop": ["ALL"],
         "SecurityOpt": ["seccomp=unconfined", "no-new-privileges"],
         "OomScoreAdj": max(_PAUSE_OOM_SCORE_ADJ, oom_floor),
+        "Runtime": spec.handler,
     }
     return {
         "Image": PAUSE_REF,
@@ -88,6 +89,7 @@ def _host_config(spec: ContainerSpec, oom_floor: int) -> Body:
         "GroupAdd": [str(group) for group in spec.supplemental_groups],
         "ReadonlyRootfs": spec.read_only_root,
         "SecurityOpt": _security(spec),
+        "Runtime": spec.handler,
         "LogConfig": {
             "Type": "json-file",
             "Config": {"max-size": str(spec.log.max_size_bytes), "max-file": str(spec.log.max_files)},
@@ -135,6 +137,8 @@ def _security(spec: ContainerSpec) -> list[str]:
             options.append("seccomp=unconfined")
         case profile:
             options.append(f"seccomp={profile}")
+    if spec.app_armor:
+        options.append(f"apparmor={spec.app_armor}")
     return options
 
 

@@ -159,6 +159,8 @@ class _Info(msgspec.Struct, frozen=True, rename="pascal"):
     cpus: int = msgspec.field(name="NCPU")
     cgroup_version: str = "1"
     cgroup_driver: str = "cgroupfs"
+    runtimes: dict[str, msgspec.Raw] = {}
+    security_options: list[str] | None = None
 
 
 def info_of(version: bytes, info: bytes) -> RuntimeInfo:
@@ -176,6 +178,8 @@ def info_of(version: bytes, info: bytes) -> RuntimeInfo:
         cpus=system.cpus,
         memory_bytes=system.mem_total,
         root_dir=system.docker_root_dir,
+        handlers=tuple(sorted(system.runtimes)),
+        app_armor=any(option.split(",")[0] == "name=apparmor" for option in system.security_options or ()),
     )
 
 

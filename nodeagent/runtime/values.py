@@ -51,6 +51,10 @@ class RuntimeInfo:
     memory_bytes: int
     root_dir: str
     """Where images and container layers are kept: the disk whose pressure counts."""
+    handlers: tuple[str, ...] = ()
+    """The names of the ways in which it can run containers, in order."""
+    app_armor: bool = False
+    """Whether it confines containers with AppArmor."""
 
 
 # ---------------------------------------------------------------------------------------------------------- specs
@@ -71,6 +75,8 @@ class SandboxSpec:
     labels: Mapping[str, str] = field(default_factory=_nothing)
     host_ipc: bool = False
     host_pid: bool = False
+    handler: str = ""
+    """Which of the engine's ways to run containers; empty is its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +159,10 @@ class ContainerSpec:
     read_only_root: bool = False
     seccomp: str = "Unconfined"
     """`Unconfined`, `RuntimeDefault`, or the JSON text of a profile."""
+    app_armor: str = ""
+    """The name of a loaded profile, or `unconfined`; empty is the engine's own."""
+    handler: str = ""
+    """Which of the engine's ways to run containers; empty is its own."""
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False

@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
-from nodeagent.lifecycle.admit import admit
+from nodeagent.lifecycle.admit import Host, admit
 from nodeagent.lifecycle.containers import spec_hash
 from nodeagent.lifecycle.credentials import credentials
 from nodeagent.lifecycle.downward import ConfigError
@@ -18,7 +19,15 @@ from nodeagent.lifecycle.logs import NoLogs, chosen_container, logs_of
 from nodeagent.lifecycle.memory import ContainerMemory, Ending, PodMemory
 from nodeagent.lifecycle.pressure import Disk, Readings, conditions, same_but_for_heartbeat
 from nodeagent.lifecycle.probes import Outcome, after, begin, jobs, port_of
-from nodeagent.lifecycle.specs import Made, container_spec, limits, names_of, oom_score_adj, sandbox_spec
+from nodeagent.lifecycle.specs import (
+    Made,
+    container_spec,
+    limits,
+    names_of,
+    oom_score_adj,
+    sandbox_spec,
+    seccomp_profile,
+)
 from nodeagent.runtime.values import Mount, Status
 from tests.unit.lifecycle.model import NOW, container, instance, pod
 
@@ -100,10 +109,17 @@ def test_ports_are_found_by_name() -> None:
 
 def wanting(name: str = "p", **requests: str) -> core.Pod:
     """A pod that asks for these."""
-    return pod(container(name, resources=core.ResourceRequirements(requests=requests)))
+    return pod(container(name, resources=core.ResourceRequirements(requests=requests)), tolerations=BEARS)
 
 
-ALLOCATABLE = {"cpu": 2000, "memory": 4 << 30, "pods": 3}
+HOST = Host(
+    name="n1",
+    allocatable={"cpu": 2000, "memory": 4 << 30, "pods": 3, "example.com/fpga": 1},
+    labels={"disk": "ssd"},
+    taints=(core.Taint(key="broken", effect="NoExecute"), core.Taint(key="later", effect="NoSchedule")),
+    unsafe_sysctls=("net.core.*", "kernel.msgmax"),
+)
+BEARS = (core.Toleration(key="broken", operator="Exists"),)
 
 
 @pytest.mark.parametrize(
@@ -114,17 +130,18 @@ ALLOCATABLE = {"cpu": 2000, "memory": 4 << 30, "pods": 3}
         pytest.param(wanting(cpu="2001m"), 0, "OutOfcpu", id="cpu"),
         pytest.param(wanting(cpu="1500m"), 1, "OutOfcpu", id="cpu-with-others"),
         pytest.param(wanting(memory="5Gi"), 0, "OutOfmemory", id="memory"),
-        pytest.param(wanting(**{"example.com/gpu": "1"}), 0, "OutOfexample.com/gpu", id="unknown-resource"),
+        pytest.param(wanting(**{"example.com/fpga": "2"}), 0, "OutOfexample.com/fpga", id="extended"),
+        pytest.param(wanting(**{"example.com/gpu": "1"}), 0, None, id="extended-and-not-of-the-node"),
         pytest.param(wanting(), 3, "OutOfpods", id="pods"),
     ],
 )
 def test_room(wanted: core.Pod, others: int, reason: str | None) -> None:
-    rejection = admit(wanted, [wanting(cpu="600m")] * others, ALLOCATABLE)
+    rejection = admit(wanted, [wanting(cpu="600m")] * others, HOST)
     assert (rejection.reason if rejection else None) == reason
 
 
 def test_a_rejection_gives_numbers() -> None:
-    rejection = admit(wanting(cpu="1500m"), [wanting(cpu="600m")], ALLOCATABLE)
+    rejection = admit(wanting(cpu="1500m"), [wanting(cpu="600m")], HOST)
     assert rejection is not None
     assert rejection.message == ("Node didn't have enough resource: cpu, requested: 1500, used: 600, capacity: 2000")
 
@@ -143,9 +160,68 @@ def test_a_rejection_gives_numbers() -> None:
     ],
 )
 def test_host_ports_clash(a: dict[str, Any], b: dict[str, Any], clash: bool) -> None:
-    one, two = (pod(container(ports=(core.ContainerPort(container_port=80, **port),))) for port in (a, b))
-    rejection = admit(one, [two], ALLOCATABLE)
+    ports = [core.ContainerPort(container_port=80, **port) for port in (a, b)]
+    one, two = (pod(container(ports=(port,)), tolerations=BEARS) for port in ports)
+    rejection = admit(one, [two], HOST)
     assert (rejection is not None and rejection.reason == "NodePorts") is clash
+
+
+def affine(key: str, *values: str) -> core.Affinity:
+    """A pod's wish to be where a label has one of these values."""
+    term = core.NodeSelectorTerm(
+        match_expressions=(core.NodeSelectorRequirement(key=key, operator="In", values=values),)
+    )
+    required = core.NodeSelector(node_selector_terms=(term,))
+    return core.Affinity(node_affinity=core.NodeAffinity(required_during_scheduling_ignored_during_execution=required))
+
+
+def setting(*names: str, **fields: Any) -> core.PodSecurityContext:
+    """A security context that sets kernel parameters."""
+    return core.PodSecurityContext(sysctls=tuple(core.Sysctl(name=name, value="1") for name in names), **fields)
+
+
+ARMOR = core.AppArmorProfile(type="RuntimeDefault")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "message"),
+    [
+        ({}, "", ""),
+        ({"node_selector": {"disk": "ssd"}, "affinity": affine("disk", "ssd")}, "", ""),
+        ({"node_selector": {"disk": "tape"}}, "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match"),
+        ({"affinity": affine("disk", "tape")}, "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match"),
+        ({"tolerations": ()}, "TaintToleration", "Predicate TaintToleration failed: node(s) had taints that the pod"),
+        ({"security_context": setting("net.ipv4.tcp_syncookies", "net/core/somaxconn", "kernel.msgmax")}, "", ""),
+        (
+            {"security_context": setting("kernel.sem")},
+            "SysctlForbidden",
+            'forbidden sysctl: "kernel.sem" not allowlisted',
+        ),
+        (
+            {"security_context": setting("net.core.somaxconn"), "host_network": True},
+            "SysctlForbidden",
+            'forbidden sysctl: "net.core.somaxconn" not allowed with host net enabled',
+        ),
+        (
+            {"security_context": setting("kernel.msgmax"), "host_ipc": True},
+            "SysctlForbidden",
+            'forbidden sysctl: "kernel.msgmax" not allowed with host ipc enabled',
+        ),
+        ({"security_context": setting(app_armor_profile=ARMOR)}, "AppArmor", "Cannot enforce AppArmor: AppArmor is"),
+        ({"security_context": setting(app_armor_profile=core.AppArmorProfile(type="Unconfined"))}, "", ""),
+    ],
+)
+def test_what_belongs_elsewhere(fields: dict[str, Any], reason: str, message: str) -> None:
+    rejection = admit(pod(**{"tolerations": BEARS, **fields}), [], HOST)
+    assert (rejection.reason if rejection else "") == reason
+    assert (rejection.message if rejection else "").startswith(message)
+
+
+def test_nothing_is_refused_over_what_is_not_known_yet() -> None:
+    host = Host(allocatable=HOST.allocatable)
+    assert admit(pod(node_selector={"disk": "tape"}), [], host) is None
+    confined = pod(security_context=core.PodSecurityContext(app_armor_profile=ARMOR))
+    assert admit(confined, [], Host(allocatable=HOST.allocatable, app_armor=True)) is None
 
 
 # ------------------------------------------------------------------------------------------------------- specs
@@ -214,11 +290,14 @@ def test_non_root_is_checked(user: int | None, image_user: str, words: str) -> N
         container_spec(pod(app), app, made(image_user=image_user))
 
 
-def test_what_this_node_has_not_is_refused() -> None:
+def test_a_seccomp_profile_of_the_node() -> None:
     profile = core.SeccompProfile(type="Localhost", localhost_profile="p.json")
     app = container(security_context=core.SecurityContext(seccomp_profile=profile))
-    with pytest.raises(ConfigError, match="seccomp profile Localhost is not supported"):
-        container_spec(pod(app), app, made())
+    assert seccomp_profile(pod(app), app) == profile
+    assert (
+        seccomp_profile(pod(security_context=core.PodSecurityContext(seccomp_profile=profile)), container()) == profile
+    )
+    assert container_spec(pod(app), app, made(seccomp="{}")).seccomp == "{}"
 
 
 def test_who_is_killed_first_when_memory_runs_out() -> None:
@@ -349,3 +428,41 @@ def test_a_node_that_can_not_run_pods_says_why() -> None:
     well, later = (core.NodeStatus(conditions=conditions(readings(), before, NOW + ms)) for ms in (0, 60_000))
     assert same_but_for_heartbeat(well, later)
     assert not same_but_for_heartbeat(well, core.NodeStatus(conditions=after_))
+
+
+PROFILE = core.AppArmorProfile(type="Localhost", localhost_profile="mine")
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "name"),
+    [
+        (None, None, ""),
+        (ARMOR, PROFILE, ""),
+        (None, PROFILE, "mine"),
+        (core.AppArmorProfile(type="Unconfined"), PROFILE, "unconfined"),
+    ],
+)
+def test_app_armor(own: core.AppArmorProfile | None, shared: core.AppArmorProfile | None, name: str) -> None:
+    app = container(security_context=core.SecurityContext(app_armor_profile=own))
+    spec = container_spec(pod(app, security_context=core.PodSecurityContext(app_armor_profile=shared)), app, made())
+    assert spec.app_armor == name
+
+
+def test_strict_groups_need_a_group() -> None:
+    app = container(security_context=core.SecurityContext(run_as_user=1))
+    strict = core.PodSecurityContext(supplemental_groups_policy="Strict")
+    with pytest.raises(ConfigError, match="needs runAsGroup"):
+        container_spec(pod(app, security_context=strict), app, made())
+    grouped = replace(strict, run_as_group=2)
+    assert container_spec(pod(app, security_context=grouped), app, made()).user == "1:2"
+
+
+def test_the_engines_way_to_run_containers() -> None:
+    app = container()
+    assert container_spec(pod(app), app, made(handler="kata")).handler == "kata"
+    assert sandbox_spec(pod(app), 0, "cluster.local", "kata").handler == "kata"
+
+
+def test_no_user_namespaces_without_a_word() -> None:
+    with pytest.raises(ConfigError, match="hostUsers: false is not supported"):
+        sandbox_spec(pod(host_users=False), 0, "cluster.local")

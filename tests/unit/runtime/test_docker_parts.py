@@ -125,11 +125,17 @@ def _host(**changes: Any) -> dict[str, Any]:
     [
         ({}, ["seccomp=unconfined"]),
         ({"seccomp": "RuntimeDefault"}, []),
+        ({"app_armor": "mine"}, ["seccomp=unconfined", "apparmor=mine"]),
         ({"seccomp": '{"x":1}', "no_new_privileges": True}, ["no-new-privileges", 'seccomp={"x":1}']),
     ],
 )
 def test_security(changes: dict[str, Any], options: list[str]) -> None:
     assert _host(**changes)["SecurityOpt"] == options
+
+
+def test_the_engines_way_to_run_containers() -> None:
+    assert (_host()["Runtime"], _host(handler="kata")["Runtime"]) == ("", "kata")
+    assert sandbox_body(SandboxSpec(pod=POD, handler="kata"), 0)["HostConfig"]["Runtime"] == "kata"
 
 
 def test_namespaces_of_the_sandbox() -> None:

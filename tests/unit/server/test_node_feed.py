@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from controlplane.server import node_feed
-from controlplane.server.node_feed import NodeFeed, routing_part
+from controlplane.server.node_feed import NodeFeed, own_part, routing_part
 from controlplane.server.policy_peers import PolicyPeers
 from controlplane.store import history
 from controlplane.store.memory import MemoryBackend, MemoryStore
@@ -131,10 +130,10 @@ class Cluster:
                     volume = view.get(kinds.PERSISTENT_VOLUME, "", claim.spec.volume_name)
                     found.update({_key(volume): volume} if volume is not None else {})
         found.update({_key(one): one for one in view.list(kinds.PERSISTENT_VOLUME) if home_of(one) == NODE})
-        for kind in (kinds.SERVICE, kinds.ENDPOINT_SLICE):
+        for kind in (kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.RUNTIME_CLASS):
             found.update({_key(obj): obj for obj in view.list(kind)})
         for node in view.list(kinds.NODE):
-            found[_key(node)] = msgspec.json.decode(routing_part(node), type=core.Node)
+            found[_key(node)] = own_part(node) if node.metadata.name == NODE else routing_part(node)
         return found
 
 

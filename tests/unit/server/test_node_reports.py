@@ -387,6 +387,23 @@ async def test_a_node_status_keeps_times_and_the_conditions_of_others() -> None:
         await r.reports.apply("n9", report(Report.NODE_STATUS, told, name="n1", uid=""))
 
 
+async def test_a_node_status_keeps_the_resources_of_others() -> None:
+    async with rig() as r:
+        gpu = {"example.com/gpu": "2"}
+        have = cluster_objects.node("n1")
+        have = replace(
+            have,
+            metadata=replace(have.metadata, namespace=""),
+            status=core.NodeStatus(capacity={"cpu": "4", "memory": "1Gi", **gpu}, allocatable={"cpu": "3"}),
+        )
+        await r.create(have)
+        told = core.NodeStatus(capacity={"cpu": "8"}, allocatable={"cpu": "7"})
+        await r.reports.apply("n1", report(Report.NODE_STATUS, told, name="n1", uid=""))
+        stored = r.registry.view.get(kinds.NODE, "", "n1")
+        assert stored is not None
+        assert (stored.status.capacity, stored.status.allocatable) == ({"cpu": "8", **gpu}, {"cpu": "7", **gpu})
+
+
 async def test_heartbeats_renew_a_lease_that_belongs_to_the_node() -> None:
     async with rig() as r:
         await r.reports.heartbeat("n1")
