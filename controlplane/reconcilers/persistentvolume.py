@@ -1,23 +1,27 @@
 """Keeps the phase of volumes and ends those whose claim is gone, as their reclaim policy says.
 
 A volume in a node's folder is only marked for deletion here; its node takes the folder away and then lets it go. Where
-there is no such node any more, or the data is to be kept, it goes at once.
+there is no such node any more, or the data is to be kept, it goes at once. A folder of an NFS share is taken away by
+any node that is ready and can mount it; which one is noted in the volume.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mizzen.api import kinds, volumes
+from mizzen.api import kinds, nfsvolumes, volumes
 from mizzen.api.edit import edited
 from mizzen.api.types import core_v1
 from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
-from mizzen.engine.effects import Decision, Delete, Effect, Emit, Update, UpdateStatus
+from mizzen.engine.effects import Decision, Delete, Effect, Emit, Update, UpdateStatus, Waiting
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
 COMPONENT = "persistentvolume-controller"
+AGAIN_MS = 15_000
+"""After this time it is looked again whether there is a node that takes a folder of a share away."""
+NO_CLIENT = "no node is ready that can mount NFS; install the client (Debian: nfs-common) on one and restart its agent"
 
 
 def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
@@ -25,8 +29,11 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     volume = view.get(kinds.PERSISTENT_VOLUME, "", key.name)
     if volume is None:
         return Decision()
-    if volume.metadata.deletion_timestamp is not None and (ended := _let_go(volume, view)):
-        return Decision((ended,))
+    if volume.metadata.deletion_timestamp is not None:
+        if ended := _let_go(volume, view):
+            return Decision((ended,))
+        if volumes.NFS in volume.metadata.finalizers and volumes.VOLUME_FINALIZER not in volume.metadata.finalizers:
+            return _hand_over(volume, view)
     ref = volume.spec.claim_ref
     if ref is None or not ref.uid:
         return Decision(tuple(_phase(volume, "Available")))
@@ -78,7 +85,7 @@ def _released(volume: core_v1.PersistentVolume) -> Iterable[Effect]:
             name = volume.metadata.name
             why = f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
             yield from _failed(volume, "VolumeFailedDelete", why)
-        elif provisioner == volumes.LOCAL:
+        elif provisioner in (volumes.LOCAL, volumes.NFS):
             key = Key(kinds.PERSISTENT_VOLUME.resource, "", volume.metadata.name)
             yield Delete(key, volume.metadata.uid, volume.metadata.resource_version)
 
@@ -91,16 +98,45 @@ def _failed(volume: core_v1.PersistentVolume, reason: str, message: str) -> Iter
 def _let_go(volume: core_v1.PersistentVolume, view: View) -> Update | None:
     """Take a node's mark off a volume whose folder nobody has to take away, or nobody can."""
     finalizers = volume.metadata.finalizers
-    if volumes.LOCAL not in finalizers or volumes.VOLUME_FINALIZER in finalizers:
+    mark = volumes.NFS if volumes.NFS in finalizers else volumes.LOCAL
+    if mark not in finalizers or volumes.VOLUME_FINALIZER in finalizers:
         return None
-    if _policy(volume) == "Delete" and _has_home(volume, view):
+    has_folder = _shows_folder(volume, view) if mark == volumes.NFS else _has_home(volume, view)
+    if _policy(volume) == "Delete" and has_folder:
         return None
-    rest = tuple(name for name in finalizers if name != volumes.LOCAL)
+    rest = tuple(name for name in finalizers if name != mark)
     return Update(edited(volume, metadata=edited(volume.metadata, finalizers=rest)))
 
 
 def _has_home(volume: core_v1.PersistentVolume, view: View) -> bool:
     return view.get(kinds.NODE, "", volumes.home_of(volume)) is not None
+
+
+def _shows_folder(volume: core_v1.PersistentVolume, view: View) -> bool:
+    """Whether a folder of a share is to be taken away: it is the volume's own, and no other volume shows any of it."""
+    if (
+        nfsvolumes.place_of(volume) is None
+        or volume.metadata.annotations.get(nfsvolumes.ON_DELETE) == nfsvolumes.RETAIN
+    ):
+        return False
+    return not any(nfsvolumes.holds_the_same(volume, other) for other in view.list(kinds.PERSISTENT_VOLUME))
+
+
+def _hand_over(volume: core_v1.PersistentVolume, view: View) -> Decision:
+    """Choose the node that takes a folder of a share away; another when the first is no longer well."""
+    able = sorted(node.metadata.name for node in view.list(kinds.NODE) if _can_mount(node))
+    if not able:
+        said = Emit(volume, "Warning", "VolumeFailedDelete", NO_CLIENT, volumes.NFS)
+        return Decision((said,), AGAIN_MS, (Waiting("VolumeFailedDelete", NO_CLIENT),))
+    if volumes.home_of(volume) in able:
+        return Decision((), AGAIN_MS)
+    annotations = {**volume.metadata.annotations, volumes.HOME: able[0]}
+    return Decision((Update(edited(volume, metadata=edited(volume.metadata, annotations=annotations))),), AGAIN_MS)
+
+
+def _can_mount(node: core_v1.Node) -> bool:
+    ready = any(condition.type == "Ready" and condition.status == "True" for condition in node.status.conditions)
+    return ready and node.metadata.annotations.get(nfsvolumes.CLIENT) == "true"
 
 
 def _of_claim(claim: core_v1.PersistentVolumeClaim, view: View) -> Iterable[Key]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mizzen.api import kinds, localvolumes, quantity, volumes
+from mizzen.api import kinds, localvolumes, nfsvolumes, quantity, volumes
 from mizzen.api.edit import edited
 from mizzen.api.types import core_v1, storage_v1
 from mizzen.engine import indexes
@@ -124,6 +124,9 @@ def _provision(claim: _Claim, found: storage_v1.StorageClass, view: View) -> Dec
         return Decision((Update(edited(claim, metadata=edited(claim.metadata, annotations=annotations))),))
     if provisioner == volumes.LOCAL:
         return _make_local(claim, found, view)
+    if provisioner == volumes.NFS:
+        why = nfsvolumes.refusal(claim, found)
+        return _refuse(claim, why, volumes.NFS) if why else _make(claim, nfsvolumes.made(claim, found), volumes.NFS)
     message = (
         f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the "
         "system administrator. If volume creation is delayed, please verify that the provisioner is running and "
@@ -136,15 +139,22 @@ def _make_local(claim: _Claim, found: storage_v1.StorageClass, view: View) -> De
     node = view.get(kinds.NODE, "", claim.metadata.annotations.get(volumes.SELECTED_NODE, ""))
     why = localvolumes.refusal(claim, found, node)
     if why or node is None:
-        effects: list[Effect] = [Emit(claim, "Warning", "ProvisioningFailed", why, volumes.LOCAL)]
-        annotations = dict(claim.metadata.annotations)
-        if annotations.pop(volumes.SELECTED_NODE, None):
-            # The scheduler may find another node.
-            effects.append(Update(edited(claim, metadata=edited(claim.metadata, annotations=annotations))))
-        return Decision(tuple(effects), AGAIN_MS, (Waiting("ProvisioningFailed", why),))
-    made = localvolumes.made(claim, found, node)
+        return _refuse(claim, why, volumes.LOCAL)
+    return _make(claim, localvolumes.made(claim, found, node), volumes.LOCAL)
+
+
+def _refuse(claim: _Claim, why: str, provisioner: str) -> Decision:
+    effects: list[Effect] = [Emit(claim, "Warning", "ProvisioningFailed", why, provisioner)]
+    annotations = dict(claim.metadata.annotations)
+    if annotations.pop(volumes.SELECTED_NODE, None):
+        # The scheduler may find another node.
+        effects.append(Update(edited(claim, metadata=edited(claim.metadata, annotations=annotations))))
+    return Decision(tuple(effects), AGAIN_MS, (Waiting("ProvisioningFailed", why),))
+
+
+def _make(claim: _Claim, made: core_v1.PersistentVolume, provisioner: str) -> Decision:
     message = f"Successfully provisioned volume {made.metadata.name}"
-    return Decision((Create(made), Emit(claim, "Normal", "ProvisioningSucceeded", message, volumes.LOCAL)))
+    return Decision((Create(made), Emit(claim, "Normal", "ProvisioningSucceeded", message, provisioner)))
 
 
 # Claims that have their volume
@@ -177,10 +187,11 @@ def _grow(claim: _Claim, volume: core_v1.PersistentVolume) -> Decision | None:
     """A folder has no size of its own, so it grows by saying so. Others are grown by who made them."""
     wanted = volumes.requested(claim)
     small = quantity.compare(volume.spec.capacity.get(volumes.STORAGE, "0"), wanted) < 0
-    if not small or volume.metadata.annotations.get(volumes.PROVISIONED_BY) != volumes.LOCAL:
+    provisioner = volume.metadata.annotations.get(volumes.PROVISIONED_BY, "")
+    if not small or provisioner not in (volumes.LOCAL, volumes.NFS):
         return None
     spec = edited(volume.spec, capacity={**volume.spec.capacity, volumes.STORAGE: wanted})
-    done = Emit(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded", volumes.LOCAL)
+    done = Emit(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded", provisioner)
     return Decision((Update(edited(volume, spec=spec)), done))
 
 

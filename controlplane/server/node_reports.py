@@ -130,7 +130,7 @@ class Reports:
                 return
             if volume.metadata.deletion_timestamp is None:
                 return
-            rest = tuple(name for name in volume.metadata.finalizers if name != volumes.LOCAL)
+            rest = tuple(name for name in volume.metadata.finalizers if name not in (volumes.LOCAL, volumes.NFS))
             if rest:
                 metadata = msgspec.structs.replace(volume.metadata, finalizers=rest)
                 if await self._replaced(msgspec.structs.replace(volume, metadata=metadata), volume):
@@ -178,6 +178,10 @@ class Reports:
 
     def _regarding(self, node: str, about: core_v1.ObjectReference) -> Any | None:
         """The object of an event, if the node may speak of it."""
+        if about.kind == "PersistentVolume":
+            volume = self._registry.view.get(kinds.PERSISTENT_VOLUME, "", about.name)
+            is_mine = volume is not None and volume.metadata.uid == about.uid and volumes.home_of(volume) == node
+            return volume if is_mine else None
         if about.kind != "Pod":
             return self._registry.view.get(kinds.NODE, "", node)
         pod = self._registry.view.get(kinds.POD, about.namespace, about.name)

@@ -20,10 +20,12 @@ CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 LOCAL = "mizzen.dev/local"
 """The provisioner of folders on nodes; also the finalizer of such a volume, which its node takes away."""
+NFS = "mizzen.dev/nfs"
+"""The provisioner of folders of an NFS share; also the finalizer of such a volume, which some node takes away."""
 LOCAL_FOLDER = "mizzen.dev/local-volumes"
 """The annotation of a node that says where its folders are made."""
 HOME = "mizzen.dev/home"
-"""The annotation of such a volume that names its node, whose host name may be another."""
+"""The annotation of a volume that names the node which takes its folder away."""
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 HOSTNAME = "kubernetes.io/hostname"
@@ -158,7 +160,9 @@ def selects(selector: core_v1.NodeSelector | None, name: str, labels: dict[str, 
 
 
 def home_of(volume: core_v1.PersistentVolume) -> str:
-    """The name of the one node that keeps a volume in a folder of its own; empty for other volumes."""
+    """The name of the node that makes and removes a volume's folder; empty for volumes that none has."""
+    if volume.spec.nfs is not None and NFS in volume.metadata.finalizers:
+        return volume.metadata.annotations.get(HOME, "")
     required = required_of(volume)
     if volume.spec.local is None or LOCAL not in volume.metadata.finalizers or required is None:
         return ""

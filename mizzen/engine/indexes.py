@@ -190,7 +190,7 @@ VOLUMES_BY_CLAIM = Index("volumes-by-claim", kinds.PERSISTENT_VOLUME, _claim_of)
 FREE_VOLUMES_BY_CLASS = Index("free-volumes-by-class", kinds.PERSISTENT_VOLUME, _free)
 """Volumes that are reserved for no claim, by the name of their class."""
 VOLUMES_BY_HOME = Index("volumes-by-home", kinds.PERSISTENT_VOLUME, _home)
-"""Volumes that are folders of a node, by the name of the node."""
+"""Volumes whose folder a node keeps or is to take away, by the name of the node."""
 ROLE_BINDINGS_BY_SUBJECT = Index("rolebindings-by-subject", kinds.ROLE_BINDING, _subjects)
 """Role bindings by namespace and subject: `namespaced(namespace, user_subject(name))` or the same with a group."""
 CLUSTER_ROLE_BINDINGS_BY_SUBJECT = Index("clusterrolebindings-by-subject", kinds.CLUSTER_ROLE_BINDING, _subjects)

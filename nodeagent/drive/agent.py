@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from random import Random
@@ -34,7 +34,6 @@ from nodeagent.drive.hooks import Hooks
 from nodeagent.drive.images import Images
 from nodeagent.drive.keeper import Keeper
 from nodeagent.drive.last_words import LastWords
-from nodeagent.drive.local_volumes import LocalVolumes
 from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.node_status import NodeStatus
 from nodeagent.drive.objects import Objects, Told
@@ -44,6 +43,7 @@ from nodeagent.drive.page import MetricsPage
 from nodeagent.drive.perform import Performer, Slots
 from nodeagent.drive.pods import Pods
 from nodeagent.drive.prober import Prober
+from nodeagent.drive.reclaim import Reclaimer
 from nodeagent.drive.renew import Renewer
 from nodeagent.drive.services import ServiceSync
 from nodeagent.drive.session import Place, Session
@@ -56,6 +56,7 @@ from nodeagent.network.resolv import parse as parse_resolv
 from nodeagent.runtime.errors import RuntimeFailure
 from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import RuntimeInfo, Status
+from nodeagent.volumes.nfs import Nfs
 from nodeagent.volumes.port import VolumeFailure, Volumes
 
 CONFIGS = tuple(kind.resource for kind in (kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM))
@@ -74,6 +75,7 @@ class Parts:
     volumes: Volumes
     clock: Clock
     rng: Random
+    nfs: Nfs = field(default_factory=Nfs)
 
 
 class Agent:
@@ -94,7 +96,10 @@ class Agent:
         self.outbox = Outbox(credentials.node)
         self.watcher = Watcher(runtime, clock, self.metrics, settings.relist_s)
         self._meter = Meter(self.watcher, clock, Cgroups())
-        self._local_volumes = LocalVolumes(self.node.name, settings.local_folder, self.objects, self.outbox)
+        self._reclaimer = Reclaimer(
+            node=self.node.name, folder=settings.local_folder, nfs=parts.nfs, objects=self.objects,
+            outbox=self.outbox, clock=clock,
+        )  # fmt: skip
         self._addresses = Addresses()
         self._services = ServiceSync(parts.network, self.node, self._addresses)
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
@@ -111,6 +116,7 @@ class Agent:
             outbox=self.outbox,
             clock=clock,
             problems=self._problems,
+            nfs=parts.nfs,
         )
         self._streams = Streams(
             runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock,
@@ -244,7 +250,7 @@ class Agent:
             ("node-status", self._status.run()),
             ("tokens", self._tokens.run()),
             ("sweep", self._sweep()),
-            ("local-volumes", self._local_volumes.run()),
+            ("reclaim", self._reclaimer.run()),
             ("checkpoint", self._keeper.run()),
         ):
             group.create_task(body, name=name)
@@ -303,7 +309,7 @@ class Agent:
         if configs:
             self.pods.configs_changed(configs)
         if synced or any(key.resource == kinds.PERSISTENT_VOLUME.resource for key in changed):
-            self._local_volumes.changed()
+            self._reclaimer.changed()
         for key in changed:
             if key.resource == kinds.POD.resource:
                 self._pod_changed(key)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from mizzen.api import quantity, resources
+from mizzen.api import nfsvolumes, quantity, resources
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.volumes import LOCAL_FOLDER
@@ -23,6 +23,7 @@ from nodeagent.lifecycle.pressure import Readings, conditions, same_but_for_hear
 from nodeagent.runtime.errors import RuntimeFailure
 from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import ImageInfo, RuntimeInfo
+from nodeagent.volumes.nfs import Nfs
 
 KUBELET_VERSION = "v1.36.0"
 REPORT_EVERY_MS = 300_000
@@ -45,6 +46,7 @@ class NodeStatus:
         outbox: Outbox,
         clock: Clock,
         problems: Callable[[], tuple[str, ...]],
+        nfs: Nfs,
     ) -> None:
         self._settings = settings
         self._node = node
@@ -53,6 +55,7 @@ class NodeStatus:
         self._outbox = outbox
         self._clock = clock
         self._problems = problems
+        self._nfs = nfs
         self._images: tuple[core.ContainerImage, ...] = ()
         self._images_at_ms = -IMAGES_EVERY_MS
         self._told: core.NodeStatus | None = None
@@ -75,7 +78,10 @@ class NodeStatus:
             "kubernetes.io/os": "linux",
             **self._settings.labels,
         }
-        annotations = {LOCAL_FOLDER: str(self._settings.local_folder)}
+        annotations = {
+            LOCAL_FOLDER: str(self._settings.local_folder),
+            nfsvolumes.CLIENT: "true" if self._nfs.has_client else "false",
+        }
         taints = tuple(core.Taint(key=k, value=v, effect=e) for k, v, e in self._settings.taints)
         return core.Node(
             metadata=meta.ObjectMeta(name=name, labels=labels, annotations=annotations),

@@ -75,7 +75,13 @@ class Outbox:
 
     def event(self, pod: core.Pod, record: Record, now: Instant) -> None:
         """Something that happened to a pod; repeats that wait are counted."""
-        metadata = pod.metadata
+        self._happened("Pod", pod.metadata, record, now)
+
+    def volume_event(self, volume: core.PersistentVolume, record: Record, now: Instant) -> None:
+        """Something that happened to a volume whose folder this node is to take away."""
+        self._happened("PersistentVolume", volume.metadata, record, now)
+
+    def _happened(self, kind: str, metadata: meta.ObjectMeta, record: Record, now: Instant) -> None:
         key = (EVENT, metadata.uid, record.reason, record.message, record.field_path)
         before = self._waiting.get(key)
         if before is not None and isinstance(before.value, core.Event):
@@ -87,7 +93,7 @@ class Outbox:
             self._drop_oldest_event()
         self._events += 1
         about = core.ObjectReference(
-            kind="Pod",
+            kind=kind,
             namespace=metadata.namespace,
             name=metadata.name,
             uid=metadata.uid,

@@ -20,6 +20,7 @@ from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.env import expand_path
 from nodeagent.runtime.values import Mount
 from nodeagent.volumes import atomic, host_path, mounts, persistent, subpath
+from nodeagent.volumes.nfs import Nfs
 from nodeagent.volumes.plan import Files, HostPath, Persistent, Plan, Scratch, plan
 from nodeagent.volumes.port import VolumeFailure
 from nodeagent.volumes.translate import is_read_only, mount_of
@@ -32,8 +33,9 @@ _UNFINISHED = "..new"  # in no volume's name
 class DiskVolumes:
     """`port.Volumes` on a disk; the port's docstrings are the contract of these methods."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, nfs: Nfs | None = None) -> None:
         self._root = root
+        self._nfs = nfs or Nfs()
 
     async def setup(self, pod: core.Pod, sources: Sources) -> Mapping[str, str]:
         """Make the volumes ready or up to date."""
@@ -72,7 +74,7 @@ class DiskVolumes:
         for volume in pod.spec.volumes:
             with _failing(f'MountVolume.SetUp failed for volume "{volume.name}" : '):
                 folder = self._folder(pod.metadata.uid, "volumes", volume.name)
-                found[volume.name] = str(_make(plan(pod, volume, sources), folder, group))
+                found[volume.name] = str(_make(plan(pod, volume, sources), folder, group, self._nfs))
         return found
 
     def _mounts(self, pod: core.Pod, container: core.Container, variables: Mapping[str, str]) -> tuple[Mount, ...]:
@@ -141,14 +143,14 @@ def _failing(context: str, kind: type[VolumeFailure | ConfigError] = VolumeFailu
         raise kind(f"{context}{error.strerror or error} ({error.filename})") from error
 
 
-def _make(wanted: Plan, folder: Path, group: int | None) -> Path:
+def _make(wanted: Plan, folder: Path, group: int | None, nfs: Nfs) -> Path:
     """Bring one volume to what it should be; where it is."""
     match wanted:
         case HostPath():
             host_path.ensure(wanted)
             return Path(wanted.path)
         case Persistent():
-            persistent.show(wanted, folder, group)
+            persistent.show(wanted, folder, group, nfs)
         case Scratch():
             if not folder.exists() or (wanted.in_memory and not _is_mounted(folder)):
                 _make_scratch(wanted, folder, group)

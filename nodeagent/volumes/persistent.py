@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from pathlib import Path
 
 from nodeagent.volumes import mounts
+from nodeagent.volumes.nfs import Nfs
 from nodeagent.volumes.plan import Persistent
 from nodeagent.volumes.port import VolumeFailure
 
-MOUNT_DEADLINE_S = 60.0
-"""A server that does not answer in this time is tried again later."""
 _FOR_GROUP = 0o660
 _FOLDER_FOR_GROUP = 0o110 | stat.S_ISGID
 
 
-def show(wanted: Persistent, target: Path, group: int | None) -> None:
+def show(wanted: Persistent, target: Path, group: int | None, nfs: Nfs) -> None:
     """Mount it at the target, unless that is done. Raises VolumeFailure, OSError."""
     if str(target) in mounts.mounted_under(str(target)):
         return
     if wanted.server:
         target.mkdir(parents=True, exist_ok=True)
-        _mount_nfs(wanted, target)
+        if wanted.place is not None:
+            nfs.mount_own(wanted.server, wanted.place, wanted.options, target)
+        else:
+            nfs.mount(wanted.server, wanted.path, wanted.options, target)
         return
     source = Path(wanted.path)
     if wanted.is_own and not source.exists():
@@ -36,18 +37,6 @@ def show(wanted: Persistent, target: Path, group: int | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.mkdir(exist_ok=True) if source.is_dir() else target.touch()
     mounts.bind(str(source), str(target))
-
-
-def _mount_nfs(wanted: Persistent, target: Path) -> None:
-    # The helper of the NFS package negotiates version and ports with the server; the bare system call does not.
-    options = ("-o", ",".join(wanted.options)) if wanted.options else ()
-    command = ["mount", "-t", "nfs", *options, f"{wanted.server}:{wanted.path}", str(target)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=MOUNT_DEADLINE_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise VolumeFailure(f"{wanted.server} did not answer within {MOUNT_DEADLINE_S:.0f} s") from error
-    if done.returncode != 0:
-        raise VolumeFailure(f"mount failed: exit status {done.returncode}: {done.stderr.strip()}")
 
 
 def _give(source: Path, group: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mizzen.api import quantity
+from mizzen.api.nfsvolumes import Place, place_of
 from mizzen.api.references import token_wish
 from mizzen.api.types import core_v1 as core
 from mizzen.api.volumes import LOCAL, PROVISIONED_BY, claims_of
@@ -66,6 +67,8 @@ class Persistent:
     """The NFS server; empty for the machine itself."""
     options: tuple[str, ...] = ()
     """Of the mount from the server."""
+    place: Place | None = None
+    """The folder of a share that is the volume's own and is made if need be."""
     is_own: bool = False
     """A folder that this node keeps for the volume and makes if need be."""
     is_owned_by_group: bool = False
@@ -103,7 +106,7 @@ def _persistent(pod: core.Pod, name: str, sources: Sources) -> Persistent:
         return Persistent(spec.host_path.path)
     if spec.nfs is not None:
         options = (*spec.mount_options, *(("ro",) if spec.nfs.read_only else ()))
-        return Persistent(spec.nfs.path, server=spec.nfs.server, options=options)
+        return Persistent(spec.nfs.path, server=spec.nfs.server, options=options, place=place_of(found))
     raise ConfigError(f"volume {found.metadata.name} is of a type that this node does not support")
 
 

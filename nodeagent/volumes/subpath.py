@@ -23,7 +23,7 @@ def show(volume: str, sub_path: str, target: Path, *, may_make: bool) -> None:
     """
     with _opened(os.open(volume, os.O_PATH | os.O_CLOEXEC)) as folder:
         if may_make:
-            _make(folder, sub_path)
+            make(folder, sub_path, stat.S_IMODE(os.fstat(folder).st_mode))
         with _opened(mounts.open_beneath(folder, sub_path)) as part:
             while str(target) in mounts.mounted_under(str(target)):
                 mounts.unmount(str(target))
@@ -31,18 +31,23 @@ def show(volume: str, sub_path: str, target: Path, *, may_make: bool) -> None:
             mounts.bind(f"/proc/self/fd/{part}", str(target))
 
 
-def _make(folder: int, sub_path: str) -> None:
-    """Make the folders of the path that are missing, each inside a parent that was walked to safely."""
-    mode = stat.S_IMODE(os.fstat(folder).st_mode)
+def make(folder: int, sub_path: str, mode: int) -> bool:
+    """Make the folders of the path that are missing, each inside a parent that was walked to safely; whether any was.
+
+    Raises OSError.
+    """
+    missed = False
     parts = [part for part in sub_path.split("/") if part not in ("", ".")]
     for depth in range(len(parts)):
         try:
             os.close(mounts.open_beneath(folder, "/".join(parts[: depth + 1])))
         except FileNotFoundError:
+            missed = True
             with _opened(mounts.open_beneath(folder, "/".join(parts[:depth]) or ".")) as parent:
                 os.mkdir(parts[depth], dir_fd=parent)
             with _opened(mounts.open_beneath(folder, "/".join(parts[: depth + 1]))) as made:
                 Path(f"/proc/self/fd/{made}").chmod(mode)
+    return missed
 
 
 def _prepare(target: Path, *, folder: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from mizzen.api import kinds
+from mizzen.api import kinds, nfsvolumes
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
-from mizzen.api.volumes import HOSTNAME, LOCAL, VOLUME_FINALIZER
+from mizzen.api.volumes import HOME, HOSTNAME, LOCAL, NFS, VOLUME_FINALIZER
+from mizzen.base.clocks import SystemClock
 from mizzen.engine.values import Key
-from nodeagent.drive.local_volumes import LocalVolumes
 from nodeagent.drive.objects import Objects, Told
 from nodeagent.drive.outbox import VOLUME_GONE, Outbox
+from nodeagent.drive.reclaim import Reclaimer
+from nodeagent.volumes.nfs import Nfs
+from tests.fixtures.nfs_stand_in import stand_in
 
 
 def volume(path: Path, **changes: Any) -> core.PersistentVolume:
@@ -36,12 +40,12 @@ def volume(path: Path, **changes: Any) -> core.PersistentVolume:
     )
 
 
-async def told(folder: Path, made: core.PersistentVolume) -> list[str]:
+async def told(folder: Path, made: core.PersistentVolume, nfs: Nfs | None = None) -> list[str]:
     """What the agent reports once it has looked at a volume; by the names of what is gone."""
     objects, outbox = Objects(), Outbox("n1")
     key = Key(kinds.PERSISTENT_VOLUME.resource, "", "pv")
     objects.apply([Told(key, 1, msgspec.json.encode(made))], 1, synced=True)
-    volumes = LocalVolumes("n1", folder, objects, outbox)
+    volumes = Reclaimer(node="n1", folder=folder, nfs=nfs or Nfs(), objects=objects, outbox=outbox, clock=SystemClock())
     volumes.changed()
     running = asyncio.create_task(volumes.run())
     with suppress(TimeoutError):
@@ -83,3 +87,27 @@ async def test_no_folder_elsewhere_is_removed_whatever_a_volume_says(tmp_path: P
     elsewhere.mkdir()
     assert await told(tmp_path / "local-volumes", volume(elsewhere)) == []
     assert elsewhere.exists()
+
+
+async def test_a_folder_of_a_share_is_removed_by_the_node_that_was_chosen(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    share = tmp_path / "server" / "nas" / "share"
+    (share / "data").mkdir(parents=True)
+    marks = {nfsvolumes.SHARE: "/share", HOME: "n1"}
+    made = core.PersistentVolume(
+        metadata=meta.ObjectMeta(
+            name="pv", uid="u", finalizers=(NFS,), annotations=marks, deletion_timestamp="2026-01-01T00:00:00Z"
+        ),
+        spec=core.PersistentVolumeSpec(
+            nfs=core.NFSVolumeSource(server="nas", path="/share/data"), persistent_volume_reclaim_policy="Delete"
+        ),
+    )
+    with stand_in(tmp_path / "server") as nfs:
+        others = msgspec.structs.replace(
+            made, metadata=msgspec.structs.replace(made.metadata, annotations={HOME: "n2"})
+        )
+        assert await told(tmp_path, others, nfs) == []
+        assert (share / "data").exists()
+        assert await told(tmp_path, made, nfs) == ["pv"]
+    assert not (share / "data").exists()
