@@ -5,14 +5,14 @@ reports, which are acknowledged once stored. The agent's certificate says which 
 replaces its older session: a half-dead connection must not keep it out.
 
 Where several control planes run, an agent has its session with one and *attends* the others: a session that carries
-nothing but requests for streams and what the node measures, so that logs, exec and usage work wherever they are asked
-for.
+nothing but requests for streams, what the node measures and how far its rules are, so that logs, exec and usage work
+wherever they are asked for, and pods of all nodes end in order (see `reaching`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,12 @@ from controlplane.server.node_feed import NodeFeed
 from controlplane.server.node_reports import Reports
 from controlplane.server.node_streams import NodeStreams
 from controlplane.server.policy_peers import PolicyPeers
+from controlplane.server.reaching import Reaching
 from controlplane.server.tokens import PodToken, Tokens
 from controlplane.server.usage import Usages
 from controlplane.store.registry import Registry
 from controlplane.store.values import StoreError
-from mizzen.api import codec, errors
+from mizzen.api import codec, errors, kinds
 from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1
 from mizzen.engine.entry import Change
@@ -115,6 +116,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         self._usages = usages
         self._sessions: dict[str, _Session] = {}
         self._attending: dict[str, _Session] = {}
+        self._reaching = Reaching(self._ready)
         self.streams = NodeStreams(self._ask, ids)
         registry.subscribe(self._changed)
 
@@ -127,6 +129,16 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         for session in self._sessions.values():
             if session.feed is not None and session.feed.follow(changes, version, policies):
                 session.wake.set()
+
+    def _ready(self) -> Iterator[str]:
+        for node in self._registry.view.list(kinds.NODE):
+            if any(condition.type == "Ready" and condition.status == "True" for condition in node.status.conditions):
+                yield node.metadata.name
+
+    def _reached(self, node: str, reach: node_pb2.Reach) -> None:
+        for answer in self._reaching.told(node, reach.version, reach.asked):
+            if (session := self._sessions.get(answer.node)) is not None:
+                session.tell(node_pb2.ServerMessage(reached=node_pb2.Reached(version=answer.version)))
 
     def _ask(self, node: str, request: node_pb2.OpenStream) -> bool:
         session = self._sessions.get(node) or self._attending.get(node)
@@ -183,6 +195,8 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
         finally:
             if table.get(session.node) is session:
                 del table[session.node]
+            if session.node not in self._sessions and session.node not in self._attending:
+                self._reaching.left(session.node)
             _LOG.info("node_disconnected", node=session.node, why=session.why[1] if session.why else "")
 
     def _begin(self, node: str, position: node_pb2.Position) -> _Session:
@@ -245,6 +259,8 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
                 case "usage":
                     if self._usages is not None:
                         self._usages.told(session.node, message.usage)
+                case "reach":
+                    self._reached(session.node, message.reach)
                 case "reports":
                     await self._reports.store(session.node, message.reports.items)
                     ack = node_pb2.Ack(sequence=message.reports.sequence)

@@ -30,6 +30,7 @@ from nodeagent.drive.cgroups import Cgroups
 from nodeagent.drive.checkpoint import Checkpoint, CheckpointFile, ClusterFacts
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.credentials import Credentials, CredentialsStore
+from nodeagent.drive.departures import Departures
 from nodeagent.drive.hooks import Hooks
 from nodeagent.drive.images import Images
 from nodeagent.drive.keeper import Keeper
@@ -43,6 +44,7 @@ from nodeagent.drive.page import MetricsPage
 from nodeagent.drive.perform import Performer, Slots
 from nodeagent.drive.pods import Pods
 from nodeagent.drive.prober import Prober
+from nodeagent.drive.reach import Reach
 from nodeagent.drive.reclaim import Reclaimer
 from nodeagent.drive.renew import Renewer
 from nodeagent.drive.services import ServiceSync
@@ -101,7 +103,9 @@ class Agent:
             outbox=self.outbox, clock=clock,
         )  # fmt: skip
         self._addresses = Addresses()
-        self._services = ServiceSync(parts.network, self.node, self._addresses)
+        self._reach = Reach()
+        self._departures = Departures(self.objects, self._reach)
+        self._services = ServiceSync(parts.network, self.node, self._addresses, self._reach)
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, parts.volumes)
         self._tokens = Tokens(self._ask_token, clock)
@@ -161,6 +165,7 @@ class Agent:
             prober=self._prober,
             addresses=self._addresses,
             last_words=self._last_words,
+            departures=self._departures,
             outbox=self.outbox,
             clock=parts.clock,
             metrics=self.metrics,
@@ -179,6 +184,7 @@ class Agent:
             agent_version=_version(),
             boot_id=machine.boot_id(),
             meter=self._meter,
+            reach=self._reach,
         )
 
     def _session_with(self, endpoint: str) -> Session:
@@ -194,6 +200,7 @@ class Agent:
             agent_version=_version(),
             boot_id=machine.boot_id(),
             meter=self._meter,
+            reach=self._reach,
             streams_only=True,
         )
 
@@ -289,6 +296,8 @@ class Agent:
 
     def welcomed(self, facts: ClusterFacts, epoch: str, *, resumed: bool) -> None:
         """See `session.Receiver`."""
+        if epoch != self.objects.epoch:
+            self._reach.begin_history()
         self.objects.begin_round(epoch, resumed=resumed)
         self._take_facts(facts)
         self._tokens.connected()
@@ -317,7 +326,8 @@ class Agent:
                 self._take_facts(self.node.facts)
             elif (key.namespace, key.name) == SERVICE:
                 self._attendance.changed()
-        self._services.changed(changed)
+        self._services.changed(changed, synced=synced)
+        self._departures.objects_changed(changed)
         if synced:
             self._round_done.set()
 

@@ -30,7 +30,12 @@ def _service_of(item: discovery.EndpointSlice) -> Iterable[str]:
     return (f"{item.metadata.namespace}/{owner}",) if owner else ()
 
 
+def _pods_of(item: discovery.EndpointSlice) -> Iterable[str]:
+    return {endpoint.target_ref.uid for endpoint in item.endpoints if endpoint.target_ref is not None}
+
+
 SLICES_OF_SERVICE: Index[discovery.EndpointSlice] = Index("service", kinds.ENDPOINT_SLICE, _service_of)
+SLICES_OF_POD: Index[discovery.EndpointSlice] = Index("pod", kinds.ENDPOINT_SLICE, _pods_of)
 
 
 class Told(NamedTuple):
@@ -46,7 +51,7 @@ class Objects:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.cache = Cache((SLICES_OF_SERVICE,))
+        self.cache = Cache((SLICES_OF_SERVICE, SLICES_OF_POD))
         self.epoch = ""
         """Names the control plane's history that versions belong to."""
         self.version = 0

@@ -26,6 +26,7 @@ from mizzen.api.volumes import claims_of
 from mizzen.engine.values import Clock, Key
 from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.context import NodeContext
+from nodeagent.drive.departures import Departures
 from nodeagent.drive.last_words import LastWords
 from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.observe import Seen, Watcher
@@ -85,6 +86,7 @@ class Pods:
         prober: Prober,
         addresses: Addresses,
         last_words: LastWords,
+        departures: Departures,
         outbox: Outbox,
         clock: Clock,
         metrics: Metrics,
@@ -95,6 +97,7 @@ class Pods:
         self._prober = prober
         self._addresses = addresses
         self._last_words = last_words
+        self._departures = departures
         self._outbox = outbox
         self._clock = clock
         self._metrics = metrics
@@ -112,6 +115,7 @@ class Pods:
         watcher.changed = self._machine_changed
         prober.changed = self.poke
         last_words.changed = self.poke
+        departures.changed = self.poke
 
     # what there is
 
@@ -219,6 +223,7 @@ class Pods:
             slot.timer.cancel()
         self._prober.forget(uid)
         self._last_words.forget(uid)
+        self._departures.forget(uid)
         self.dirty = True
 
     # turns
@@ -289,6 +294,7 @@ class Pods:
             objects=slot.objects,
             rejection=self._rejection(slot),
             resize=self._no_resize(slot),
+            served=self._is_served(slot),
             wanted=slot.wanted,
         )
 
@@ -296,6 +302,10 @@ class Pods:
         if slot.memory.admitted or not self._node.allocatable:
             return None
         return admit(slot.pod, self._others(slot), self._node.host())
+
+    def _is_served(self, slot: Slot) -> bool:
+        metadata = slot.pod.metadata
+        return slot.wanted and metadata.deletion_timestamp is not None and self._departures.is_served(metadata.uid)
 
     def _no_resize(self, slot: Slot) -> Rejection | None:
         if not self._node.allocatable or not resizing.is_wanted(slot.pod.spec, slot.memory):

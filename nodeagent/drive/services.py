@@ -19,6 +19,7 @@ from mizzen.engine.values import Key
 from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.objects import SLICES_OF_SERVICE
+from nodeagent.drive.reach import Reach
 from nodeagent.lifecycle.containers import every
 from nodeagent.network.policies import NO_POLICIES, PolicyTable, policy_table
 from nodeagent.network.port import Network, NetworkError, NodeRoute
@@ -36,10 +37,12 @@ _LOG = structlog.get_logger(__name__)
 class ServiceSync:
     """What the network was told last, and what has changed since."""
 
-    def __init__(self, network: Network, node: NodeContext, addresses: Addresses) -> None:
+    def __init__(self, network: Network, node: NodeContext, addresses: Addresses, reach: Reach) -> None:
+        """`reach` is told which version the network shows."""
         self._network = network
         self._node = node
         self._addresses = addresses
+        self._reach = reach
         self._rules: dict[str, ServiceRule] = {}
         self._names: dict[str, ServiceNames] = {}
         self._host_ports: tuple[HostPort, ...] = ()
@@ -53,8 +56,10 @@ class ServiceSync:
         self._wake = asyncio.Event()
         self._telling = asyncio.Lock()
 
-    def changed(self, keys: Iterable[Key]) -> None:
-        """Objects have changed; those of other kinds are passed over."""
+    def changed(self, keys: Iterable[Key], *, synced: bool = False) -> None:
+        """Objects have changed; those of other kinds are passed over. `synced`: a whole round of them is complete."""
+        if synced:
+            self._wake.set()  # even if nothing changed, what the network shows has another version
         for key in keys:
             if key.resource == kinds.SERVICE.resource:
                 self._dirty.add(f"{key.namespace}/{key.name}")
@@ -120,6 +125,7 @@ class ServiceSync:
             self._wake.set()
 
     async def _round(self) -> None:
+        version = self._node.objects.version
         dirty, self._dirty = self._dirty, set()
         self._compute(dirty)
         if self._policies_dirty:
@@ -138,6 +144,7 @@ class ServiceSync:
         except NetworkError:
             self._routes_dirty = self._services_dirty = True
             raise
+        self._reach.at(version)
 
     def _table(self) -> ServiceTable:
         return ServiceTable(dict(self._rules), self._host_ports, self._policies)

@@ -32,6 +32,7 @@ from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.credentials import Credentials
 from nodeagent.drive.objects import Told
 from nodeagent.drive.outbox import EVENT, GONE, NODE, STATUS, VOLUME_GONE, Item, Outbox
+from nodeagent.drive.reach import Reach, Telling
 from nodeagent.drive.tokens import Away, Issued, Refused
 from nodeagent.drive.usage import Measurement, Meter, Used
 
@@ -151,11 +152,12 @@ class Session:
         agent_version: str,
         boot_id: str,
         meter: Meter,
+        reach: Reach,
         streams_only: bool = False,
     ) -> None:
         """`endpoints` are those of the control planes, at least one; `changed` is called when a session begins or ends.
 
-        With `streams_only` nothing comes over it but requests for streams; what `meter` measures is told in any case.
+        With `streams_only` nothing comes over it but requests for streams; `meter` and `reach` are told in any case.
         """
         self._credentials = credentials
         self._endpoints = endpoints
@@ -168,8 +170,9 @@ class Session:
         self._changed = changed
         self._version = agent_version
         self._boot_id = boot_id
-        self._streams_only = streams_only
+        self.streams_only = streams_only
         self._meter = meter
+        self.reach = reach
         self._reconnect = asyncio.Event()
         self._stub: Stub | None = None
         self.connected = False
@@ -251,7 +254,7 @@ class Session:
                 agent_version=self._version,
                 boot_id=self._boot_id,
                 position=node_pb2.Position(epoch=place.epoch, version=place.version),
-                streams_only=self._streams_only,
+                streams_only=self.streams_only,
             )
         )
 
@@ -266,7 +269,7 @@ class Session:
         )
         self.connected = True
         self._changed()
-        what = {"streams_only": True} if self._streams_only else {"epoch": welcome.epoch, "resumed": welcome.resumed}
+        what = {"streams_only": True} if self.streams_only else {"epoch": welcome.epoch, "resumed": welcome.resumed}
         _LOG.info("session_begun", endpoint=self._endpoint, **what)
         self._receiver.welcomed(facts, welcome.epoch, resumed=welcome.resumed)
 
@@ -328,6 +331,7 @@ class _Talk:
                 ("heartbeat", self._beat()),
                 ("report", self._report()),
                 ("usage", self._tell_usage()),
+                ("reach", self._tell_reach()),
                 ("reconnect", self._leave()),
             )
         ]
@@ -359,6 +363,8 @@ class _Talk:
                 case "ack":
                     if message.ack.sequence == self._sequence:
                         self._stored.set()
+                case "reached":
+                    self._session.reach.answered(message.reached.version)
                 case "open_stream":
                     self._session.asked(message.open_stream, self._stub)
 
@@ -392,6 +398,13 @@ class _Talk:
         while True:
             seen = await self._session.meter.after(seen)
             await self._send(node_pb2.AgentMessage(usage=_usage_of(seen)))
+
+    async def _tell_reach(self) -> None:
+        seen: Telling | None = None
+        while True:
+            seen = await self._session.reach.after(seen)
+            asked = () if self._session.streams_only else seen.asked
+            await self._send(node_pb2.AgentMessage(reach=node_pb2.Reach(version=seen.version, asked=asked)))
 
     async def _leave(self) -> None:
         await self._reconnect.wait()

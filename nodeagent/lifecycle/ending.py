@@ -1,5 +1,7 @@
 """The end of a pod: all containers asked to stop at once, sidecars after the others, then everything taken away.
 
+A pod that serves is asked to stop when it has left the rules of all nodes, or after a short while: see `leaving`.
+
 Two ways lead here. A pod that is *over* (completed, failed, past its deadline) has its sandbox and volumes removed and
 keeps its dead containers for their logs. A pod that is being *deleted* loses everything and ends with `Gone`.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.actions import Gone, RemoveSandbox, TeardownVolumes
 from nodeagent.lifecycle.containers import Stage, exit_code, is_sidecar, remaining_ms, restarts
+from nodeagent.lifecycle.leaving import leave_by_ms
 from nodeagent.lifecycle.memory import Backoff, Ending, PodFailure
 from nodeagent.lifecycle.starts import stage, wants_anything
 from nodeagent.lifecycle.stops import end, grace_s, remove
@@ -94,7 +97,7 @@ def take_away(turn: Turn) -> None:
     """One step towards a pod of which nothing is left."""
     turn.abandon(*_ABANDONED)
     ending = turn.memory.ending
-    if turn.memory.gone or ending is None:
+    if turn.memory.gone or ending is None or _is_leaving(turn, ending):
         return
     if not _all_ended(turn, ending.by_ms) or turn.busy():
         return
@@ -111,6 +114,15 @@ def take_away(turn: Turn) -> None:
         return
     turn.change(gone=True)
     turn.actions.append(Gone())
+
+
+def _is_leaving(turn: Turn, ending: Ending) -> bool:
+    """Whether nothing may be stopped yet because the pod is still sent new connections."""
+    until_ms = leave_by_ms(ending.since_ms, ending.by_ms)
+    if not turn.seen.served or turn.now >= until_ms or not turn.alive():
+        return False
+    turn.wake(until_ms)
+    return True
 
 
 def _all_ended(turn: Turn, by_ms: int) -> bool:

@@ -87,5 +87,7 @@ class Observation:
     """The node's answer to a pod of which nothing runs yet."""
     resize: Rejection | None = None
     """Why the node does not grant the resources that the pod wants by now: `Deferred` or `Infeasible`."""
+    served: bool = False
+    """Some node may still lead new connections to the pod; only told of one that is to end."""
     wanted: bool = True
     """False once the control plane no longer has the pod: what is left of it must end at once."""

@@ -86,12 +86,12 @@ class Plane:
         """A node as it is stored."""
         return self.registry.view.get(kinds.NODE, "", name)
 
-    async def give_addresses(self, name: str = "n1") -> None:
+    async def give_addresses(self, name: str = "n1", cidr: str = "10.1.0.0/24") -> None:
         """Assign the node its share of addresses, as a controller does."""
         await until(lambda: self.node(name) is not None)
 
         def assigned(node: core.Node) -> core.Node:
-            spec = msgspec.structs.replace(node.spec, pod_cidr="10.1.0.0/24", pod_cidrs=("10.1.0.0/24",))
+            spec = msgspec.structs.replace(node.spec, pod_cidr=cidr, pod_cidrs=(cidr,))
             return msgspec.structs.replace(node, spec=spec)
 
         await self.change(kinds.NODE, "", name, assigned)

@@ -20,7 +20,9 @@ from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1
 from mizzen.api.types import meta_v1 as meta
+from mizzen.engine.values import Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2_grpc
+from nodeagent.drive.agent import Agent
 from nodeagent.drive.credentials import CredentialsStore
 from nodeagent.drive.join import JoinRefused, JoinUnreachable, join
 from nodeagent.drive.session import token_over
@@ -402,3 +404,56 @@ async def test_a_connection_that_ends_under_a_call_is_no_end_of_who_calls() -> N
         await tokens[0]
     assert tokens[1].cancelled()
     await server.stop(0)
+
+
+async def test_all_ready_nodes_are_asked_before_a_pod_is_ended(tmp_path: Path) -> None:
+    async with stored() as registry, plane(tmp_path, registry) as control:
+        (tmp_path / "n2").mkdir()
+        first, second = Machine(tmp_path), Machine(tmp_path / "n2", "n2", "192.0.2.2")
+        joined = [await join(control.server, await control.token(), name) for name in ("n1", "n2")]
+        async with first.agent(joined[0]) as agent, second.agent(joined[1]) as other:
+            await control.give_addresses()
+            await control.give_addresses("n2", "10.1.1.0/24")
+            await until(lambda: node_ready(control) and other.node.network_ready)
+            await control.create(pod())
+            await until(lambda: ready(control))
+            service, piece = _served(control)
+            await control.create(service)
+            await control.create(piece)
+            await until(lambda: _offered(agent))
+            await control.change(kinds.POD, "default", "web", _deleted)
+            await control.change(kinds.ENDPOINT_SLICE, "default", "web-1", _dropped)
+            changed = control.registry.view.get(kinds.ENDPOINT_SLICE, "default", "web-1")
+            assert changed is not None
+            await until(lambda: agent._reach.reached >= int(changed.metadata.resource_version))
+            await until(lambda: pods_of(control) == [])
+
+
+def _offered(agent: Agent) -> bool:
+    return agent.objects.get(Key(kinds.ENDPOINT_SLICE.resource, "default", "web-1")) is not None
+
+
+def _served(control: Plane) -> tuple[core.Service, discovery_v1.EndpointSlice]:
+    found = control.pod()
+    assert found is not None
+    endpoint = discovery_v1.Endpoint(
+        addresses=(found.status.pod_ip,), target_ref=core.ObjectReference(kind="Pod", uid=found.metadata.uid)
+    )
+    service = core.Service(
+        metadata=meta.ObjectMeta(name="web", namespace="default"),
+        spec=core.ServiceSpec(cluster_ip="10.96.0.20", ports=(core.ServicePort(port=80),)),
+    )
+    piece = discovery_v1.EndpointSlice(
+        metadata=meta.ObjectMeta(
+            name="web-1", namespace="default", labels={"kubernetes.io/service-name": "web"}
+        ),
+        address_type="IPv4",
+        endpoints=(endpoint,),
+    )  # fmt: skip
+    return service, piece
+
+
+def _dropped(have: discovery_v1.EndpointSlice) -> discovery_v1.EndpointSlice:
+    (endpoint,) = have.endpoints
+    gone = msgspec.structs.replace(endpoint, conditions=discovery_v1.EndpointConditions(ready=False))
+    return msgspec.structs.replace(have, endpoints=(gone,))

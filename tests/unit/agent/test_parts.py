@@ -21,6 +21,7 @@ from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.objects import Objects, Told
 from nodeagent.drive.outbox import EVENTS_MAX, Outbox
+from nodeagent.drive.reach import Reach
 from nodeagent.drive.services import ServiceSync
 from nodeagent.drive.session import lost
 from nodeagent.drive.settings import parse
@@ -209,7 +210,7 @@ class Cluster:
         self.addresses = Addresses()
         self.node = NodeContext(name="n1", ip="192.0.2.1", objects=self.objects)
         self.node.network_ready = True
-        self.sync = ServiceSync(self.network, self.node, self.addresses)
+        self.sync = ServiceSync(self.network, self.node, self.addresses, Reach())
         self.version = 0
 
     def put(self, *values: object, gone: bool = False) -> None:

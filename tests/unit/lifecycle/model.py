@@ -105,6 +105,7 @@ class Machine:
     held: Callable[[act.Operation], bool] = lambda _: False
     fault: Fault = lambda _: None
     wanted: bool = True
+    served: bool = False
     rejection: Rejection | None = None
     resize: Rejection | None = None
     objects: int = 0
@@ -129,6 +130,7 @@ class Machine:
             rejection=self.rejection,
             resize=self.resize,
             wanted=self.wanted,
+            served=self.served,
         )
 
     def once(self) -> tuple[act.Action, ...]:

@@ -55,6 +55,41 @@ def test_the_last_status_is_told_before_anything_is_taken_away() -> None:
     assert last < kinds.index("RemoveContainer") < kinds.index("Gone")
 
 
+@pytest.mark.parametrize(("grace_s", "waits_ms"), [(30, 5000), (4, 2000), (1, 500)])
+def test_a_pod_that_is_still_served_waits_and_not_for_ever(grace_s: int, waits_ms: int) -> None:
+    machine = running(pre_stop())
+    machine.spec = deleted(machine.spec, grace_s)
+    machine.served = True
+    assert machine.after(waits_ms - 1) == []
+    assert machine.status is not None
+    assert machine.status.phase == "Running"
+    assert "RunHook:app" in machine.after(1)
+
+
+def test_a_pod_that_has_left_ends_at_once_with_what_is_left_of_its_grace() -> None:
+    machine = running()
+    machine.spec = deleted(machine.spec)
+    machine.served = True
+    machine.after(2000)
+    machine.served = False
+    assert "Stop:app" in machine.settle()
+    assert stops(machine) == [("app", 28)]
+
+
+def test_a_pod_that_nobody_has_any_more_waits_for_nobody() -> None:
+    machine = running()
+    machine.wanted, machine.served = False, False
+    assert "Stop:app" in machine.settle()
+
+
+def test_a_pod_that_is_served_and_does_not_run_is_taken_away_at_once() -> None:
+    machine = running(restart_policy="Never")
+    machine.exit(code=0)
+    machine.settle()
+    machine.spec, machine.served = deleted(machine.spec), True
+    assert "Gone" in machine.settle()
+
+
 def test_a_pod_that_ends_well_has_succeeded() -> None:
     machine = running()
     machine.spec = deleted(machine.spec)
