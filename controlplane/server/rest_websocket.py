@@ -1,8 +1,11 @@
-"""Commands and ports over WebSocket, in the framing `v4.channel.k8s.io` and `v5.channel.k8s.io`.
+"""Commands and ports over WebSocket, in the framings of `channel.k8s.io`.
 
 A message's first byte is a channel: 0 to 4 as in `streams.Channel`. In v5 the channel 255 with one byte says that the
 client has closed that channel. For ports, channel 2i is the data of the i-th port and 2i+1 its errors, and the first
 message on each is the port's number in two bytes, low byte first.
+
+In `base64` the channel is a digit and what follows is base64, for clients that know text alone. A client that names no
+protocol gets the oldest one; in that, what is said last of a command that failed is words and no Status.
 
 SPDY, which older clients upgrade to, stands in `rest_spdy`.
 """
@@ -10,8 +13,10 @@ SPDY, which older clients upgrade to, stands in `rest_spdy`.
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import WSMsgType, web
 
@@ -21,8 +26,13 @@ from mizzen.api import codec
 from mizzen.api.errors import ApiError, BadRequest
 from mizzen.api.types import meta_v1 as meta
 
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+PROTOCOLS = (
+    "v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io",
+)  # fmt: skip
+_WITH_STATUS = PROTOCOLS[:3]
+_BASE64 = "base64.channel.k8s.io"
 _CLOSE = 255
+_ZERO = ord("0")
 HEARTBEAT_S = 30.0
 """Time between the pings that find out whether the client is still there, in seconds."""
 
@@ -30,24 +40,63 @@ Open = Callable[[], Awaitable[Session]]
 OpenPort = Callable[[int], Awaitable[Session]]
 
 
-def _socket(request: web.Request) -> web.WebSocketResponse:
-    """The socket that the request asks for. Raises BadRequest when it asks for something else."""
-    if request.headers.get("Upgrade", "").lower() != "websocket":
-        raise BadRequest(
-            "Upgrade request required: ask with `Connection: Upgrade` and `Upgrade: websocket` or `SPDY/3.1`"
-        )
-    offered = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    if not any(protocol in offered for protocol in PROTOCOLS):
-        raise BadRequest(f"unable to upgrade: this server speaks {' and '.join(PROTOCOLS)}, not {offered}")
-    return web.WebSocketResponse(protocols=PROTOCOLS, heartbeat=HEARTBEAT_S, compress=False)
+class _Framed:
+    """A socket whose messages have channels."""
+
+    def __init__(self, request: web.Request) -> None:
+        """Over what the request asks for. Raises BadRequest when it asks for something else."""
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise BadRequest(
+                "Upgrade request required: ask with `Connection: Upgrade` and `Upgrade: websocket` or `SPDY/3.1`"
+            )
+        offered = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        chosen = next((protocol for protocol in PROTOCOLS if protocol in offered), "")
+        if not chosen and any(offered):
+            raise BadRequest(f"unable to upgrade: this server speaks {', '.join(PROTOCOLS)}, not {offered}")
+        self._request = request
+        self.has_status = chosen in _WITH_STATUS
+        """Whether a command's end is told as a Status."""
+        self._in_base64 = chosen.endswith(_BASE64)
+        spoken = (chosen,) if chosen else ()
+        self._socket = web.WebSocketResponse(protocols=spoken, heartbeat=HEARTBEAT_S, compress=False)
+
+    async def open(self) -> None:
+        """Answer the request."""
+        await self._socket.prepare(self._request)
+
+    async def send(self, channel: int, data: bytes) -> None:
+        """Say something on a channel."""
+        if self._in_base64:
+            await self._socket.send_str(chr(_ZERO + channel) + base64.b64encode(data).decode())
+        else:
+            await self._socket.send_bytes(bytes((channel,)) + data)
+
+    async def messages(self) -> AsyncIterator[tuple[int, bytes]]:
+        """What the client says and on which channel; ends when it leaves or says what can't be read."""
+        async for message in self._socket:
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT) or not message.data:
+                continue
+            data = message.data if isinstance(message.data, bytes) else message.data.encode()
+            if not self._in_base64:
+                yield data[0], data[1:]
+                continue
+            try:
+                yield data[0] - _ZERO, base64.b64decode(data[1:], validate=True)
+            except binascii.Error:
+                return
+
+    async def close(self) -> web.WebSocketResponse:
+        """End it; gives the answer."""
+        await self._socket.close()
+        return self._socket
 
 
 async def serve_command(request: web.Request, open_: Open) -> web.StreamResponse:
     """Carry a command's channels until it ends or the client leaves."""
-    socket = _socket(request)
+    socket = _Framed(request)
     session = await open_()
     try:
-        await socket.prepare(request)
+        await socket.open()
         tasks = [asyncio.create_task(_receive(socket, session)), asyncio.create_task(_send(socket, session))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -56,20 +105,25 @@ async def serve_command(request: web.Request, open_: Open) -> web.StreamResponse
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await socket.close()
+        return await socket.close()
     finally:
         await session.close()
-    return socket
 
 
-async def _send(socket: web.WebSocketResponse, session: Session) -> None:
+async def _send(socket: _Framed, session: Session) -> None:
     async for piece in session.pieces():
         if piece.channel is Channel.STATUS:
-            await socket.send_bytes(b"\x03" + piece.data)
-            return
+            return await _tell_end(socket, piece.data)
         if piece.data:
-            await socket.send_bytes(bytes((piece.channel,)) + piece.data)
-    await socket.send_bytes(b"\x03" + codec.encode_json(_lost()))
+            await socket.send(piece.channel, piece.data)
+    return await _tell_end(socket, codec.encode_json(_lost()))
+
+
+async def _tell_end(socket: _Framed, status: bytes) -> None:
+    if socket.has_status:
+        await socket.send(Channel.STATUS, status)
+    elif (error := refusal(status)) is not None:
+        await socket.send(Channel.STATUS, error.message.encode())
 
 
 def _lost() -> meta.Status:
@@ -78,12 +132,9 @@ def _lost() -> meta.Status:
     )
 
 
-async def _receive(socket: web.WebSocketResponse, session: Session) -> None:
+async def _receive(socket: _Framed, session: Session) -> None:
     """Passes input on; ends when the client leaves."""
-    async for message in socket:
-        if message.type is not WSMsgType.BINARY or not message.data:
-            continue
-        channel, data = message.data[0], message.data[1:]
+    async for channel, data in socket.messages():
         if channel == _CLOSE:
             if data == b"\x00":
                 await session.send(Piece(Channel.STDIN, b"", end=True))
@@ -94,7 +145,7 @@ async def _receive(socket: web.WebSocketResponse, session: Session) -> None:
 class _Ports:
     """The connections of one port-forward."""
 
-    def __init__(self, socket: web.WebSocketResponse, ports: list[int], open_: OpenPort) -> None:
+    def __init__(self, socket: _Framed, ports: list[int], open_: OpenPort) -> None:
         self._socket = socket
         self._ports = ports
         self._open = open_
@@ -104,8 +155,8 @@ class _Ports:
         """Carry all of them until the client leaves."""
         for place, port in enumerate(self._ports):
             number = struct.pack("<H", port)
-            await self._socket.send_bytes(bytes((2 * place,)) + number)
-            await self._socket.send_bytes(bytes((2 * place + 1,)) + number)
+            await self._socket.send(2 * place, number)
+            await self._socket.send(2 * place + 1, number)
             try:
                 self._sessions[place] = await self._open(port)
             except ApiError as error:
@@ -124,31 +175,28 @@ class _Ports:
     async def _send(self, place: int, session: Session) -> None:
         async for piece in session.pieces():
             if piece.channel is Channel.STDOUT and piece.data:
-                await self._socket.send_bytes(bytes((2 * place,)) + piece.data)
+                await self._socket.send(2 * place, piece.data)
             elif piece.channel is Channel.STATUS and (error := refusal(piece.data)) is not None:
                 await self._refuse(place, error)
 
     async def _refuse(self, place: int, error: ApiError) -> None:
-        await self._socket.send_bytes(bytes((2 * place + 1,)) + error.message.encode())
+        await self._socket.send(2 * place + 1, error.message.encode())
 
     async def _receive(self) -> None:
-        async for message in self._socket:
-            if message.type is not WSMsgType.BINARY or not message.data:
-                continue
-            place, is_error = divmod(message.data[0], 2)
+        async for channel, data in self._socket.messages():
+            place, is_error = divmod(channel, 2)
             session = self._sessions.get(place)
             if session is not None and not is_error:
-                await session.send(Piece(Channel.STDIN, message.data[1:]))
+                await session.send(Piece(Channel.STDIN, data))
 
 
 async def serve_ports(request: web.Request, ports: list[int], open_: OpenPort) -> web.StreamResponse:
     """Carry connections to ports until the client leaves."""
-    socket = _socket(request)
-    await socket.prepare(request)
+    socket = _Framed(request)
+    await socket.open()
     forward = _Ports(socket, ports, open_)
     try:
         await forward.run()
-        await socket.close()
+        return await socket.close()
     finally:
         await forward.close()
-    return socket

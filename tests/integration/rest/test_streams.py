@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import struct
 from collections.abc import AsyncIterator
 from typing import Any
@@ -149,6 +150,47 @@ async def test_a_command_over_websocket(client: Client, streams: FakeStreams, pr
     assert b"NonZeroExitCode" in messages[2]
     assert session.options.command == ("cat", "-n")
     assert session.options.container == "c"
+
+
+@pytest.mark.parametrize("protocol", ["v4.base64.channel.k8s.io", "base64.channel.k8s.io"])
+async def test_a_command_in_base64(client: Client, streams: FakeStreams, protocol: str) -> None:
+    await running(client)
+    streams.script = says(out(b"hello"))
+    socket = await _socket(client, f"{PODS}/p/exec?command=cat&stdin=true&stdout=true", protocol)
+    assert socket.protocol == protocol
+    await socket.send_str("0aW5wdXQ=")
+    async with asyncio.timeout(WAIT_S):
+        assert await streams.sessions[0].sent.get() == Piece(Channel.STDIN, b"input")
+    streams.sessions[0].out.put_nowait(exit_code(3))
+    said, end = [data async for data in _messages(socket)]
+    assert said == "1aGVsbG8="
+    assert end[0] == "3"
+    assert base64.b64decode(end[1:]).startswith(b"{" if protocol.startswith("v4") else b"command terminated")
+
+
+async def test_base64_that_is_none_ends_the_command(client: Client, streams: FakeStreams) -> None:
+    await running(client)
+    streams.script = says()
+    socket = await _socket(client, f"{PODS}/p/exec?command=cat&stdin=true&stdout=true", "v4.base64.channel.k8s.io")
+    await socket.send_str("0a")
+    assert [data async for data in _messages(socket)] == []
+    async with asyncio.timeout(WAIT_S):
+        await streams.sessions[0].closed.wait()
+
+
+@pytest.mark.parametrize("protocols", [(), ("channel.k8s.io",)])
+async def test_the_oldest_protocol_ends_in_words(
+    client: Client, streams: FakeStreams, protocols: tuple[str, ...]
+) -> None:
+    await running(client)
+    url = f"{client.server.url}{PODS}/p/exec?command=ls&stdout=true"
+    for end, told in (
+        (success(), []),
+        (exit_code(3), [b"\x03command terminated with non-zero exit code: exit status 3"]),
+    ):
+        streams.script = says(out(b"hello"), end)
+        socket = await client.session.ws_connect(url, protocols=protocols)
+        assert [data async for data in _messages(socket)] == [b"\x01hello", *told]
 
 
 async def test_who_leaves_ends_the_command(client: Client, streams: FakeStreams) -> None:
