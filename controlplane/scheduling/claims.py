@@ -7,11 +7,11 @@ made there. The pod is bound in a later pass, when all its claims have their vol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.scheduling.wants import Reach
-from mizzen.api import kinds, volumes
+from mizzen.api import kinds, quantity, volumes
 from mizzen.api.edit import edited
 from mizzen.api.types import core_v1, storage_v1
 from mizzen.engine import indexes
@@ -78,18 +78,18 @@ class Claims:
             else:
                 waiting.append(claim)
                 reaches += self._open_to(claim)
+        reaches += self._open_to_all(waiting)
         return Needs(occupied=self._is_occupied(pod, found), reaches=tuple(reaches), waiting=tuple(waiting))
 
     def preparation(self, needs: Needs, node: str, labels: dict[str, str]) -> tuple[Effect, ...]:
         """What is written so that the claims get their volumes on a node; nothing where it is written already."""
         effects: list[Effect] = []
-        for claim in needs.waiting:
-            if claim.metadata.annotations.get(volumes.SELECTED_NODE):
-                continue
-            here = [one for one in self._suiting(claim) if volumes.selects(volumes.required_of(one), node, labels)]
-            if here:
-                self._reserved.add(here[0].metadata.name)
-                effects.append(Update(volumes.reserved(here[0], claim)))
+        undecided = _undecided(needs.waiting)
+        given = _shared_out([_here(self._suiting(claim), node, labels) for claim in undecided])
+        for claim, volume in zip(undecided, given, strict=True):
+            if volume is not None:
+                self._reserved.add(volume.metadata.name)
+                effects.append(Update(volumes.reserved(volume, claim)))
             else:
                 annotations = {**claim.metadata.annotations, volumes.SELECTED_NODE: node}
                 effects.append(Update(edited(claim, metadata=edited(claim.metadata, annotations=annotations))))
@@ -113,16 +113,36 @@ class Claims:
         """The nodes on which a claim can get a volume."""
         chosen = claim.metadata.annotations.get(volumes.SELECTED_NODE)
         if chosen:
-            named = core_v1.NodeSelectorRequirement(key="metadata.name", operator="In", values=(chosen,))
-            term = core_v1.NodeSelectorTerm(match_fields=(named,))
-            return _reach([core_v1.NodeSelector(node_selector_terms=(term,))], NO_VOLUME)
+            return _reach([_only(chosen)], NO_VOLUME)
         suiting = self._suiting(claim)
         selectors = [volumes.required_of(one) for one in suiting]
+        return _reach([*selectors, *self._made_on(claim, suiting)], NO_VOLUME)
+
+    def _made_on(self, claim: _Claim, suiting: Sequence[core_v1.PersistentVolume]) -> list[core_v1.NodeSelector | None]:
+        """The nodes on which a volume can be made for a claim; none where one is reserved or nobody makes any."""
         found = self._class(claim)
         is_reserved = bool(suiting) and suiting[0].spec.claim_ref is not None
-        if found is not None and found.provisioner != volumes.NO_PROVISIONER and not is_reserved:
-            selectors.append(_topologies(found))
-        return _reach(selectors, NO_VOLUME)
+        is_made = found is not None and found.provisioner != volumes.NO_PROVISIONER and not is_reserved
+        return [_topologies(found)] if found is not None and is_made else []
+
+    def _open_to_all(self, waiting: Sequence[_Claim]) -> list[Reach]:
+        """The nodes with a volume for each claim of a pod; nothing to ask for where no two count on the same one."""
+        undecided = _undecided(waiting)
+        suiting = [self._suiting(claim) for claim in undecided]
+        names = [volume.metadata.name for found in suiting for volume in found]
+        if len(names) == len(set(names)):
+            return []
+        made_on = [self._made_on(claim, found) for claim, found in zip(undecided, suiting, strict=True)]
+        open_to = []
+        for node in self._view.list(kinds.NODE):
+            name, labels = node.metadata.name, node.metadata.labels
+            given = _shared_out([_here(found, name, labels) for found in suiting])
+            if all(
+                volume is not None or any(volumes.selects(one, name, labels) for one in selectors)
+                for volume, selectors in zip(given, made_on, strict=True)
+            ):
+                open_to.append(name)
+        return [Reach(tuple(_only(name) for name in sorted(open_to)), NO_VOLUME)]
 
     def _is_occupied(self, pod: core_v1.Pod, claims: Sequence[_Claim]) -> bool:
         alone = {c.metadata.name for c in claims if volumes.READ_WRITE_ONCE_POD in c.spec.access_modes}
@@ -151,6 +171,46 @@ def _unusable(claim: _Claim | None, name: str, pod: core_v1.Pod, *, is_own: bool
     if is_own and all(owner.uid != pod.metadata.uid for owner in claim.metadata.owner_references):
         return f"PVC {claim.metadata.namespace}/{name} was not created for pod {pod.metadata.name} (pod is not owner)"
     return ""
+
+
+def _undecided(waiting: Sequence[_Claim]) -> list[_Claim]:
+    """The claims for which no node was chosen yet, the smallest first, so that they leave the large volumes alone."""
+    open_ones = [one for one in waiting if not one.metadata.annotations.get(volumes.SELECTED_NODE)]
+    return sorted(open_ones, key=lambda one: (quantity.parse(volumes.requested(one)).nano, one.metadata.name))
+
+
+def _here(
+    suiting: Sequence[core_v1.PersistentVolume], node: str, labels: Mapping[str, str]
+) -> list[core_v1.PersistentVolume]:
+    return [one for one in suiting if volumes.selects(volumes.required_of(one), node, labels)]
+
+
+def _shared_out(wishes: Sequence[Sequence[core_v1.PersistentVolume]]) -> list[core_v1.PersistentVolume | None]:
+    """A volume for as many of the wishes as can have one, each the best that is left (augmenting paths, H. W. Kuhn)."""
+    holders: dict[str, int] = {}
+    given: list[core_v1.PersistentVolume | None] = [None] * len(wishes)
+
+    def give(wish: int, tried: set[str]) -> bool:
+        untouched = sorted(wishes[wish], key=lambda volume: volume.metadata.name in holders)
+        for volume in untouched:
+            name = volume.metadata.name
+            if name in tried:
+                continue
+            tried.add(name)
+            if name not in holders or give(holders[name], tried):
+                holders[name], given[wish] = wish, volume
+                return True
+        return False
+
+    for wish in range(len(wishes)):
+        give(wish, set())
+    return given
+
+
+def _only(node: str) -> core_v1.NodeSelector:
+    """One node by its name."""
+    named = core_v1.NodeSelectorRequirement(key="metadata.name", operator="In", values=(node,))
+    return core_v1.NodeSelector(node_selector_terms=(core_v1.NodeSelectorTerm(match_fields=(named,)),))
 
 
 def _reach(selectors: Sequence[core_v1.NodeSelector | None], reason: str) -> list[Reach]:

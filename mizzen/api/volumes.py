@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from mizzen.api import quantity, selectors
@@ -154,7 +154,7 @@ def required_of(volume: core_v1.PersistentVolume) -> core_v1.NodeSelector | None
     return volume.spec.node_affinity.required if volume.spec.node_affinity is not None else None
 
 
-def selects(selector: core_v1.NodeSelector | None, name: str, labels: dict[str, str]) -> bool:
+def selects(selector: core_v1.NodeSelector | None, name: str, labels: Mapping[str, str]) -> bool:
     """Whether a volume's nodes include this one."""
     return selector is None or any(term_matches(term, name, labels) for term in selector.node_selector_terms)
 

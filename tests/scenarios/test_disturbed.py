@@ -27,14 +27,13 @@ from mizzen.api.types import (
     meta_v1,
     policy_v1,
     rbac_v1,
-    storage_v1,
 )
-from mizzen.api.volumes import LOCAL_FOLDER
 from mizzen.engine.effects import Evict
 from mizzen.engine.writes import removal, replacement
 from tests.fixtures.definitions import definition
 from tests.fixtures.likeness import likeness
 from tests.scenarios.test_controllers import APP, LOST_MS, SELECTOR, Story, named, template
+from tests.scenarios.volume_stories import ended_shared_volumes, ended_volumes, shared_volumes, volumes
 
 COMPARED = tuple(kind for kind in kinds.KINDS if kind.stored and kind not in (kinds.EVENT, kinds.LEASE))
 CHANGE_MS = 200
@@ -163,54 +162,6 @@ def quotas(story: Disturbed) -> float:
 def ended_quotas(story: Disturbed) -> None:
     assert story.get(kinds.RESOURCE_QUOTA, "q").status.used == {"pods": "3"}
     assert len(story.pods()) == 3
-
-
-def worker(node: str, asks: core_v1.PersistentVolumeClaimSpec) -> core_v1.Pod:
-    """A pod with a volume of its own, always on one node, because the volume says for ever which one it was."""
-    source = core_v1.EphemeralVolumeSource(volume_claim_template=core_v1.PersistentVolumeClaimTemplate(spec=asks))
-    scratch = core_v1.Volume(name="scratch", ephemeral=source)
-    here = {"kubernetes.io/hostname": node}
-    return core_v1.Pod(metadata=named("worker"), spec=replace(template().spec, volumes=(scratch,), node_selector=here))
-
-
-def volumes(story: Disturbed) -> float:
-    """Claims get folders of the node where their pod goes, and go with it, or wait until it has gone."""
-    cls = storage_v1.StorageClass(
-        metadata=meta_v1.ObjectMeta(name="local"), provisioner="mizzen.dev/local",
-        volume_binding_mode="WaitForFirstConsumer", reclaim_policy="Retain",
-    )  # fmt: skip
-    asks = core_v1.PersistentVolumeClaimSpec(
-        access_modes=("ReadWriteOnce",), storage_class_name="local",
-        resources=core_v1.VolumeResourceRequirements(requests={"storage": "1Gi"}),
-    )  # fmt: skip
-    policy = apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy(when_scaled="Delete", when_deleted="Retain")
-    spec = apps_v1.StatefulSetSpec(
-        replicas=3, selector=SELECTOR, template=template(), service_name="db", pod_management_policy="Parallel",
-        volume_claim_templates=(core_v1.PersistentVolumeClaim(metadata=meta_v1.ObjectMeta(name="data"), spec=asks),),
-        persistent_volume_claim_retention_policy=policy,
-    )  # fmt: skip
-    for machine in story.run.nodes:
-        node = story.get(kinds.NODE, machine.name, "")
-        metadata = replace(node.metadata, annotations={LOCAL_FOLDER: "/srv/volumes"})
-        story.run.store.commit((replacement(replace(node, metadata=metadata), int(metadata.resource_version)),))
-    story.create(cls, apps_v1.StatefulSet(metadata=named("db"), spec=spec))
-    # When the others have their places, which it would change.
-    story.at(30, lambda: story.create(worker(story.run.nodes[0].name, asks)))
-    story.at(90, lambda: story.delete(kinds.POD, "worker"))
-    story.at(60, lambda: story.change(kinds.STATEFUL_SET, "db", replicas=2))
-    story.at(120, lambda: story.delete(kinds.PERSISTENT_VOLUME_CLAIM, "data-db-1"))
-    # Its pod comes back where the data is, however long that takes.
-    story.at(180, lambda: story.holder("db-0").power_off(LOST_MS))
-    return 900
-
-
-def ended_volumes(story: Disturbed) -> None:
-    claims = {one.metadata.name: one for one in story.list(kinds.PERSISTENT_VOLUME_CLAIM)}
-    assert {name: one.status.phase for name, one in claims.items()} == {"data-db-0": "Bound", "data-db-1": "Bound"}
-    assert claims["data-db-1"].metadata.deletion_timestamp is not None
-    phases = sorted(one.status.phase for one in story.run.store.cache.list(kinds.PERSISTENT_VOLUME))
-    assert phases == ["Bound", "Bound", "Released", "Released"]
-    assert [pod.metadata.name for pod in story.pods()] == ["db-0", "db-1"]
 
 
 def nodes(story: Disturbed) -> float:
@@ -431,6 +382,7 @@ STORIES: dict[Callable[[Disturbed], float], Callable[[Disturbed], None]] = {
     deletions: ended_deletions,
     quotas: ended_quotas,
     volumes: ended_volumes,
+    shared_volumes: ended_shared_volumes,
     nodes: ended_nodes,
     replicas: ended_replicas,
     jobs: ended_jobs,

@@ -222,3 +222,40 @@ def test_a_change_of_its_claim_gives_a_refused_pod_another_try() -> None:
     assert due is not None
     assert parked is not None
     assert due < parked
+
+
+def taken(result: PassResult) -> dict[str, str]:
+    """Which claim each volume was reserved for."""
+    found = {}
+    for preparation in result.preparations:
+        for effect in preparation.effects:
+            assert isinstance(effect, Update)
+            if isinstance(effect.object, core_v1.PersistentVolume) and effect.object.spec.claim_ref is not None:
+                found[effect.object.metadata.name] = effect.object.spec.claim_ref.name
+    return found
+
+
+def test_claims_of_one_pod_do_not_count_on_the_same_volume() -> None:
+    claims = [claim("one"), claim("two"), local(volumes.NO_PROVISIONER)]
+    (refusal,) = run([using("p", "one", "two")], *claims, volume("pv-a", "a"), volume("pv-b", "b")).refusals
+    assert (
+        str(refusal.explanation)
+        == "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."
+    )
+    free = [volume("pv-a", "a"), volume("pv-b", "b"), volume("pv-c", "b")]
+    assert taken(run([using("p", "one", "two")], *claims, *free)) == {"pv-b": "one", "pv-c": "two"}
+
+
+def test_a_claim_leaves_another_the_only_volume_that_suits_it() -> None:
+    picky = claim("two")
+    picky = edited(picky, spec=edited(picky.spec, selector=meta_v1.LabelSelector(match_labels={"disk": "fast"})))
+    fast = volume("pv-1", "a")
+    fast = edited(fast, metadata=edited(fast.metadata, labels={"disk": "fast"}))
+    seen = [claim("one"), picky, local(volumes.NO_PROVISIONER), fast, volume("pv-2", "a")]
+    assert taken(run([using("p", "one", "two")], *seen)) == {"pv-1": "two", "pv-2": "one"}
+
+
+def test_what_is_missing_is_made_where_it_can_be() -> None:
+    result = run([using("p", "one", "two")], claim("one"), claim("two"), local(), volume("pv-a", "a"))
+    (preparation,) = result.preparations
+    assert len(preparation.effects) == 2
