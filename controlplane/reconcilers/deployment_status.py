@@ -15,8 +15,6 @@ REPLICA_FAILURE = "ReplicaFailure"
 ROLLED_BACK = "RolledBack"
 """The condition of a Deployment whose last revision was taken back."""
 CANARY_PAUSED, CANARY_ADVANCED = "CanaryPaused", "CanaryAdvanced"
-NO_DEADLINE_S = 2_147_483_647
-"""The deadline that means none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +192,7 @@ def _advanced(before: apps_v1.DeploymentStatus, now_is: apps_v1.DeploymentStatus
 
 
 def _has_deadline(owner: apps_v1.Deployment) -> bool:
-    return owner.spec.progress_deadline_seconds not in (None, NO_DEADLINE_S)
+    return owner.spec.progress_deadline_seconds not in (None, workloads.NO_DEADLINE_S)
 
 
 def _overdue(owner: apps_v1.Deployment, before: apps_v1.DeploymentCondition, now: Instant) -> bool:

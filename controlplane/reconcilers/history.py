@@ -25,6 +25,8 @@ Owner: TypeAlias = apps_v1.StatefulSet | apps_v1.DaemonSet
 HASH_LABEL = "controller-revision-hash"
 """On pods: which revision they are of."""
 LIMIT_DEFAULT = 10
+NAME_MAX = 223
+"""Characters of an owner's name in those of its revisions: with the hash they stay within what a name may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def _created(
 ) -> History:
     collisions = owner.status.collision_count or 0
     digest = rollout.template_hash(owner.spec.template, collisions)
-    name = f"{owner.metadata.name}-{digest}"
+    name = f"{owner.metadata.name[:NAME_MAX]}-{digest}"
     if view.get(kinds.CONTROLLER_REVISION, owner.metadata.namespace, name) is not None:
         return History(tuple(ordered), None, collision_count=collisions + 1)
     made = apps_v1.ControllerRevision(

@@ -3,7 +3,8 @@
 With the policy OrderedReady one pod at a time is made, replaced or removed, and only while its predecessors are
 healthy; with Parallel they do not wait for each other. There is never a second pod of an ordinal: the name is the
 same, and it is free only when the store has let go of the first, which for a node that is lost is when somebody says
-so. Who is who is in `members`, which template is which in `history`.
+so. Who is who is in `members`, what each keeps in
+`memberclaims`, which template is which in `history`.
 
 One thing is not as in Kubernetes: a pod that is not healthy and of a past revision is replaced although it blocks the
 order. There a broken revision has to be deleted by hand after the template is mended.
@@ -15,8 +16,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from controlplane.reconcilers import history, members, ownership, podstate
-from controlplane.reconcilers.members import COMPONENT, Members, is_healthy, revision_of
+from controlplane.reconcilers import history, memberclaims, members, ownership, podstate
+from controlplane.reconcilers.memberclaims import COMPONENT
+from controlplane.reconcilers.members import Members, is_healthy, revision_of
 from mizzen.api import intstr, kinds, selectors
 from mizzen.api.kinds import Object
 from mizzen.api.types import apps_v1, core_v1
@@ -36,8 +38,12 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     mine = [pod for pod in candidates if members.ordinal_of(owner, pod) is not None]
     claimed = ownership.claim(owner, selector, mine)
     found = members.members(owner, claimed.owned)
-    if owner.metadata.deletion_timestamp is not None or claimed.effects:
+    if claimed.effects:
         return Decision(claimed.effects)
+    if owner.metadata.deletion_timestamp is not None:
+        status = _status(owner, found, owner.status.update_revision, now)
+        changed = (UpdateStatus(msgspec.structs.replace(owner, status=status)),)
+        return Decision(changed if status != owner.status else ())
     past = history.of(owner, view, members.REVISION_LABEL)
     if past.collision_count is not None:
         status = msgspec.structs.replace(owner.status, collision_count=past.collision_count)
@@ -47,12 +53,18 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     step = _Step(owner, found, past, past.current, view, now)
     step.take()
     status = _status(owner, found, past.current.metadata.name, now)
-    effects = [*members.claim_owners(owner, found, view), *step.effects]
+    effects = [*_claim_owners(owner, found, view), *step.effects]
     in_use = {status.current_revision, status.update_revision, *map(revision_of, found.pods.values())}
     effects += history.forget(owner, past, in_use)
     if status != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=status)))
     return Decision(tuple(effects), wake_after_ms=_next_available(owner, found, now), waiting=tuple(step.waiting))
+
+
+def _claim_owners(owner: apps_v1.StatefulSet, found: Members, view: View) -> Iterable[Effect]:
+    wanted = set(found.wanted)
+    for ordinal, pod in sorted(found.pods.items()):
+        yield from memberclaims.owners(owner, ordinal, pod, view, condemned=ordinal not in wanted)
 
 
 class _Step:
@@ -90,14 +102,10 @@ class _Step:
             if pod is not None and self._is_fine(pod, ordinal):
                 continue
             if pod is None:
-                revision = self._revision_for(ordinal)
-                template = history.template_of(revision)
-                self.effects += members.create(self._owner, ordinal, template, revision.metadata.name, self._view)
+                self._create(ordinal)
             elif pod.metadata.deletion_timestamp is not None:
                 self._wait(pod, "is on its way out")
-            elif podstate.is_finished(pod):
-                self._replace(pod)
-            elif self._is_outdated(pod, ordinal):
+            elif podstate.is_finished(pod) or self._is_outdated(pod, ordinal):
                 self._delete(pod)
             else:
                 self._wait(pod, "is not ready")
@@ -105,9 +113,23 @@ class _Step:
                 return False
         return True
 
+    def _create(self, ordinal: int) -> None:
+        """A pod waits for a claim that goes: it would be left without, or be given what others should forget."""
+        claim = memberclaims.leaving(self._owner, ordinal, self._view)
+        if claim is not None:
+            key = Key(kinds.PERSISTENT_VOLUME_CLAIM.resource, claim.metadata.namespace, claim.metadata.name)
+            told = f"claim {claim.metadata.name} of a pod that was before is on its way out"
+            self.waiting.append(Waiting("WaitingForClaim", told, key))
+            return
+        revision = self._revision_for(ordinal)
+        template = history.template_of(revision)
+        self.effects += members.create(self._owner, ordinal, template, revision.metadata.name, self._view)
+
     def _is_fine(self, pod: core_v1.Pod, ordinal: int) -> bool:
-        if (named := members.identified(pod, ordinal)) is not None and pod.metadata.deletion_timestamp is None:
-            self.effects.append(named)
+        if pod.metadata.deletion_timestamp is None:
+            self.effects += members.identified(self._owner, pod, ordinal)
+            if pod.status.phase == "Pending":
+                self.effects += memberclaims.missing(self._owner, ordinal, self._view)
         return is_healthy(pod) and (not self._ordered or self._is_available(pod))
 
     def _revision_for(self, ordinal: int) -> apps_v1.ControllerRevision:
@@ -126,12 +148,12 @@ class _Step:
 
     def _shrink(self) -> bool:
         condemned = self._found.condemned
-        unhealthy = [pod for pod in condemned if not is_healthy(pod)]
+        down = [pod for pod in condemned if not self._is_available(pod)]
         for pod in condemned:
             if pod.metadata.deletion_timestamp is not None:
                 self._wait(pod, "is on its way out")
-            elif self._ordered and not is_healthy(pod) and pod is not unhealthy[-1]:
-                self._wait(unhealthy[-1], "is not ready")
+            elif self._ordered and pod in down and pod is not down[-1]:
+                self._wait(down[-1], "is not available")
             else:
                 self._delete(pod)
             if self._ordered:
@@ -161,22 +183,8 @@ class _Step:
     def _delete(self, pod: core_v1.Pod) -> None:
         name = pod.metadata.name
         told = f"delete Pod {name} in StatefulSet {self._owner.metadata.name} successful"
-        self._remove(pod)
+        self.effects.append(Delete(Key(kinds.POD.resource, pod.metadata.namespace, name), pod.metadata.uid))
         self.effects.append(Emit(self._owner, "Normal", "SuccessfulDelete", told, COMPONENT))
-
-    def _replace(self, pod: core_v1.Pod) -> None:
-        """A pod that has ended for good makes room for another of its name."""
-        failed = pod.status.phase == "Failed"
-        set_ = f"{self._owner.metadata.namespace}/{self._owner.metadata.name}"
-        kind = "Failed" if failed else "Terminated"
-        told = f"StatefulSet {set_} is recreating {kind.lower()} Pod {pod.metadata.name}"
-        severity = "Warning" if failed else "Normal"
-        self.effects.append(Emit(self._owner, severity, f"Recreating{kind}Pod", told, COMPONENT))
-        self._remove(pod)
-
-    def _remove(self, pod: core_v1.Pod) -> None:
-        key = Key(kinds.POD.resource, pod.metadata.namespace, pod.metadata.name)
-        self.effects.append(Delete(key, pod.metadata.uid))
 
     def _wait(self, pod: core_v1.Pod, why: str) -> None:
         key = Key(kinds.POD.resource, pod.metadata.namespace, pod.metadata.name)

@@ -52,6 +52,8 @@ CANARY_SINCE = f"{PREFIX}canary-since"
 """On a ReplicaSet: when that step began."""
 DEPENDENCIES_MET = f"{PREFIX}DependenciesMet"
 """The condition of a pod that waits for others, or waited."""
+NO_DEADLINE_S = 2_147_483_647
+"""The `progressDeadlineSeconds` of a Deployment that mean none."""
 REMEMBERED = (CONFIG_SEEN, FAILED_REVISION, WAS_AVAILABLE, CANARY_STEP, CANARY_SINCE, MOVING, REBALANCE_AFTER)
 """What the control plane writes itself, and never copies from one object to another."""
 

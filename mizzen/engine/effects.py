@@ -21,6 +21,8 @@ class Create:
     """Create an object; `metadata.name` and `metadata.uid` may be empty, then the API fills them as for any client."""
 
     object: Object
+    told: Object | None = None
+    """Who is told when it may not be made; None: its controller."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def case(kind: kinds.Kind[Any]) -> tuple[Create, Any, Cluster]:
 @pytest.mark.parametrize(
     ("kind", "component", "message"),
     [
+        (kinds.CRON_JOB, "cronjob-controller", 'Error creating job: pods "p" is forbidden: no'),
         (kinds.REPLICA_SET, "replicaset-controller", 'Error creating: pods "p" is forbidden: no'),
         (kinds.REPLICATION_CONTROLLER, "replication-controller", 'Error creating: pods "p" is forbidden: no'),
         (kinds.JOB, "job-controller", 'Error creating: pods "p" is forbidden: no'),
@@ -62,6 +63,30 @@ def test_a_condition_at_what_keeps_replicas(kind: kinds.Kind[Any]) -> None:
     assert (condition.type, condition.status, condition.reason) == ("ReplicaFailure", "True", "FailedCreate")
     assert (condition.message, condition.last_transition_time) == (NO.message, NOW)
     assert failure(effect, NO, Cluster((replace(owner, status=noted.object.status),)).view, NOW_MS) is None  # type: ignore[attr-defined]
+
+
+def test_a_claim_that_may_not_be_made_is_told_at_its_set() -> None:
+    _, owner, cluster = case(kinds.STATEFUL_SET)
+    claim = made(kinds.PERSISTENT_VOLUME_CLAIM, "data-web-2", {"namespace": "default"})
+    assert complaint(Create(claim), NO, cluster.view) is None, "nobody controls it"
+    said = complaint(Create(claim, told=owner), NO, cluster.view)
+    assert said is not None
+    told = 'create Claim data-web-2 for Pod web-2 in StatefulSet web failed error: pods "p" is forbidden: no'
+    assert (said.reason, said.message) == ("FailedCreate", told)
+
+
+def test_a_deployment_tells_that_its_replica_set_may_not_be_made() -> None:
+    effect, owner, cluster = case(kinds.DEPLOYMENT)
+    told = 'Failed to create new replica set "p": pods "p" is forbidden: no'
+    said, noted = complaint(effect, NO, cluster.view), failure(effect, NO, cluster.view, NOW_MS)
+    assert said is not None
+    assert noted is not None
+    assert (said.reason, said.message) == ("ReplicaSetCreateError", told)
+    (condition,) = noted.object.status.conditions  # type: ignore[attr-defined]
+    assert (condition.type, condition.status) == ("Progressing", "False")
+    assert (condition.reason, condition.message) == ("ReplicaSetCreateError", told)
+    boundless = replace(owner, spec=replace(owner.spec, progress_deadline_seconds=2_147_483_647))
+    assert failure(effect, NO, Cluster((boundless,)).view, NOW_MS) is None
 
 
 def test_others_have_no_such_condition() -> None:

@@ -36,6 +36,13 @@ def test_missing_pods_are_created_from_the_template() -> None:
     assert created[0].object.metadata.name != created[1].object.metadata.name
 
 
+def test_names_of_pods_fit_into_a_label() -> None:
+    owner = replica_set(f"{'a' * 70}-1", replicas=1)
+    (made,) = of(decide(owner, name=owner.metadata.name), Create)
+    assert len(made.object.metadata.name) == 63
+    assert made.object.metadata.generate_name == f"{owner.metadata.name}-"
+
+
 def test_pods_on_their_way_out_do_not_count() -> None:
     owner = replica_set(replicas=1)
     leaving = pod("a", owner, node="n1", ready_since=-5, deletion_timestamp=at(-1))

@@ -52,6 +52,7 @@ def test_pods_come_one_after_the_other_with_names_and_labels_of_their_own() -> N
     assert world.pods == ["web-0"]
     first = world.get(kinds.POD, "web-0")
     assert (first.spec.hostname, first.spec.subdomain) == ("web-0", "peers")
+    assert first.metadata.generate_name == "web-"
     assert first.metadata.labels["statefulset.kubernetes.io/pod-name"] == "web-0"
     assert first.metadata.labels["apps.kubernetes.io/pod-index"] == "0"
     assert first.metadata.labels["controller-revision-hash"] == status(world).update_revision
@@ -113,14 +114,16 @@ def test_a_pod_on_its_way_out_keeps_its_name_to_itself() -> None:
     assert world.pods == ["web-0", "web-1", "web-2"]
 
 
-def test_a_failed_pod_is_made_anew() -> None:
-    world = rig(replicas=1)
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+@pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+def test_a_pod_that_has_ended_is_made_anew(phase: str, policy: str) -> None:
+    world = rig(replicas=1, pod_management_policy=policy)
     world.rounds(1)
-    failed = world.get(kinds.POD, "web-0")
-    world.put(replace(failed, status=core_v1.PodStatus(phase="Failed")))
+    ended = world.get(kinds.POD, "web-0")
+    world.put(replace(ended, status=core_v1.PodStatus(phase=phase)))
     world.settle()
-    assert "RecreatingFailedPod: StatefulSet default/web is recreating failed Pod web-0" in world.told
-    assert world.get(kinds.POD, "web-0").metadata.uid != failed.metadata.uid
+    assert "SuccessfulDelete: delete Pod web-0 in StatefulSet web successful" in world.told
+    assert world.get(kinds.POD, "web-0").metadata.uid != ended.metadata.uid
 
 
 def test_an_update_goes_from_the_highest_to_the_lowest() -> None:
@@ -264,6 +267,80 @@ def test_claims_go_with_the_set_or_with_a_scale_down_where_the_policy_says_so() 
     assert claims(world) == {"data-web-0": ["StatefulSet"], "data-web-1": ["Pod"]}
 
 
+def test_whoever_owns_a_claim_controls_it() -> None:
+    policy = apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy(when_deleted="Delete")
+    world = rig(replicas=1, volume_claim_templates=(CLAIM,), persistent_volume_claim_retention_policy=policy)
+    world.rounds(2)
+    claim = world.get(kinds.PERSISTENT_VOLUME_CLAIM, "data-web-0")
+    assert [(r.controller, r.block_owner_deletion) for r in claim.metadata.owner_references] == [(True, True)]
+    plain = tuple(replace(r, controller=None) for r in claim.metadata.owner_references)
+    world.put(replace(claim, metadata=replace(claim.metadata, owner_references=plain)))
+    world.settle()
+    (reference,) = world.get(kinds.PERSISTENT_VOLUME_CLAIM, "data-web-0").metadata.owner_references
+    assert reference.controller
+
+
+@pytest.mark.parametrize(
+    ("kind", "uid", "name", "owners"),
+    [
+        ("Backup", "u", "nightly", ["Backup"]),
+        ("StatefulSet", "before", "web", ["StatefulSet", "StatefulSet"]),
+        ("Pod", "before", "web-0", ["StatefulSet", "Pod"]),
+    ],
+)
+def test_claims_that_others_control_or_controlled_are_left_to_them(
+    kind: str, uid: str, name: str, owners: list[str]
+) -> None:
+    policy = apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy(when_deleted="Delete")
+    world = rig(replicas=1, volume_claim_templates=(CLAIM,), persistent_volume_claim_retention_policy=policy)
+    world.rounds(2)
+    claim = world.get(kinds.PERSISTENT_VOLUME_CLAIM, "data-web-0")
+    other = meta_v1.OwnerReference(api_version="v1", kind=kind, name=name, uid=uid, controller=True)
+    references = (*claim.metadata.owner_references, other)
+    world.put(replace(claim, metadata=replace(claim.metadata, owner_references=references)))
+    world.settle()
+    assert claims(world) == {"data-web-0": owners}
+    assert ("ConflictingController" in " ".join(world.told)) is (kind == "Backup")
+
+
+def test_a_claim_that_a_waiting_pod_lost_is_made_again() -> None:
+    world = rig(replicas=1, volume_claim_templates=(CLAIM,))
+    world.settle()
+    world.put(replace(world.get(kinds.POD, "web-0"), status=core_v1.PodStatus(phase="Pending")))
+    del world.objects[("persistentvolumeclaims", "default", "data-web-0")]
+    world.settle()
+    assert claims(world) == {"data-web-0": []}
+
+
+def test_a_pod_waits_until_the_claim_of_the_one_before_has_gone() -> None:
+    policy = apps_v1.StatefulSetPersistentVolumeClaimRetentionPolicy(when_scaled="Delete")
+    world = rig(replicas=2, volume_claim_templates=(CLAIM,), persistent_volume_claim_retention_policy=policy)
+    world.rounds(2)
+    change(world, replicas=1)
+    world.rounds(2)
+    change(world, replicas=2)
+    (waiting,) = world.turn().waiting
+    assert waiting.message == "claim data-web-1 of a pod that was before is on its way out"
+    world.settle()
+    assert world.pods == ["web-0"]
+    del world.objects[("persistentvolumeclaims", "default", "data-web-1")]
+    world.rounds(2)
+    assert (world.pods, claims(world)) == (["web-0", "web-1"], {"data-web-0": [], "data-web-1": []})
+
+
+def test_a_scale_down_waits_for_pods_that_are_not_available_for_long_enough() -> None:
+    world = rig(replicas=3, min_ready_seconds=10)
+    for _ in range(3):
+        world.rounds(1)
+        world.now += 10_000
+    world.settle()
+    change(world, replicas=1)
+    for name in ("web-1", "web-2"):
+        world.put(running(world.get(kinds.POD, name), now=world.now))
+    world.settle()
+    assert world.pods == ["web-0", "web-1", "web-2"], "the lower of the two that are not is looked at first"
+
+
 def test_strangers_with_a_similar_name_are_not_counted() -> None:
     names = ("web-00", "web-x", "webby-0")
     orphans = [replace(pod(name), metadata=replace(pod(name).metadata, owner_references=())) for name in names]
@@ -279,14 +356,19 @@ def test_a_matching_orphan_is_adopted_and_named() -> None:
     adopted = world.get(kinds.POD, "web-0")
     assert adopted.metadata.owner_references[0].uid == "uid-web"
     assert adopted.metadata.labels["statefulset.kubernetes.io/pod-name"] == "web-0"
+    assert "SuccessfulUpdate: update Pod web-0 in StatefulSet web successful" in world.told
 
 
 @pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
-def test_nothing_is_done_for_a_set_on_its_way_out(policy: str) -> None:
-    owner = stateful_set(pod_management_policy=policy)
-    gone = replace(owner.metadata, deletion_timestamp="2026-03-01T12:00:00Z")
-    world = Rig(statefulset.CONTROLLER, replace(owner, metadata=gone))
-    assert world.turn().effects == ()
+def test_a_set_on_its_way_out_only_says_what_is_left(policy: str) -> None:
+    world = rig(pod_management_policy=policy)
+    world.rounds(3)
+    owner, told = world.get(kinds.STATEFUL_SET, "web"), len(world.told)
+    world.put(replace(owner, metadata=replace(owner.metadata, deletion_timestamp="2026-03-01T12:00:00Z")))
+    del world.objects[("pods", "default", "web-1")]
+    world.settle()
+    assert (world.pods, world.told[told:]) == (["web-0", "web-2"], [])
+    assert (status(world).replicas, status(world).current_replicas) == (2, 2)
 
 
 def test_min_ready_seconds_are_waited_for() -> None:
