@@ -32,6 +32,7 @@ from controlplane.drive.scheduler import SchedulerDriver
 from controlplane.drive.sign import issued, signed
 from controlplane.plan.whatif import Snapshot, planned, planner
 from controlplane.reconcilers import every_controller
+from controlplane.reconcilers.scalingmetrics import Sources
 from controlplane.scheduling import moving
 from controlplane.server import pki, why
 from controlplane.server.aggregation.aggregator import Aggregator
@@ -208,7 +209,7 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         cluster_cidr=settings.cluster_cidr,
         node_prefix=settings.node_prefix,
         ca_pem=core.authority.ca_pem.decode(),
-        usage=core.verbs.usages.pod,
+        sources=Sources(usage=core.verbs.usages.pod),
         find_better=moving.better,
         event_ttl_ms=settings.event_ttl_ms,
         balancer_pool=settings.balancer_pool,

@@ -16,6 +16,7 @@ from controlplane.admission.request import Settings
 from controlplane.plan.simstore import Deposed, SimStore
 from controlplane.plan.world import World
 from controlplane.reconcilers import every_controller
+from controlplane.reconcilers.scalingmetrics import NO_SOURCES, Sources
 from controlplane.scheduling import moving
 from controlplane.scheduling.passes import PassLimits, Preparation, Scheduler
 from controlplane.scheduling.rounds import Rounds, refused
@@ -39,8 +40,20 @@ TRIES = 4
 class Brain:
     """One leader's time in office."""
 
-    def __init__(self, world: World, store: SimStore, name: str, *, grace_ms: int, die_after: int = 0) -> None:
-        """Takes over. With `die_after` it dies before its write of that number, counted from 1."""
+    def __init__(
+        self,
+        world: World,
+        store: SimStore,
+        name: str,
+        *,
+        grace_ms: int,
+        die_after: int = 0,
+        sources: Sources = NO_SOURCES,
+    ) -> None:
+        """Takes over. With `die_after` it dies before its write of that number, counted from 1.
+
+        `sources` are the figures that autoscalers go by.
+        """
         self.name = name
         self.alive = True
         self._world = world
@@ -53,7 +66,12 @@ class Brain:
         self._replica.cache.catalog = store.cache.catalog
         store.fill(self._replica)
         every = every_controller(
-            world.now, node_grace_ms=grace_ms, cluster_cidr="10.244.0.0/16", node_prefix=24, find_better=moving.better
+            world.now,
+            node_grace_ms=grace_ms,
+            cluster_cidr="10.244.0.0/16",
+            node_prefix=24,
+            sources=sources,
+            find_better=moving.better,
         )
         self._loops = [ControlLoop(one) for one in every]
         self._performing: Counter[str] = Counter()

@@ -15,6 +15,7 @@ from controlplane.plan.model_node import ModelNode
 from controlplane.plan.runtime import ModelRuntime
 from controlplane.plan.simstore import SimStore
 from controlplane.plan.world import World
+from controlplane.reconcilers.scalingmetrics import NO_SOURCES, Sources
 from mizzen.api import kinds
 from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine.writes import creation, replacement
@@ -31,15 +32,17 @@ IMAGES = {"web:v1", "web:v2", "web:v3"}
 class Run:
     """The world of one seed."""
 
-    def __init__(self, seed: int, nodes: int = 4, replicas: int = 6) -> None:
+    def __init__(self, seed: int, nodes: int = 4, replicas: int = 6, sources: Sources = NO_SOURCES) -> None:
+        """`sources` are the figures that autoscalers go by."""
         self.world = World(seed)
+        self._sources = sources
         self.store = SimStore(self.world)
         for name in ("default", "kube-system", "kube-node-lease"):
             self._create(core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
         self.nodes = [
             ModelNode(self.world, self.store, f"node-{n}", ModelRuntime(set(IMAGES)), ROOM) for n in range(nodes)
         ]
-        self.brain = Brain(self.world, self.store, "brain-0", grace_ms=GRACE_MS)
+        self.brain = Brain(self.world, self.store, "brain-0", grace_ms=GRACE_MS, sources=sources)
         self.checkers = Checkers(self.world, self.store, self.nodes)
         self.world.checks.append(self.checkers.always)
         self._replicas = replicas
@@ -123,7 +126,7 @@ class Run:
         """Another control plane takes over; the old one does not know it yet, and finds out when it writes."""
         name = f"brain-{self._brains}"
         self._brains += 1
-        self.brain = Brain(self.world, self.store, name, grace_ms=GRACE_MS, die_after=die_after)
+        self.brain = Brain(self.world, self.store, name, grace_ms=GRACE_MS, die_after=die_after, sources=self._sources)
 
     def _watch_leader(self) -> None:
         if not self.brain.alive:

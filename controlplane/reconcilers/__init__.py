@@ -44,6 +44,7 @@ from controlplane.reconcilers import (
     tainteviction,
     tokensecrets,
 )
+from controlplane.reconcilers.scalingmetrics import NO_SOURCES, Sources
 from mizzen.api.types import core_v1
 from mizzen.engine.controller import Controller
 from mizzen.engine.placing import Better, FindBetter
@@ -68,11 +69,6 @@ _STORAGE = (
 """Claims and volumes."""
 
 
-def unmeasured(pod: core_v1.Pod) -> None:
-    """What is known of a pod's usage where nothing is measured."""
-    del pod
-
-
 def well_placed(pods: Sequence[core_v1.Pod], view: View) -> Better | None:
     """Which pod would be better off elsewhere, where nobody scores nodes: none."""
     del pods, view
@@ -86,7 +82,7 @@ def every_controller(
     cluster_cidr: str,
     node_prefix: int,
     ca_pem: str = "",
-    usage: autoscaler.Usage = unmeasured,
+    sources: Sources = NO_SOURCES,
     find_better: FindBetter = well_placed,
     event_ttl_ms: int = eventexpiry.TTL_MS,
     balancer_pool: loadbalancer.Pool = (),
@@ -94,9 +90,9 @@ def every_controller(
     """All controllers of a control plane that leads since then.
 
     `node_grace_ms`: silence after which a node counts as lost; `cluster_cidr` and `node_prefix`: the pods' addresses
-    and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one; `usage`: what
-    a pod uses, by which autoscalers go; `find_better`: which pods would be better off on other nodes;
-    `event_ttl_ms`: how long events are kept; `balancer_pool`: the addresses of load balancers, none without one.
+    and the length of one node's share; `ca_pem`: the authority that pods are told of, nobody without one; `sources`:
+    the figures that autoscalers go by; `find_better`: which pods would be better off on other nodes; `event_ttl_ms`:
+    how long events are kept; `balancer_pool`: the addresses of load balancers, none without one.
     """
     return (
         deployment.CONTROLLER,
@@ -111,7 +107,7 @@ def every_controller(
         cronjob.CONTROLLER,
         disruption.CONTROLLER,
         disruption.STALE,
-        autoscaler.controller(usage),
+        autoscaler.controller(sources),
         endpoints.CONTROLLER,
         endpointslice.CONTROLLER,
         endpointmirror.CONTROLLER,

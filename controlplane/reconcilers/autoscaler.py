@@ -4,25 +4,27 @@ What pods use is an input of the decision, and so is what is remembered: recomme
 As in Kubernetes they are kept in the leader's memory alone. After a change of leaders an autoscaler begins with what
 the target has now as its only recommendation: it goes up at once, and down a whole window later at the earliest.
 
-Metrics of pods, objects and others need a source beside the nodes, and without one they fail as on a cluster that has
-none.
+Where zero replicas are allowed, the condition ScaledToZero tells apart what an autoscaler has switched off and what
+somebody else has: the latter is left alone. It is written before the target, so that no leader that dies in between
+leaves a target off for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
 
+from controlplane.reconcilers.scalingmetrics import Failed, NotYet, Situation, Sources, asked_by, kind_named
 from controlplane.reconcilers.scalingrules import Bounds, Past, Why, followed, longest_s
-from controlplane.reconcilers.usageratios import Aim, Measured, NoMetric, Tolerance, Wanted, wanted
-from mizzen.api import custom, kinds, quantity, resources, selectors, times
+from controlplane.reconcilers.usageratios import Tolerance
+from mizzen.api import custom, kinds, quantity, selectors, times
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.types import autoscaling_v2 as autoscaling
-from mizzen.api.types import core_v1, metrics_v1beta1
+from mizzen.api.types import core_v1
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Effect, Emit, Update, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
@@ -30,10 +32,10 @@ from mizzen.engine.view import View
 
 COMPONENT = "horizontal-pod-autoscaler"
 SYNC_MS = 15_000
-ABLE, ACTIVE, LIMITED = "AbleToScale", "ScalingActive", "ScalingLimited"
+NOT_YET_MS = 1_000
+"""How soon a metric is asked for again whose answer is on its way."""
+ABLE, ACTIVE, LIMITED, TO_ZERO = "AbleToScale", "ScalingActive", "ScalingLimited", "ScaledToZero"
 Autoscaler = autoscaling.HorizontalPodAutoscaler
-Usage = Callable[[core_v1.Pod], metrics_v1beta1.PodMetrics | None]
-"""What a pod uses now, if somebody knows."""
 
 
 class _CannotScale(Exception):
@@ -66,6 +68,8 @@ class _Target:
     obj: Any
     kind: Kind[Any]
     replicas: int
+    running: int
+    """Replicas that its status tells of."""
     selector: str
 
     def scaled(self, replicas: int) -> Any:
@@ -96,13 +100,13 @@ class _Result:
         )
 
 
-def controller(usage: Usage) -> Controller:
-    """The controller, with a source of what pods use; it remembers for as long as it is this one."""
+def controller(sources: Sources) -> Controller:
+    """The controller, with where figures come from; it remembers for as long as it is this one."""
     memories: dict[Key, Memory] = {}
 
     def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
         del ids
-        decision, memory = decide(key, view, now, usage, memories.get(key, Memory()))
+        decision, memory = decide(key, view, now, sources, memories.get(key, Memory()))
         if memory is None:
             memories.pop(key, None)
         else:
@@ -112,7 +116,7 @@ def controller(usage: Usage) -> Controller:
     return Controller(name="horizontalpodautoscaler", kind=kinds.HORIZONTAL_POD_AUTOSCALER, reconcile=reconcile)
 
 
-def decide(key: Key, view: View, now: Instant, usage: Usage, memory: Memory) -> tuple[Decision, Memory | None]:
+def decide(key: Key, view: View, now: Instant, sources: Sources, memory: Memory) -> tuple[Decision, Memory | None]:
     """One autoscaler, every 15 seconds and when it is changed; with what is to be remembered of it."""
     hpa = view.get(kinds.HORIZONTAL_POD_AUTOSCALER, key.namespace, key.name)
     if hpa is None or hpa.metadata.deletion_timestamp is not None:
@@ -138,15 +142,29 @@ def decide(key: Key, view: View, now: Instant, usage: Usage, memory: Memory) -> 
             past = Past(past.recommendations, (*past.steps, (memory.step[0], memory.step[2] - memory.step[1])))
         past = past if past.recommendations else Past(((now, target.replicas),), past.steps)
         past = past.kept(now, longest_s(hpa.spec.behavior))
-        reason, past = _choose(hpa, target, view, usage, past, result)
+        try:
+            reason, past = _choose(hpa, target, view, sources, past, result)
+        except NotYet:
+            return Decision(wake_after_ms=NOT_YET_MS), memory
         if result.desired != target.replicas and reason:
             effects.append(Update(target.scaled(result.desired)))
             step = (now, target.replicas, result.desired)
             text = f"the HPA controller was able to update the target scale to {result.desired}"
             result.condition(ABLE, "True", ("SucceededRescale", text))
             result.events.append(("Normal", "SuccessfulRescale", f"New size: {result.desired}; reason: {reason}"))
-    effects += _told(hpa, result, rescaled=step is not None)
+        _tell_zero(hpa, target, result, rescaled=step is not None)
+    told = list(_told(hpa, result, rescaled=step is not None))
+    effects = [*told, *effects] if step is not None and step[2] == 0 else [*effects, *told]
     return Decision(tuple(effects), wake_after_ms=SYNC_MS), Memory(past, now, hpa.metadata.generation, step)
+
+
+def _tell_zero(hpa: Autoscaler, target: _Target, result: _Result, *, rescaled: bool) -> None:
+    """Whether it is this autoscaler that has switched its target off, where it may."""
+    if rescaled and result.desired == 0:
+        result.condition(TO_ZERO, "True", (TO_ZERO, "the HPA controller scaled the workload to zero"))
+    elif (rescaled or target.replicas) and (TO_ZERO in result.conditions or hpa.spec.min_replicas == 0):
+        not_zero = "NotScaledToZero", "the HPA controller did not scale the workload to zero"
+        result.condition(TO_ZERO, "False", not_zero)
 
 
 def _told(hpa: Autoscaler, result: _Result, *, rescaled: bool) -> Iterable[Effect]:
@@ -165,13 +183,14 @@ def _told(hpa: Autoscaler, result: _Result, *, rescaled: bool) -> Iterable[Effec
 
 
 def _choose(
-    hpa: Autoscaler, target: _Target, view: View, usage: Usage, past: Past, result: _Result
+    hpa: Autoscaler, target: _Target, view: View, sources: Sources, past: Past, result: _Result
 ) -> tuple[str, Past]:
     """Puts what is desired and the conditions into the result; returns why it is to change, and what is remembered."""
     least = 1 if hpa.spec.min_replicas is None else hpa.spec.min_replicas
     current, most = target.replicas, hpa.spec.max_replicas
     result.current = result.desired = current
-    if current == 0 and least != 0:
+    switched_off = result.conditions.get(TO_ZERO)
+    if current == 0 and (switched_off is None or switched_off.status != "True"):
         off = "ScalingDisabled", "scaling is disabled since the replica count of the target is zero"
         result.condition(ACTIVE, "False", off)
         result.metrics = ()
@@ -183,7 +202,7 @@ def _choose(
         result.desired = least
         return "Current number of replicas below Spec.MinReplicas", past
     try:
-        asked, metric = _asked(hpa, target, view, usage, result)
+        asked, metric = _asked(hpa, target, view, sources, result)
     except _NotActive as error:
         result.condition(ACTIVE, "False", error.why)
         result.metrics = error.statuses
@@ -197,110 +216,39 @@ def _choose(
     return reason, Past((*past.recommendations, (result.now, asked)), past.steps)
 
 
-def _asked(hpa: Autoscaler, target: _Target, view: View, usage: Usage, result: _Result) -> tuple[int, str]:
-    """The most that a metric asks for, and its name. Raises _NotActive."""
+def _asked(hpa: Autoscaler, target: _Target, view: View, sources: Sources, result: _Result) -> tuple[int, str]:
+    """The most that a metric asks for, and its name. Raises _NotActive or NotYet."""
     pods = _pods(hpa, target, view)
-    measured = {pod.metadata.name: known for pod in pods if (known := usage(pod)) is not None}
+    measured = {pod.metadata.name: known for pod in pods if (known := sources.usage(pod)) is not None}
+    where = Situation(
+        hpa.metadata.namespace, view, target.selector, target.replicas, target.running, pods, measured, sources.metrics,
+        _tolerance(hpa), result.now,
+    )  # fmt: skip
     best: tuple[int, str] | None = None
-    failures: list[tuple[Why, str, str]] = []
+    failures: list[tuple[Why, str]] = []
     statuses = []
     for spec in hpa.spec.metrics:
         try:
-            found, name, status = _metric(spec, hpa, target, pods, measured, result.now)
-        except _Failed as error:
-            failures.append(((error.reason, str(error)), error.within, error.what))
+            asks = asked_by(spec, where)
+        except Failed as error:
+            failures.append(((error.reason, str(error)), error.within))
             continue
-        statuses.append(status)
-        if best is None or found > best[0]:
-            best = found, name
+        statuses.append(asks.status)
+        if best is None or asks.replicas > best[0]:
+            best = asks.replicas, asks.name
     count = len(hpa.spec.metrics)
     if failures and (best is None or best[0] < target.replicas):
-        (reason, text), within, _ = failures[0]
+        (reason, text), within = failures[0]
         total = f"invalid metrics ({len(failures)} invalid out of {count}), first error is: {within}: {text}"
-        events = [why for why, _, _ in failures]
+        events = [why for why, _ in failures]
         why = reason, f"the HPA was unable to compute the replica count: {text}"
         raise _NotActive(why, [*events, ("FailedComputeMetricsReplicas", total)], statuses)
     assert best is not None, "an autoscaler has a metric"
     result.metrics = tuple(statuses)
-    result.events += [("Warning", *why) for why, _, _ in failures]
+    result.events += [("Warning", *why) for why, _ in failures]
     valid = f"the HPA was able to successfully calculate a replica count from {best[1]}"
     result.condition(ACTIVE, "True", ("ValidMetricFound", valid))
     return best
-
-
-class _Failed(Exception):
-    """A metric says nothing."""
-
-    def __init__(self, reason: str, why: str, within: str) -> None:
-        super().__init__(why)
-        self.reason = reason
-        self.within = within
-        """What could not be had, in front of the reason."""
-        self.what = why
-
-
-_APIS: Mapping[str, tuple[str, str]] = {
-    "Pods": ("pods", "custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"),
-    "Object": ("object", "custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"),
-    "External": ("external", "external metrics API: no external metrics API (external.metrics.k8s.io) registered"),
-}
-
-
-def _metric(
-    spec: autoscaling.MetricSpec,
-    hpa: Autoscaler,
-    target: _Target,
-    pods: Sequence[core_v1.Pod],
-    measured: Measured,
-    now: Instant,
-) -> tuple[int, str, autoscaling.MetricStatus]:
-    """What one metric asks for, its name, and what is told of it. Raises _Failed."""
-    if spec.type in _APIS:
-        word, api = _APIS[spec.type]
-        source: Any = getattr(spec, word)
-        text = f"unable to get metric {source.metric.name}: unable to fetch metrics from {api}"
-        raise _Failed(f"FailedGet{spec.type}Metric", text, f"failed to get {word} metric value")
-    source = spec.resource or spec.container_resource
-    assert source is not None
-    inside = "" if spec.resource is not None else " container"
-    aim = _aim(spec)
-    try:
-        found = wanted(aim, target.replicas, pods, measured, _tolerance(hpa), now)
-    except NoMetric as error:
-        what = "utilization" if aim.utilization is not None else "usage"
-        text = f"failed to get {aim.resource} {what}: {error}"
-        reason = f"FailedGet{spec.type}Metric"
-        raise _Failed(reason, text, f"failed to get {aim.resource}{inside} resource metric value") from error
-    name = f"{aim.resource}{inside} resource"
-    if aim.utilization is not None:
-        name = f"{name} utilization (percentage of request)"
-    return found.replicas, name, _status(spec, aim, found)
-
-
-def _aim(spec: autoscaling.MetricSpec) -> Aim:
-    if spec.container_resource is not None:
-        name, container = spec.container_resource.name, spec.container_resource.container
-        target = spec.container_resource.target
-    else:
-        assert spec.resource is not None
-        name, container, target = spec.resource.name, "", spec.resource.target
-    if target.average_value is not None:
-        return Aim(name, container, value=quantity.milli(target.average_value))
-    return Aim(name, container, utilization=target.average_utilization)
-
-
-def _status(spec: autoscaling.MetricSpec, aim: Aim, found: Wanted) -> autoscaling.MetricStatus:
-    amount = quantity.of_milli(found.average)
-    if aim.resource == resources.MEMORY and found.average % 1000 == 0:
-        amount = str(found.average // 1000)
-    current = autoscaling.MetricValueStatus(average_value=amount, average_utilization=found.utilization)
-    if spec.container_resource is not None:
-        of_container = autoscaling.ContainerResourceMetricStatus(
-            name=aim.resource, container=aim.container, current=current
-        )
-        return autoscaling.MetricStatus(type=spec.type, container_resource=of_container)
-    of_pod = autoscaling.ResourceMetricStatus(name=aim.resource, current=current)
-    return autoscaling.MetricStatus(type=spec.type, resource=of_pod)
 
 
 def _tolerance(hpa: Autoscaler) -> Tolerance:
@@ -316,11 +264,9 @@ def _tolerance(hpa: Autoscaler) -> Tolerance:
 def _target(hpa: Autoscaler, view: View) -> _Target:
     """The target and its scale. Raises _CannotScale."""
     reference = hpa.spec.scale_target_ref
-    group = reference.api_version.rpartition("/")[0]
-    kind = view.catalog.by_type.get((reference.api_version, reference.kind)) or next(
-        (kind for kind in view.catalog.served if (kind.group, kind.kind) == (group, reference.kind)), None
-    )
+    kind = kind_named(reference.api_version, reference.kind, view)
     if kind is None or "scale" not in kind.subresources:
+        group = reference.api_version.rpartition("/")[0]
         raise _CannotScale(f'no matches for kind "{reference.kind}" in group "{group}"')
     stored = view.catalog.by_kind[kind.api_version, kind.kind]
     obj: Any = view.get(stored, hpa.metadata.namespace, reference.name)
@@ -332,8 +278,11 @@ def _target(hpa: Autoscaler, view: View) -> _Target:
         selector = custom.at(obj.content, kind.scale.selector) if kind.scale.selector else ""
         if not isinstance(number, int):
             raise _CannotScale(f'the spec replicas field ".{".".join(kind.scale.spec)}" does not exist')
-        return _Target(obj, kind, number, selector if isinstance(selector, str) else "")
-    return _Target(obj, kind, obj.spec.replicas or 0, str(selectors.of_workload(obj.spec.selector)))
+        running = custom.at(obj.content, kind.scale.status)
+        running = running if isinstance(running, int) else 0
+        return _Target(obj, kind, number, running, selector if isinstance(selector, str) else "")
+    running = obj.status.replicas or 0
+    return _Target(obj, kind, obj.spec.replicas or 0, running, str(selectors.of_workload(obj.spec.selector)))
 
 
 def _pods(hpa: Autoscaler, target: _Target, view: View) -> Sequence[core_v1.Pod]:

@@ -1,4 +1,4 @@
-"""How many pods there should be for what the present ones use, by Kubernetes' rules for pods that are not ready.
+"""How many pods there should be for what the present ones use or are, by Kubernetes' rules for pods that are not ready.
 
 A pod that is not ready yet counts as using nothing where that would mean more pods. One that nobody has measured counts
 as using nothing where that would mean more, and as using all of its target where it would mean fewer. What they add
@@ -20,6 +20,9 @@ CPU_INITIALIZATION_MS = 300_000
 """For so long after its start a pod's processor time may be that of starting."""
 READINESS_DELAY_MS = 30_000
 """A pod that was not ready any later than this after its start has never been."""
+
+_NO_PODS = "no pods returned by selector while calculating replica count"
+_NOT_RECEIVED = "did not receive metrics for targeted pods (pods might be unready)"
 
 Measured = Mapping[str, metrics_v1beta1.PodMetrics]
 """What pods use, by their names."""
@@ -78,21 +81,14 @@ def wanted(
     """How many pods the aim asks for. Raises NoMetric."""
     used = _used(aim, pods, measured)
     if not pods:
-        raise NoMetric("no pods returned by selector while calculating replica count")
+        raise NoMetric(_NO_PODS)
     groups = _grouped(pods, measured, used, aim.resource, now)
     out = {*groups.unready, *groups.ignored}
     used = {name: amount for name, amount in used.items() if name not in out}
     if not used:
-        raise NoMetric("did not receive metrics for targeted pods (pods might be unready)")
+        raise NoMetric(_NOT_RECEIVED)
     if aim.utilization is None:
-        target = aim.value or 0
-        average = sum(used.values()) // len(used)
-
-        def plain(amounts: Mapping[str, int]) -> float:
-            return sum(amounts.values()) / len(amounts) / target
-
-        replicas = _replicas(plain, used, groups, current, tolerance, dict.fromkeys(groups.missing, target))
-        return Wanted(replicas, average)
+        return _plain(aim.value or 0, used, groups, current, tolerance)
     requests, percent = _requests(aim, pods), aim.utilization
 
     def relative(amounts: Mapping[str, int]) -> float:
@@ -101,6 +97,47 @@ def wanted(
     full = {name: requests[name] * max(100, percent) // 100 for name in groups.missing}
     utilization, average = _percentage(used, requests), sum(used.values()) // len(used)
     return Wanted(_replicas(relative, used, groups, current, tolerance, full), average, utilization)
+
+
+def by_values(
+    target: int, current: int, pods: Sequence[core_v1.Pod], values: Mapping[str, int], tolerance: Tolerance
+) -> Wanted:
+    """How many pods there should be for their mean to be `target`; both in thousandths. Raises NoMetric."""
+    if not pods:
+        raise NoMetric(_NO_PODS)
+    groups = _grouped(pods, {}, values, "", 0)
+    out = {*groups.unready, *groups.ignored}
+    found = {name: amount for name, amount in values.items() if name not in out}
+    if not found:
+        raise NoMetric(_NOT_RECEIVED)
+    return _plain(target, found, groups, current, tolerance)
+
+
+def by_ratio(ratio: float, current: int, pods: Sequence[core_v1.Pod], tolerance: Tolerance) -> int:
+    """How many pods there should be where something is so many times what it is to be. Raises NoMetric."""
+    if current == 0:
+        return ceil(round(ratio, 9))
+    if tolerance.holds(ratio):
+        return current
+    if not pods:
+        raise NoMetric(f"unable to calculate ready pods: {_NO_PODS}")
+    ready = sum(pod.status.phase == "Running" and podstate.is_ready(pod) for pod in pods)
+    return ceil(round(ratio * ready, 9))
+
+
+def by_share(value: int, target: int, current: int, tolerance: Tolerance) -> int:
+    """How many pods there should be for each to have a share of `target`, where there are `current` now."""
+    if current and tolerance.holds(value / (target * current)):
+        return current
+    return ceil(round(value / target, 9))
+
+
+def _plain(target: int, used: Mapping[str, int], groups: _Groups, current: int, tolerance: Tolerance) -> Wanted:
+    def ratio(amounts: Mapping[str, int]) -> float:
+        return sum(amounts.values()) / len(amounts) / target
+
+    replicas = _replicas(ratio, used, groups, current, tolerance, dict.fromkeys(groups.missing, target))
+    return Wanted(replicas, sum(used.values()) // len(used))
 
 
 def _percentage(used: Mapping[str, int], requests: Mapping[str, int]) -> int:

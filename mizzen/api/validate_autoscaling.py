@@ -25,6 +25,8 @@ _SELECTIONS = ("Disabled", "Max", "Min")
 _POLICIES = ("Percent", "Pods")
 _TARGETS = ("Utilization", "Value", "AverageValue")
 _POSITIVE = "must be positive"
+_WITHOUT_PODS = ("Object", "External")
+"""The types of metrics that say something where there are no pods."""
 
 
 def create_autoscaler(obj: autoscaling.HorizontalPodAutoscaler) -> Errors:
@@ -50,8 +52,11 @@ def update_autoscaler_status(
 
 def _autoscaler(spec: autoscaling.HorizontalPodAutoscalerSpec) -> Errors:
     least, most = spec.min_replicas, spec.max_replicas
-    if least is not None and least < 1:
-        yield FieldError.invalid("spec.minReplicas", least, "must be greater than or equal to 1")
+    if least is not None and least < 0:
+        yield FieldError.invalid("spec.minReplicas", least, "must be greater than or equal to 0")
+    if least == 0 and not any(metric.type in _WITHOUT_PODS for metric in spec.metrics):
+        why = "must specify at least one Object or External metric to support scaling to zero replicas"
+        yield FieldError.forbidden("spec.metrics", why)
     if most < 1:
         yield FieldError.invalid("spec.maxReplicas", most, "must be greater than 0")
     if least is not None and most < least:

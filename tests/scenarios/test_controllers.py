@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,7 +16,9 @@ from controlplane.plan.brain import Brain
 from controlplane.plan.model_node import ModelNode
 from controlplane.plan.script import Run
 from controlplane.reconcilers import podstate
+from controlplane.reconcilers.scalingmetrics import Metrics, Sources, unserved
 from mizzen.api import errors, kinds
+from mizzen.api.metric_values import Asked, Value
 from mizzen.api.types import apps_v1, batch_v1, core_v1, meta_v1, policy_v1
 from mizzen.engine.writes import replacement
 from nodeagent.runtime.values import ContainerState, Status
@@ -34,9 +36,14 @@ class Story:
     """A cluster of four nodes, and what happens to it at which second."""
 
     def __init__(self, seed: int, nodes: int = 4) -> None:
-        self.run = Run(seed, nodes)
+        self.answers: Metrics = unserved
+        """What autoscalers are told."""
+        self.run = Run(seed, nodes, sources=Sources(metrics=self._told))
         self.passing: list[Brain] = []
         self.run.world.after(5_000, self.run._watch_leader)
+
+    def _told(self, asked: Asked) -> Sequence[Value]:
+        return self.answers(asked)
 
     @property
     def now(self) -> int:

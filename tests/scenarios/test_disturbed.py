@@ -32,6 +32,7 @@ from mizzen.engine.effects import Evict
 from mizzen.engine.writes import removal, replacement
 from tests.fixtures.definitions import definition
 from tests.fixtures.likeness import likeness
+from tests.scenarios import autoscaled, expired
 from tests.scenarios.test_controllers import APP, LOST_MS, SELECTOR, Story, named, template
 from tests.scenarios.volume_stories import ended_shared_volumes, ended_volumes, shared_volumes, volumes
 
@@ -390,6 +391,8 @@ STORIES: dict[Callable[[Disturbed], float], Callable[[Disturbed], None]] = {
     accounts: ended_accounts,
     drained: ended_drained,
     extending: ended_extending,
+    autoscaled.scaled: autoscaled.ended_scaled,
+    expired.expiring: expired.ended_expiring,
 }
 _UNDISTURBED: dict[Callable[[Disturbed], float], list[str]] = {}
 

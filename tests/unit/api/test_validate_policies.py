@@ -46,7 +46,10 @@ def limits(type_: str = "Container", **fields: Any) -> dict[str, Any]:
         (PDB, {"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, [
             "spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In'",
         ]),
-        (HPA, {"minReplicas": 0}, ["spec.minReplicas: Invalid value: 0: must be greater than or equal to 1"]),
+        (HPA, {"minReplicas": -1}, ["spec.minReplicas: Invalid value: -1: must be greater than or equal to 0"]),
+        (HPA, {"minReplicas": 0}, [
+            "spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero",
+        ]),
         (HPA, {"maxReplicas": 0}, [
             "spec.maxReplicas: Invalid value: 0: must be greater than 0",
             "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`",

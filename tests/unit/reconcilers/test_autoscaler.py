@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from controlplane.reconcilers.autoscaler import Memory, decide
+from controlplane.reconcilers.scalingmetrics import Sources
 from controlplane.reconcilers.scalingrules import Bounds, Past, followed
 from controlplane.reconcilers.usageratios import Aim, NoMetric, Tolerance, wanted
 from mizzen.api import defaults, resources
@@ -173,9 +174,8 @@ def autoscaler(name: str = "web", **spec: Any) -> autoscaling.HorizontalPodAutos
 
 def run(*objects: Any, cpu: str = "", memory: Memory | None = None, now: int = NOW) -> tuple[Decision, Memory]:
     """One decision, all pods using as much."""
-    decision, kept = decide(
-        KEY, view(*objects), now, lambda one: uses(one.metadata.name, cpu) if cpu else None, memory or Memory()
-    )
+    sources = Sources(usage=lambda one: uses(one.metadata.name, cpu) if cpu else None)
+    decision, kept = decide(KEY, view(*objects), now, sources, memory or Memory())
     assert kept is not None
     return decision, kept
 
@@ -280,12 +280,3 @@ def test_a_tolerance_of_its_own() -> None:
     objects = (autoscaler(behavior=behavior), deployment(1), working("p0"))
     assert sizes(run(*objects, cpu="1100m")[0]) == []
     assert sizes(run(*objects, cpu="1300m")[0]) == [2]
-
-
-def test_other_metrics_have_no_source() -> None:
-    identifier = autoscaling.MetricIdentifier(name="hits")
-    target = autoscaling.MetricTarget(type="AverageValue", average_value="1")
-    metric = autoscaling.MetricSpec(type="Pods", pods=autoscaling.PodsMetricSource(metric=identifier, target=target))
-    decision, _ = run(autoscaler(metrics=(metric,)), deployment(1), working("p0"), cpu="1")
-    assert conditions(decision)["ScalingActive"] == ("False", "FailedGetPodsMetric")
-    assert "no custom metrics API (custom.metrics.k8s.io) registered" in events(decision)[0][1]
