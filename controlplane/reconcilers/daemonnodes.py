@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from controlplane.reconcilers import history, podtemplate
-from mizzen.api import node_affinity
+from mizzen.api import node_affinity, workloads
 from mizzen.api.tolerations import first_untolerated
 from mizzen.api.types import apps_v1, core_v1
 from mizzen.engine.values import Ids
@@ -57,12 +57,21 @@ def node_of(pod: core_v1.Pod) -> str:
     return ""
 
 
-def pod_for(owner: apps_v1.DaemonSet, node: str, digest: str, ids: Ids) -> core_v1.Pod:
-    """A new pod of the present template for one node."""
+def pod_for(owner: apps_v1.DaemonSet, node: str, digest: str, failures: int, ids: Ids) -> core_v1.Pod:
+    """A new pod of the present template for one node, after so many in a row that have failed there."""
     pod = podtemplate.pod_of(owner, owner.spec.template, ids)
-    labels = {**pod.metadata.labels, history.HASH_LABEL: digest}
+    metadata = msgspec.structs.replace(pod.metadata, labels={**pod.metadata.labels, history.HASH_LABEL: digest})
+    if failures:
+        noted = {**metadata.annotations, workloads.FAILED_BEFORE: str(failures)}
+        metadata = msgspec.structs.replace(metadata, annotations=noted)
     spec = msgspec.structs.replace(pod.spec, affinity=_on(pod.spec.affinity, node), tolerations=tolerations(pod.spec))
-    return msgspec.structs.replace(pod, metadata=msgspec.structs.replace(pod.metadata, labels=labels), spec=spec)
+    return msgspec.structs.replace(pod, metadata=metadata, spec=spec)
+
+
+def failures_before(pod: core_v1.Pod) -> int:
+    """How many pods in a row had failed on a node before this one."""
+    text = pod.metadata.annotations.get(workloads.FAILED_BEFORE, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _on(affinity: core_v1.Affinity | None, node: str) -> core_v1.Affinity:

@@ -24,8 +24,9 @@ from mizzen.engine.view import View
 COMPONENT = "daemonset-controller"
 BURST = 250
 """Pods made or deleted in one decision; what is left over follows at once, on the view that shows these."""
-FAILED_AGE_MS = 10_000
-"""A pod that fails at once is replaced only at this age: a node that refuses it would make a new one in every turn."""
+PAUSE_FIRST_MS, PAUSE_MAX_MS = 1_000, 900_000
+"""A pod that fails is replaced at once, the one after it not before this age, which doubles with every failure in a
+row: a node that refuses it would make a new one in every turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,14 @@ class Post:
     """Active pods of the present template, oldest first."""
     old: tuple[core_v1.Pod, ...]
     finished: tuple[core_v1.Pod, ...]
-    leaving: int
-    """Pods on their way out."""
+    leaving: tuple[core_v1.Pod, ...]
+    """Pods on their way out that have not stopped yet."""
 
 
 @dataclass(slots=True)
 class _Plan:
-    create: list[str] = field(default_factory=list)
-    """Names of nodes."""
+    create: list[tuple[str, int]] = field(default_factory=list)
+    """Names of nodes, and how often pods in a row have failed there."""
     delete: list[core_v1.Pod] = field(default_factory=list)
     wake_after_ms: int | None = None
 
@@ -72,8 +73,9 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     digest = past.current.metadata.labels[history.HASH_LABEL]
     posts, astray = _posts(owner, claimed.owned, digest, view)
     plan = _Plan(delete=astray)
+    surges = _surges(owner)
     for post in posts:
-        _man(post, plan, now)
+        _man(post, plan, now, surges=surges)
     _roll(owner, posts, plan, now)
     status, waits = _status(owner, posts, now)
     for wait in waits:
@@ -107,7 +109,7 @@ def _posts(
                 tuple(pod for pod in active if pod.metadata.labels.get(history.HASH_LABEL) == digest),
                 tuple(pod for pod in active if pod.metadata.labels.get(history.HASH_LABEL) != digest),
                 tuple(pod for pod in here if podstate.is_finished(pod) and pod.metadata.deletion_timestamp is None),
-                sum(pod.metadata.deletion_timestamp is not None for pod in here),
+                tuple(pod for pod in here if podstate.is_terminating(pod)),
             )
         )
     # Pods that run on a node that is gone are for the pod collector, which knows when they are really over.
@@ -115,19 +117,39 @@ def _posts(
     return posts, [pod for pod in astray if podstate.is_active(pod)]
 
 
-def _man(post: Post, plan: _Plan, now: Instant) -> None:
+def _man(post: Post, plan: _Plan, now: Instant, *, surges: bool) -> None:
     """What a node needs whatever the template: one pod where there should be one, none where there should not."""
     if not post.stays:
         plan.delete += (*post.new, *post.old, *post.finished)
         return
+    failures, held = 0, False
     for pod in post.finished:
-        if (left_ms := _made_ms(pod) + FAILED_AGE_MS - now) > 0:
+        failed = pod.status.phase == "Failed"
+        if failed and (left_ms := _made_ms(pod) + _pause_ms(daemonnodes.failures_before(pod)) - now) > 0:
             plan.wake(left_ms)
-        else:
-            plan.delete.append(pod)
-    if post.starts and not (post.new or post.old or post.finished or post.leaving):
-        plan.create.append(post.node.metadata.name)
-    plan.delete += (*post.new[1:], *post.old[1:])
+            held = True
+            continue
+        plan.delete.append(pod)
+        if failed:
+            failures = max(failures, _failures_with(pod, now))
+    # Where pods may stand beside each other, one that leaves is not waited for.
+    waits = held or (post.leaving and not surges)
+    if post.starts and not (post.new or post.old or waits):
+        plan.create.append((post.node.metadata.name, failures))
+    if surges:
+        plan.delete += (*post.new[1:], *post.old[1:])
+    else:
+        plan.delete += daemonnodes.oldest_first((*post.new, *post.old))[1:]
+
+
+def _pause_ms(failures: int) -> int:
+    return min(PAUSE_FIRST_MS << min(failures - 1, 16), PAUSE_MAX_MS) if failures else 0
+
+
+def _failures_with(pod: core_v1.Pod, now: Instant) -> int:
+    """How many pods in a row have failed with this one, the first of a new row if it has lived for long."""
+    before = daemonnodes.failures_before(pod) if now - _made_ms(pod) <= 2 * PAUSE_MAX_MS else 0
+    return before + 1
 
 
 def _made_ms(pod: core_v1.Pod) -> Instant:
@@ -148,7 +170,9 @@ def _roll(owner: apps_v1.DaemonSet, posts: Sequence[Post], plan: _Plan, now: Ins
         if not post.old:
             continue
         old = post.old[0]
-        if post.new or not _is_available(owner, old, now):
+        if post.new:
+            continue
+        if not _is_available(owner, old, now):
             plan.delete.append(old)
         elif down < unavailable:
             down += 1
@@ -163,15 +187,24 @@ def _roll_with_surge(owner: apps_v1.DaemonSet, posts: Sequence[Post], plan: _Pla
             continue
         old = post.old[0]
         if post.new:
-            if _is_available(owner, post.new[0], now):
+            if _is_available(owner, post.new[0], now) or not podstate.is_ready(old):
                 plan.delete.append(old)
         elif post.finished or post.leaving:
             continue
         elif not _is_available(owner, old, now):
-            plan.create.append(post.node.metadata.name)
+            plan.create.append((post.node.metadata.name, 0))
         elif beside < surge:
             beside += 1
-            plan.create.append(post.node.metadata.name)
+            plan.create.append((post.node.metadata.name, 0))
+
+
+def _surges(owner: apps_v1.DaemonSet) -> bool:
+    rolling = owner.spec.update_strategy.rolling_update
+    return (
+        owner.spec.update_strategy.type != "OnDelete"
+        and rolling is not None
+        and rolling.max_surge not in (None, 0, "0%")
+    )
 
 
 def _limits(owner: apps_v1.DaemonSet, nodes: int) -> tuple[int, int]:
@@ -195,15 +228,15 @@ def _perform(owner: apps_v1.DaemonSet, plan: _Plan, digest: str, ids: Ids) -> li
             effects.append(_finished(owner, pod))
         effects.append(Delete(Key(kinds.POD.resource, pod.metadata.namespace, name), pod.metadata.uid))
         effects.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}", COMPONENT))
-    for node in plan.create[:BURST]:
-        pod = daemonnodes.pod_for(owner, node, digest, ids)
+    for node, failures in plan.create[:BURST]:
+        pod = daemonnodes.pod_for(owner, node, digest, failures, ids)
         effects.append(Create(pod))
         effects.append(Emit(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}", COMPONENT))
     return effects
 
 
 def _finished(owner: apps_v1.DaemonSet, pod: core_v1.Pod) -> Emit:
-    where = f"{pod.metadata.namespace}/{pod.metadata.name} on node {pod.spec.node_name}"
+    where = f"{pod.metadata.namespace}/{pod.metadata.name} on node {daemonnodes.node_of(pod)}"
     if pod.status.phase == "Failed":
         told = f"Found failed daemon pod {where}, will try to kill it"
         return Emit(owner, "Warning", "FailedDaemonPod", told, COMPONENT)
@@ -212,25 +245,31 @@ def _finished(owner: apps_v1.DaemonSet, pod: core_v1.Pod) -> Emit:
 
 
 def _status(owner: apps_v1.DaemonSet, posts: Sequence[Post], now: Instant) -> tuple[apps_v1.DaemonSetStatus, list[int]]:
-    """The counts, by nodes; and after how many milliseconds pods will have been ready for long enough."""
+    """The counts, by nodes; and after how many milliseconds pods will have been ready for long enough.
+
+    Of several pods on a node the oldest is the one that counts.
+    """
     wanted = [post for post in posts if post.starts]
-    available, waits = 0, []
-    for post in wanted:
-        left = [podstate.available_in_ms(p, owner.spec.min_ready_seconds, now) for p in (*post.new, *post.old)]
-        available += 0 in left
-        waits += [ms for ms in left if ms]
+    first = [pods[0] for post in wanted if (pods := _there(post))]
+    left = [podstate.available_in_ms(pod, owner.spec.min_ready_seconds, now) for pod in first]
+    newest = {pod.metadata.uid for post in wanted for pod in post.new}
     status = msgspec.structs.replace(
         owner.status,
         observed_generation=owner.metadata.generation,
         desired_number_scheduled=len(wanted),
-        current_number_scheduled=sum(bool(post.new or post.old) for post in wanted),
-        number_misscheduled=sum(bool(post.new or post.old) for post in posts if not post.starts),
-        number_ready=sum(any(map(podstate.is_ready, (*post.new, *post.old))) for post in wanted),
-        updated_number_scheduled=sum(bool(post.new) for post in wanted),
-        number_available=available,
-        number_unavailable=len(wanted) - available,
+        current_number_scheduled=len(first),
+        number_misscheduled=sum(bool(_there(post)) for post in posts if not post.starts),
+        number_ready=sum(map(podstate.is_ready, first)),
+        updated_number_scheduled=sum(pod.metadata.uid in newest for pod in first),
+        number_available=left.count(0),
+        number_unavailable=len(wanted) - left.count(0),
     )
-    return status, waits
+    waits = [podstate.available_in_ms(pod, owner.spec.min_ready_seconds, now) for post in wanted for pod in post.new]
+    return status, [ms for ms in (*left, *waits) if ms]
+
+
+def _there(post: Post) -> list[core_v1.Pod]:
+    return daemonnodes.oldest_first((*post.new, *post.old, *post.finished, *post.leaving))
 
 
 def _every_set(obj: Object, view: View) -> Iterable[Key]:

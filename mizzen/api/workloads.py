@@ -50,6 +50,8 @@ CANARY_STEP = f"{PREFIX}canary-step"
 """On a ReplicaSet: its revision and the step of its canary, counted from 0."""
 CANARY_SINCE = f"{PREFIX}canary-since"
 """On a ReplicaSet: when that step began."""
+FAILED_BEFORE = f"{PREFIX}failed-before"
+"""On a pod of a DaemonSet: how many in a row had failed on its node before it."""
 DEPENDENCIES_MET = f"{PREFIX}DependenciesMet"
 """The condition of a pod that waits for others, or waited."""
 NO_DEADLINE_S = 2_147_483_647

@@ -156,19 +156,78 @@ def test_pods_for_a_node_that_is_gone_and_was_never_reached_go() -> None:
     assert where(world) == ["n1 v1"]
 
 
-def test_a_failed_pod_is_replaced_but_not_in_every_turn() -> None:
+def fail(world: Rig, phase: str = "Failed") -> core_v1.Pod:
+    """The only pod ends."""
+    (pod,) = world.list(kinds.POD)
+    world.put(replace(pod, status=core_v1.PodStatus(phase=phase)))
+    return pod
+
+
+def test_a_failed_pod_is_replaced_at_once_and_again_ever_later() -> None:
     world = rig(node("n1"))
     world.rounds(1, place)
-    (failed,) = world.list(kinds.POD)
-    world.put(replace(failed, status=core_v1.PodStatus(phase="Failed")))
-    assert world.turn().wake_after_ms == daemonset.FAILED_AGE_MS
-    assert where(world) == ["n1 v1"]
-    world.now += daemonset.FAILED_AGE_MS
+    for pause_ms in (None, 1_000, 2_000, 4_000):
+        failed = fail(world)
+        if pause_ms is not None:
+            assert world.turn().wake_after_ms == pause_ms
+            assert world.pods == [failed.metadata.name]
+            world.now += pause_ms
+        world.settle()
+        (new,) = world.list(kinds.POD)
+        assert new.metadata.uid != failed.metadata.uid
+    told = f"FailedDaemonPod: Found failed daemon pod default/{failed.metadata.name} on node n1, will try to kill it"
+    assert told in world.told
+
+
+def test_the_pause_after_failures_has_a_bound_and_begins_anew_after_a_good_while() -> None:
+    world = rig(node("n1"))
+    world.rounds(1, place)
+    (pod,) = world.list(kinds.POD)
+    noted = {"mizzen.dev/failed-before": "40"}
+    world.put(replace(pod, metadata=replace(pod.metadata, annotations=noted)))
+    fail(world)
+    assert world.turn().wake_after_ms == daemonset.PAUSE_MAX_MS
+    world.now += 2 * daemonset.PAUSE_MAX_MS + 1
     world.settle()
-    name = failed.metadata.name
-    assert f"FailedDaemonPod: Found failed daemon pod default/{name} on node n1, will try to kill it" in world.told
     (new,) = world.list(kinds.POD)
-    assert new.metadata.name != name
+    assert new.metadata.annotations == {"mizzen.dev/failed-before": "1"}
+
+
+def test_a_pod_that_succeeded_is_replaced_at_once() -> None:
+    world = rig(node("n1"))
+    world.rounds(1, place)
+    ended = fail(world, "Succeeded")
+    world.settle()
+    name = ended.metadata.name
+    told = f"SucceededDaemonPod: Found succeeded daemon pod default/{name} on node n1, will try to delete it"
+    assert told in world.told
+    (new,) = world.list(kinds.POD)
+    assert (new.metadata.uid != ended.metadata.uid, new.metadata.annotations) == (True, {})
+
+
+def test_what_has_stopped_is_not_waited_for_although_a_finalizer_holds_it() -> None:
+    world = rig(node("n1"))
+    world.rounds(1, place)
+    (pod,) = world.list(kinds.POD)
+    held = replace(pod.metadata, deletion_timestamp="2026-03-01T12:00:00Z", finalizers=("example.com/hold",))
+    world.put(replace(pod, metadata=held))
+    world.settle()
+    assert len(world.pods) == 1, "it may still run"
+    world.put(replace(pod, metadata=held, status=core_v1.PodStatus(phase="Failed")))
+    world.settle()
+    assert len(world.pods) == 2
+
+
+def test_pods_on_their_way_out_count_until_they_have_stopped() -> None:
+    world = rig(node("n1"), node("n2"))
+    world.rounds(1, place)
+    world.put(node("n2", spec={"taints": (core_v1.Taint(key="own", effect="NoExecute"),)}))
+    world.settle()
+    assert where(world) == ["n1 v1", "(n2 v1)"]
+    now = status(world)
+    assert (now.desired_number_scheduled, now.current_number_scheduled, now.number_misscheduled) == (1, 1, 1)
+    world.rounds(1, place)
+    assert status(world).number_misscheduled == 0
 
 
 def test_an_update_takes_one_node_at_a_time() -> None:
@@ -214,17 +273,55 @@ def test_with_surge_no_node_is_ever_without() -> None:
     rolling = apps_v1.RollingUpdateDaemonSet(max_unavailable=0, max_surge=1)
     world = rig(update_strategy=apps_v1.DaemonSetUpdateStrategy(type="RollingUpdate", rolling_update=rolling))
     world.rounds(1, place)
+    world.now += 60_000
     update(world, "web:v2")
     world.settle()
     assert where(world) == ["n1 v1", "n1 v2", "n2 v1", "n3 v1", "n4 v1"]
-    world.kubelets(unwell)
+    world.kubelets(lambda pod: unwell(pod) if pod.spec.containers[0].image == "web:v2" else place(pod))
     world.settle()
     assert "n1 v1" in where(world)
+    assert (status(world).updated_number_scheduled, status(world).number_ready) == (0, 4), "the older of two counts"
     world.kubelets(place)
     world.settle()
     assert where(world)[:2] == ["(n1 v1)", "n1 v2"]
     world.rounds(9, place)
     assert where(world) == ["n1 v2", "n2 v2", "n3 v2", "n4 v2"]
+
+
+def test_with_surge_the_old_one_goes_too_when_it_stops_being_ready() -> None:
+    rolling = apps_v1.RollingUpdateDaemonSet(max_unavailable=0, max_surge=1)
+    world = rig(node("n1"), update_strategy=apps_v1.DaemonSetUpdateStrategy(rolling_update=rolling))
+    world.rounds(1, place)
+    update(world, "web:v2")
+    world.settle()
+    for pod in world.list(kinds.POD):
+        world.put(unwell(pod))
+    world.settle()
+    assert where(world) == ["(n1 v1)", "n1 v2"]
+
+
+def test_with_surge_a_pod_on_its_way_out_is_not_waited_for() -> None:
+    rolling = apps_v1.RollingUpdateDaemonSet(max_unavailable=0, max_surge=1)
+    world = rig(node("n1"), update_strategy=apps_v1.DaemonSetUpdateStrategy(rolling_update=rolling))
+    world.rounds(1, place)
+    (pod,) = world.list(kinds.POD)
+    world.put(replace(pod, metadata=replace(pod.metadata, deletion_timestamp="2026-03-01T12:00:00Z")))
+    world.settle()
+    assert sorted(where(world)) == ["(n1 v1)", "n1 v1"]
+
+
+def test_without_surge_one_pod_stays_on_a_node_also_where_nothing_is_rolled() -> None:
+    rolling = apps_v1.RollingUpdateDaemonSet(max_unavailable=0, max_surge=1)
+    world = rig(node("n1"), update_strategy=apps_v1.DaemonSetUpdateStrategy(rolling_update=rolling))
+    world.rounds(1, place)
+    world.now += 60_000
+    update(world, "web:v2")
+    world.settle()
+    assert where(world) == ["n1 v1", "n1 v2"]
+    update(world, "web:v2", update_strategy=apps_v1.DaemonSetUpdateStrategy(type="OnDelete"))
+    world.kubelets(unwell)
+    world.rounds(1, place)
+    assert where(world) == ["n1 v1"]
 
 
 def test_on_delete_replaces_only_what_somebody_deletes() -> None:
