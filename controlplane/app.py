@@ -41,6 +41,7 @@ from controlplane.server.authn import VerifyToken, either
 from controlplane.server.components import LEADER
 from controlplane.server.grpc_api import ClusterService, Planner
 from controlplane.server.grpc_server import Listen, grpc_server
+from controlplane.server.image_loads import ImageLoads
 from controlplane.server.join_api import JoinApi
 from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
@@ -113,7 +114,14 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
         aggregator = await _aggregator(core)
         stack.push_async_callback(aggregator.close)
         cluster = ClusterService(
-            core.verbs, gateway.streams, _planner(settings, core), reasons, metrics, core.tokens, core.verify_token
+            core.verbs,
+            gateway.streams,
+            _planner(settings, core),
+            reasons,
+            metrics,
+            core.tokens,
+            core.verify_token,
+            ImageLoads(gateway.streams, core.registry.view),
         )
         where = Listen(settings.bind_address, settings.grpc_port, settings.grpc_token_port)
         serving = ServingCertificate(partial(_server_pair, settings, core), core.authority.folder)

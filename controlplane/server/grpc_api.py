@@ -18,6 +18,7 @@ from controlplane.server.authn import VerifyToken, no_tokens
 from controlplane.server.grpc_call import GrpcCall, streaming, unary
 from controlplane.server.grpc_parts import SCALE, PartCalls, check_scales
 from controlplane.server.grpc_streams import StreamCalls
+from controlplane.server.image_loads import ImageLoads
 from controlplane.server.metrics import Metrics
 from controlplane.server.paths import Place
 from controlplane.server.reviews import Reviews
@@ -52,7 +53,10 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         metrics: Metrics,
         tokens: Tokens | None = None,
         verify_token: VerifyToken = no_tokens,
+        images: ImageLoads | None = None,
     ) -> None:
+        """`images`: who places images on nodes; None where there is no way to nodes."""
+        self._images = images
         self._streams = StreamCalls(verbs, streams)
         self._parts = PartCalls(verbs, tokens)
         self._verbs = verbs
@@ -287,6 +291,22 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             ports=(first.start.port,)
         ))  # fmt: skip
         async with aclosing(self._streams.forward(first.start, request)) as answers:
+            async for answer in answers:
+                yield answer
+
+    @streaming
+    async def LoadImage(  # noqa: N802
+        self, request: AsyncIterator[cluster_pb2.LoadImageRequest], call: GrpcCall
+    ) -> AsyncIterator[cluster_pb2.LoadImageResponse]:
+        """Places images on nodes."""
+        first = await anext(request, None)
+        if first is None or first.WhichOneof("body") != "start":
+            raise errors.BadRequest("the first message must be `start`: which nodes")
+        nodes = tuple(first.start.nodes)
+        call.allow("create", kinds.NODE, "", nodes[0] if len(nodes) == 1 else "", "images")
+        if self._images is None:
+            raise errors.ServiceUnavailable("this server reaches no nodes")
+        async with aclosing(self._images.load(nodes, request)) as answers:
             async for answer in answers:
                 yield answer
 

@@ -21,6 +21,8 @@ from mizzen.wire.gen.mizzen.v1 import node_pb2
 
 FRAMES_MAX = 32
 """Frames that wait in one direction of one stream."""
+LOAD_FRAMES_MAX = 4
+"""The same for images on their way to nodes, which may be many at once."""
 OPEN_DEADLINE_S = 10.0
 """How long an agent may take to open a stream that it was asked for."""
 DRAIN_S = 5.0
@@ -35,12 +37,12 @@ AskNode = Callable[[str, Asked], bool]
 class NodeStream:
     """One open stream, as its user sees it."""
 
-    def __init__(self, name: str, node: str) -> None:
+    def __init__(self, name: str, node: str, down_max: int = FRAMES_MAX) -> None:
         self.name = name
         self.node = node
         self.opened = asyncio.Event()
         self.up: asyncio.Queue[Frame | None] = asyncio.Queue(FRAMES_MAX)
-        self.down: asyncio.Queue[Frame | None] = asyncio.Queue(FRAMES_MAX)
+        self.down: asyncio.Queue[Frame | None] = asyncio.Queue(down_max)
         self.left = asyncio.Event()
         """The user has left: nobody reads `up`, and what is in `down` is the last."""
         self.gone = asyncio.Event()
@@ -104,6 +106,10 @@ class NodeStreams:
         address = msgspec.json.encode({"host": host, "port": port})
         return await self._ask_for(node, Asked(kind=Asked.DIAL, options_json=address))
 
+    async def open_image_load(self, node: str) -> NodeStream:
+        """The way of an image archive into a node's engine."""
+        return await self._ask_for(node, Asked(kind=Asked.LOAD_IMAGE), LOAD_FRAMES_MAX)
+
     async def _open(self, pod: core_v1.Pod, kind: Asked.Kind, options: object) -> NodeStream:
         request = Asked(
             kind=kind,
@@ -114,9 +120,9 @@ class NodeStreams:
         )
         return await self._ask_for(pod.spec.node_name, request)
 
-    async def _ask_for(self, node: str, request: Asked) -> NodeStream:
+    async def _ask_for(self, node: str, request: Asked, down_max: int = FRAMES_MAX) -> NodeStream:
         """Raises ServiceUnavailable or Timeout when the node does not answer."""
-        stream = NodeStream(self._ids.uid("stream"), node)
+        stream = NodeStream(self._ids.uid("stream"), node, down_max)
         request.id = stream.name
         self._waiting[stream.name] = stream
         try:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 
 from mizzen.api.errors import ApiError
-from mizzen.cli import apply, daemons, delete, describe, exec_, get, logs, plan, rollout, scale, token, version
+from mizzen.cli import apply, daemons, delete, describe, exec_, get, image, logs, plan, rollout, scale, token, version
 from mizzen.cli.common import CommandError
 from mizzen.cli.manifests import ManifestError
 from mizzen.cli.names import NameProblem
@@ -29,6 +29,7 @@ for verb in (get, apply, delete, describe, logs, exec_, scale, plan, version):
     verb.add_to(app)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(token.app, name="token")
+app.add_typer(image.app, name="image")
 daemons.add_to(app)
 
 

@@ -26,6 +26,7 @@ from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import policy_v1 as policy
 from mizzen.client.containers import Containers
+from mizzen.client.images import Images
 from mizzen.client.values import Event, Listed, Reason
 from mizzen.engine.plans import Plan, PlanStep
 from mizzen.engine.values import Key
@@ -36,7 +37,7 @@ T = TypeVar("T", bound=Object)
 A = TypeVar("A")
 
 
-class Client(Containers):
+class Client(Containers, Images):
     """A connection to a cluster."""
 
     # -- reading ---------------------------------------------------------------------------------------------------

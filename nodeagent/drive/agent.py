@@ -32,6 +32,7 @@ from nodeagent.drive.context import NodeContext
 from nodeagent.drive.credentials import Credentials, CredentialsStore
 from nodeagent.drive.departures import Departures
 from nodeagent.drive.hooks import Hooks
+from nodeagent.drive.image_loads import ImageLoads
 from nodeagent.drive.images import Images
 from nodeagent.drive.keeper import Keeper
 from nodeagent.drive.last_words import LastWords
@@ -109,6 +110,7 @@ class Agent:
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, parts.volumes)
         self._tokens = Tokens(self._ask_token, clock)
+        self._images = Images(runtime, clock, self.metrics, settings.pulls_at_once)
         self.pods = self._make_pods()
         self._tokens.changed = self.pods.set_up_again
         self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
@@ -124,7 +126,7 @@ class Agent:
         )
         self._streams = Streams(
             runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock,
-            page=lambda: self.page.address,
+            page=lambda: self.page.address, image_loads=ImageLoads(runtime, self._images_loaded),
         )  # fmt: skip
         self._keeper = Keeper(CheckpointFile(settings.data_dir / "checkpoint.json"), self._checkpoint, self._is_dirty)
         self.session = self._make_session()
@@ -149,7 +151,7 @@ class Agent:
             guard=self._services.guard,
             volumes=parts.volumes,
             watcher=self.watcher,
-            images=Images(parts.runtime, parts.clock, self.metrics, settings.pulls_at_once),
+            images=self._images,
             addresses=self._addresses,
             hooks=Hooks(parts.runtime, self.metrics),
             tokens=self._tokens,
@@ -207,6 +209,10 @@ class Agent:
     def _session_changed(self) -> None:
         self.metrics.session_connected.set(int(self.session.connected))
         self._attendance.changed()
+
+    def _images_loaded(self) -> None:
+        self._images.forget()
+        self.pods.images_changed()
 
     # --------------------------------------------------------------------------------------------- control planes
 

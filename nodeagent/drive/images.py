@@ -72,9 +72,9 @@ class Images:
         """Whom an image runs as by itself, for one that was inspected or fetched."""
         return self._users.get(image_id, "")
 
-    def forget(self, image_id: str) -> None:
-        """The image turned out to be gone."""
-        self._known = {ref: known for ref, known in self._known.items() if known[1].id != image_id}
+    def forget(self, image_id: str = "") -> None:
+        """The image turned out to be gone; without an id, any name may mean another image now."""
+        self._known = {ref: known for ref, known in self._known.items() if image_id and known[1].id != image_id}
 
     def _remember(self, ref: str, info: ImageInfo) -> None:
         self._known[ref] = (self._clock.monotonic_ms(), info)

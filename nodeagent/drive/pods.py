@@ -37,6 +37,7 @@ from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle import resizing
 from nodeagent.lifecycle.admit import admit
 from nodeagent.lifecycle.ending import TERMINAL
+from nodeagent.lifecycle.images import WAITING
 from nodeagent.lifecycle.memory import PodMemory, durable
 from nodeagent.lifecycle.observation import Observation, Rejection, Result
 from nodeagent.lifecycle.pod import step
@@ -172,6 +173,12 @@ class Pods:
         changed = frozenset(keys)
         for uid, slot in self._slots.items():
             if not changed.isdisjoint(slot.named):
+                self.set_up_again(uid)
+
+    def images_changed(self) -> None:
+        """There are images that were not there before: whoever waits for one looks again."""
+        for uid, slot in self._slots.items():
+            if any(kept.waiting in WAITING for kept in slot.memory.containers.values()):
                 self.set_up_again(uid)
 
     def set_up_again(self, uid: str) -> None:

@@ -22,6 +22,7 @@ from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.values import Clock
 from mizzen.wire.gen.mizzen.v1 import node_pb2
 from nodeagent.drive.context import NodeContext
+from nodeagent.drive.image_loads import ImageLoads, LoadBroken
 from nodeagent.drive.netns import open_in_pod
 from nodeagent.drive.observe import Watcher
 from nodeagent.drive.pods import Pods, Slot
@@ -35,6 +36,8 @@ STREAMS_MAX = 256
 FRAMES_MAX = 32
 """Frames of one stream that wait for their reader."""
 PIECE_MAX_BYTES = 128 * 1024
+TELL_BYTES = 1 << 20
+"""How often it is told how much of an image archive was taken."""
 CONNECT_DEADLINE_S = 10.0
 DELIVERY_S = 5.0
 """How long what a user sent before leaving may take to be delivered."""
@@ -74,9 +77,11 @@ class Streams:
         node: NodeContext,
         clock: Clock,
         page: Callable[[], tuple[str, int]],
+        image_loads: ImageLoads,
     ) -> None:
         """`page`: where the agent's own page is served; port 0 where it is not."""
         self._page = page
+        self._image_loads = image_loads
         self._runtime = runtime
         self._pods = pods
         self._watcher = watcher
@@ -118,6 +123,8 @@ class Streams:
             raise Refused(429, "TooManyRequests", f"node {self._node.name} has {STREAMS_MAX} streams open already")
         if request.kind == Kind.DIAL:
             return await self._dial(msgspec.json.decode(request.options_json, type=_Address), wire)
+        if request.kind == Kind.LOAD_IMAGE:
+            return meta.Status(status="Success", message="\n".join(await self._image_loads.run(_archive(wire))))
         slot = self._pods.slot(request.uid)
         if slot is None:
             raise Refused(404, "NotFound", f'pods "{request.name}" not found on node {self._node.name}')
@@ -345,6 +352,23 @@ async def _copy_from_port(reader: asyncio.StreamReader, wire: _Wire) -> None:
     while data := await reader.read(PIECE_MAX_BYTES):
         await wire.send(Frame.STDOUT, data)
     await wire.send(Frame.STDOUT, b"", end=True)
+
+
+async def _archive(wire: _Wire) -> AsyncIterator[bytes]:
+    """The images that come down, telling how much was taken. Raises LoadBroken."""
+    taken = told = 0
+    while (frame := await wire.read()) is not None:
+        if frame.channel != Frame.STDIN:
+            continue
+        if frame.data:
+            yield frame.data
+            taken += len(frame.data)
+        if frame.end or taken - told >= TELL_BYTES:
+            told = taken
+            await wire.send(Frame.STDOUT, b"%d\n" % taken)
+        if frame.end:
+            return
+    raise LoadBroken("the archive ended in the middle: whoever sent it has left")
 
 
 async def _race(*runs: Coroutine[Any, Any, None]) -> tuple[bool, ...]:

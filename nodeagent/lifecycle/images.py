@@ -18,6 +18,10 @@ PULL_MAX_MS = 300_000
 SHOWN_MS = 5_000
 """How long a failed fetch is shown as such before its container is shown as waiting for the next try."""
 INVALID_RETRY_MS = 60_000
+BACK_OFF = "ImagePullBackOff"
+NEVER = "ErrImageNeverPull"
+WAITING = (BACK_OFF, NEVER, "ErrImagePull", "RegistryUnavailable")
+"""Why a container may wait that can start once its image is there."""
 
 
 def ready(turn: Turn, container: core.Container, attempt: int) -> str:
@@ -38,15 +42,15 @@ def ready(turn: Turn, container: core.Container, attempt: int) -> str:
 
 def _held_back(turn: Turn, container: core.Container, memory: ContainerMemory) -> bool:
     wait = remaining_ms(memory.pull, turn.now)
-    if not memory.pull.delay_ms or not wait:
+    if not memory.pull.delay_ms or not wait or memory.objects != turn.seen.objects:
         return False
     shown_until = memory.pull.at_ms + SHOWN_MS
     if memory.waiting == "InvalidImageName":
         turn.wake(turn.now + wait)
-    elif memory.waiting != "ImagePullBackOff" and turn.now < shown_until:
+    elif memory.waiting != BACK_OFF and turn.now < shown_until:
         turn.wake(shown_until)
     else:
-        if memory.waiting != "ImagePullBackOff":
+        if memory.waiting != BACK_OFF:
             _begin_backoff(turn, container, memory)
         turn.wake(turn.now + wait)
     return True
@@ -55,9 +59,9 @@ def _held_back(turn: Turn, container: core.Container, memory: ContainerMemory) -
 def _begin_backoff(turn: Turn, container: core.Container, memory: ContainerMemory) -> None:
     text = f'Back-off pulling image "{container.image}"'
     cause = f": {memory.waiting}: {memory.message}" if memory.waiting and memory.message else ""
-    turn.note(container.name, waiting="ImagePullBackOff", message=text + cause)
+    turn.note(container.name, waiting=BACK_OFF, message=text + cause)
     turn.record("Normal", "BackOff", text, container.name)
-    turn.record("Warning", "Failed", "Error: ImagePullBackOff", container.name)
+    turn.record("Warning", "Failed", f"Error: {BACK_OFF}", container.name)
 
 
 def _pull(turn: Turn, container: core.Container) -> None:
@@ -77,11 +81,11 @@ def inspected(turn: Turn, pending: Pending, result: Result, container: core.Cont
         _have(turn, container, result.image_id)
     elif container.image_pull_policy == "Never":
         message = f'Container image "{container.image}" is not present with pull policy of Never'
-        turn.record("Warning", "ErrImageNeverPull", message, container.name)
-        turn.record("Warning", "Failed", "Error: ErrImageNeverPull", container.name)
+        turn.record("Warning", NEVER, message, container.name)
+        turn.record("Warning", "Failed", f"Error: {NEVER}", container.name)
         turn.note(
             container.name,
-            waiting="ErrImageNeverPull",
+            waiting=NEVER,
             message=message,
             retry_at_ms=turn.now + PULL_FIRST_MS,
             objects=turn.seen.objects,
@@ -134,5 +138,5 @@ def _failed(turn: Turn, container: core.Container, failure: Failure) -> None:
             message = f"image pull failed for {container.image} because the registry is unavailable: {message}"
         pull = doubled(memory.pull, turn.now, PULL_FIRST_MS, PULL_MAX_MS)
     turn.record("Warning", "Failed", f"Error: {failure.reason}", container.name)
-    turn.note(container.name, waiting=failure.reason, message=message, pull=pull)
+    turn.note(container.name, waiting=failure.reason, message=message, pull=pull, objects=turn.seen.objects)
     turn.wake(turn.now + min(SHOWN_MS, pull.delay_ms))

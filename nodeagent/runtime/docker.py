@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -255,7 +255,7 @@ class DockerRuntime:
         """Remove an image."""
         await self._images.remove(image_id)
 
-    async def load_image(self, archive: bytes) -> tuple[str, ...]:
+    async def load_image(self, archive: bytes | AsyncIterable[bytes]) -> tuple[str, ...]:
         """Take images out of an archive."""
         return await self._images.load(archive)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +99,7 @@ class Engine:
         *,
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
-        data: io.BytesIO | None = None,
+        data: io.BytesIO | AsyncIterable[bytes] | None = None,
         idle_s: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer to be read as it comes; `idle_s` bounds every single wait for more of it (None: no bound).

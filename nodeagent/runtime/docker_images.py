@@ -12,7 +12,7 @@ import io
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ _NETWORK_TROUBLE = re.compile(
 _ABSENT = re.compile(r"not found|manifest unknown|pull access denied|name unknown|does not exist", re.IGNORECASE)
 _NAMELESS = re.compile(r"(manifest|name) unknown")
 """What the engine passes on from a registry that answers without details; elsewhere it says what it looked for."""
+
+
+_LOADED = re.compile(r"Loaded image(?: ID)?: (\S+)")
 
 
 class _Config(msgspec.Struct, frozen=True, rename="pascal"):
@@ -106,23 +109,23 @@ class DockerImages:
             raise ImageNotFound(f'Failed to pull image "{ref}": it is not on the node after the pull')
         return image
 
-    async def load(self, archive: bytes) -> tuple[str, ...]:
+    async def load(self, archive: bytes | AsyncIterable[bytes]) -> tuple[str, ...]:
         """Take images out of an archive."""
-        tags = []
+        names = []
+        data = io.BytesIO(archive) if isinstance(archive, bytes) else archive
         idle_s = self._engine.settings.idle_deadline_s
         headers = {"Content-Type": "application/x-tar"}
         try:
             async with self._engine.stream(
-                "POST", "/images/load", headers=headers, data=io.BytesIO(archive), idle_s=idle_s
+                "POST", "/images/load", headers=headers, data=data, idle_s=idle_s
             ) as response:
                 async for line in _lines(response):
                     if line.error:
                         raise ImageFailure(f"the image archive cannot be loaded: {line.error}")
-                    _, found, tag = line.stream.strip().partition("Loaded image: ")
-                    tags += [tag] if found else []
+                    names += _LOADED.findall(line.stream)
         except EngineError as error:
             raise ImageFailure(f"the image archive cannot be loaded: {error.message}") from error
-        return tuple(tags)
+        return tuple(names)
 
     async def remove(self, image_id: str) -> None:
         """Remove an image by taking away each of its names, so that nothing goes while a container needs it."""

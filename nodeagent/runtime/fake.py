@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -284,9 +284,11 @@ class FakeRuntime:
             raise ImageInUse(f"image {image_id} is used by a container")
         del self._images.local[image.info.id]
 
-    async def load_image(self, archive: bytes) -> tuple[str, ...]:
+    async def load_image(self, archive: bytes | AsyncIterable[bytes]) -> tuple[str, ...]:
         """Take images out of an archive."""
         await self._enter("load_image")
+        if not isinstance(archive, bytes):
+            archive = b"".join([piece async for piece in archive])
         return self._images.load(archive)
 
     # ----------------------------------------------------------------------------------------------- port: streams

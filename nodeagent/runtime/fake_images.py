@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nodeagent.runtime import archive, references
-from nodeagent.runtime.errors import ImageNotFound
+from nodeagent.runtime.errors import ImageFailure, ImageNotFound
 from nodeagent.runtime.values import ImageInfo, PullProgress
 
 
@@ -56,6 +56,12 @@ class FakeImages:
 
     def load(self, content: bytes) -> tuple[str, ...]:
         """Take images out of an archive."""
+        try:
+            return self._load(content)
+        except tarfile.TarError as error:
+            raise ImageFailure(f"the image archive cannot be loaded: {error}") from error
+
+    def _load(self, content: bytes) -> tuple[str, ...]:
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
 
             def member(name: str) -> bytes:

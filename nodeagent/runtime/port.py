@@ -10,7 +10,7 @@ agent needs no memory of its own to adopt what runs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from typing import Protocol
 
 from nodeagent.runtime.values import (
@@ -159,8 +159,12 @@ class Runtime(Protocol):
         """Remove an image and its tags; gone already is success. Raises `ImageInUse`."""
         ...
 
-    async def load_image(self, archive: bytes) -> tuple[str, ...]:
-        """Take images out of an archive in the form of `docker save`; returns their tags."""
+    async def load_image(self, archive: bytes | AsyncIterable[bytes]) -> tuple[str, ...]:
+        """Take images out of an archive in the form of `docker save`; returns their tags, or ids of those without.
+
+        Of an archive that comes in pieces, the next is asked for when the engine has taken the one before. Raises
+        `ImageFailure`.
+        """
         ...
 
     # streams
