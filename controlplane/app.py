@@ -301,7 +301,7 @@ async def _rest_server(
 
 
 def _write_kubeconfig(settings: ServerSettings, core: _Core) -> None:
-    subject = pki.Subject(pki.ADMIN_USER, (pki.ADMIN_GROUP,))
+    subject = pki.Subject(pki.ADMIN_USER, (pki.ADMIN_GROUP,), rsa=True)
     pair = core.authority.pair("admin", subject, core.clock.now())
     config = kubeconfig.ClusterConfig(
         server=f"https://{settings.advertise_address}:{settings.https_port}",

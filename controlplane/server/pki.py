@@ -4,8 +4,9 @@ The authority signs the control plane's own certificate, the administrator's, an
 is with the common name `system:node:NAME` and the organisation `system:nodes`, the administrator with the
 organisation `system:masters`; these are Kubernetes' own names, so that its tools and habits fit.
 
-All keys are P-256. Files are written once and reused at every start; a certificate that runs out within a month, lacks
-a name that is wanted now, is not this authority's, or does not fit its key, is issued again.
+Keys are P-256, but those of people's certificates: some client libraries read RSA alone. Files are written once and
+reused at every start; a certificate that runs out within a month, lacks a name that is wanted now, is not this
+authority's, or does not fit its key, is issued again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mizzen.engine.values import Instant
@@ -30,6 +32,7 @@ from mizzen.engine.values import Instant
 CA_VALID_DAYS = 3650
 CERTIFICATE_VALID_DAYS = 365
 RENEW_BEFORE_DAYS = 30
+RSA_BITS = 2048
 BACKDATE_MINUTES = 5
 """Certificates are valid a little before they are made, because clocks of machines differ."""
 
@@ -67,12 +70,16 @@ class Unreadable(OSError):
     """A file of the authority is damaged; says which and what to do."""
 
 
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
 @dataclass(frozen=True, slots=True)
 class KeyPair:
     """A certificate and its private key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: PrivateKey
 
     @property
     def certificate_pem(self) -> bytes:
@@ -81,7 +88,7 @@ class KeyPair:
 
     @property
     def key_pem(self) -> bytes:
-        """The private key in PEM (PKCS 8, not encrypted)."""
+        """The private key in PEM, not encrypted: RSA as PKCS 1, which more programs read, others as PKCS 8."""
         return _key_pem(self.key)
 
 
@@ -95,6 +102,8 @@ class Subject:
     """Host names and addresses, for servers."""
     server: bool = False
     client: bool = True
+    rsa: bool = False
+    """Whether the key is RSA, for somebody whose client library is not known."""
 
 
 class Pki:
@@ -131,10 +140,13 @@ class Pki:
         """The key that signs service accounts' tokens, made on the first start. Raises OSError."""
         file = self.folder / "sa.key"
         if not file.exists():
-            key = ec.generate_private_key(ec.SECP256R1())
-            _write_file(self.folder, "sa.key", _key_pem(key), 0o600)
-            return key
-        return _read_key(file)
+            made = ec.generate_private_key(ec.SECP256R1())
+            _write_file(self.folder, "sa.key", _key_pem(made), 0o600)
+            return made
+        key = _read_key(file)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise Unreadable(f"{file} is not an elliptic-curve key; restore the one that was made here")
+        return key
 
     def pair(self, name: str, subject: Subject, now: Instant) -> KeyPair:
         """The certificate kept as `name`; issued when there is none, or the one there is can't be used any longer.
@@ -146,7 +158,7 @@ class Pki:
                 found = _read(self.folder, name)
                 if self._is_good(found, subject, now):
                     return found
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(65537, RSA_BITS) if subject.rsa else ec.generate_private_key(ec.SECP256R1())
         made = KeyPair(self._sign(subject, key.public_key(), now), key)
         _write(self.folder, name, made)
         return made
@@ -159,6 +171,7 @@ class Pki:
             certificate.not_valid_after_utc > soon
             and certificate.subject == _name(subject.common_name, subject.organizations)
             and set(subject.names) <= _names_in(certificate)
+            and isinstance(found.key, rsa.RSAPrivateKey) == subject.rsa
             and _fits(found)
             and _is_issued(certificate, self.authority.certificate)
         )
@@ -209,7 +222,7 @@ class Pki:
             builder = builder.add_extension(names.value, names.critical)
         return builder.sign(self.authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    def _sign(self, subject: Subject, public_key: ec.EllipticCurvePublicKey, now: Instant) -> x509.Certificate:
+    def _sign(self, subject: Subject, public_key: PublicKey, now: Instant) -> x509.Certificate:
         usages = [ExtendedKeyUsageOID.SERVER_AUTH] if subject.server else []
         usages += [ExtendedKeyUsageOID.CLIENT_AUTH] if subject.client else []
         builder = (
@@ -248,10 +261,10 @@ def _request(csr_pem: bytes) -> x509.CertificateSigningRequest:
     return csr
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def _key_pem(key: PrivateKey) -> bytes:
+    formats = serialization.PrivateFormat
+    form = formats.TraditionalOpenSSL if isinstance(key, rsa.RSAPrivateKey) else formats.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
 def _make_authority(common_name: str, now: Instant) -> KeyPair:
@@ -334,14 +347,14 @@ def _read(folder: Path, name: str) -> KeyPair:
     return KeyPair(certificate, _read_key(folder / f"{name}.key"))
 
 
-def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+def _read_key(file: Path) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(file.read_bytes(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         beside = f"{file.with_suffix('')}.crt or .key" if file.with_suffix(".crt").exists() else str(file)
         raise Unreadable(f"{beside} is damaged ({error}); restore both from a backup") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Unreadable(f"{file} is not an elliptic-curve key; restore the one that was made here")
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise Unreadable(f"{file} is neither an elliptic-curve nor an RSA key; restore the one that was made here")
     return key
 
 

@@ -36,6 +36,7 @@ from controlplane.server.rest_proxy import ProxyHandlers
 from controlplane.server.rest_site import Site, SiteInfo
 from controlplane.server.rest_streams import StreamHandlers
 from controlplane.server.rest_watch import Watches
+from controlplane.server.rest_websocket import authorization_of
 from controlplane.server.streams import Streams
 from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs, api_error
@@ -176,8 +177,7 @@ class RestApi:
         now_s = time.time()
         if certificate:
             self._metrics.certificate_shown(certificate, now_s)
-        authorization = request.headers.get("Authorization", "")
-        user = authn.authenticate(certificate, authorization, self._verify_token, round(now_s * 1000))
+        user = authn.authenticate(certificate, authorization_of(request), self._verify_token, round(now_s * 1000))
         return acting(user, request.headers.items(), self._access)
 
     async def _place(

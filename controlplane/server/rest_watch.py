@@ -1,6 +1,7 @@
 """Watches over HTTP: a frame per change, in a chunked answer that lasts.
 
-In JSON a frame is a line, in protobuf a length and a message. The frame of a change is made once and shared by all
+In JSON a frame is a line, in protobuf a length and a message; over WebSocket, which some client libraries watch by, it
+is a message without a length. The frame of a change is made once and shared by all
 watchers of the same form; frames that are ready together go out in one write. A client that reads too slowly is not
 waited for: its watch falls out of the window and ends with the error that makes it list again.
 """
@@ -8,7 +9,7 @@ waited for: its watch falls out of the window and ends with the error that makes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from controlplane.server.negotiate import JSON, PROTOBUF, Output
 from controlplane.server.representations import empty
 from controlplane.server.rest_answers import headers_of
 from controlplane.server.rest_call import Call
+from controlplane.server.rest_websocket import HEARTBEAT_S, asks_for_socket, offered
 from controlplane.server.tables import render
 from controlplane.server.verbs import Verbs
 from controlplane.server.verbs_watch import Batch, Watch
@@ -34,6 +36,7 @@ WRITE_S = 60.0
 """How long a client may take for a portion before its watch ends, in seconds."""
 PORTION_BYTES = 256 * 1024
 """What waits for a client to read it, and one frame on top."""
+_LENGTH_BYTES = 4
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
@@ -79,6 +82,13 @@ class Frames:
             frames.append(self._frame("BOOKMARK", self._mark(batch)))
         if frames:
             yield b"".join(frames)
+
+    def singly(self, batch: Batch) -> Iterator[bytes]:
+        """The frames of a batch, for where each has a message of its own."""
+        make = self._row if self._output.form == "table" else self._shared
+        yield from map(make, batch.changes)
+        if batch.bookmark:
+            yield self._frame("BOOKMARK", self._mark(batch))
 
     def error(self, error: ApiError) -> bytes:
         """The frame that ends a watch that has failed."""
@@ -131,13 +141,14 @@ class Watches:
         output = call.output
         frames = Frames(call.kind, output, include, self._verbs.clock.now)
         watch = await self._opened(call)
-        answer = web.StreamResponse(headers=_headers(output))
+        socket = _socket(call.request) if asks_for_socket(call.request) else None
+        answer = web.StreamResponse(headers=_headers(output)) if socket is None else socket
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
         try:
             await answer.prepare(call.request)
-            await _send(watch, frames, answer)
+            await (_send(watch, frames, answer) if socket is None else _converse(watch, frames, socket, output))
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             # The client has left or does not read, or the server is stopping: nobody waits for more.
             return answer
@@ -176,3 +187,45 @@ async def _send(watch: Watch | ApiError, frames: Frames, answer: web.StreamRespo
     except ApiError as error:
         await answer.write(frames.error(error))
     await answer.write_eof()
+
+
+def _socket(request: web.Request) -> web.WebSocketResponse:
+    """Whatever protocol the client names first is spoken: there is only this one."""
+    return web.WebSocketResponse(protocols=offered(request), heartbeat=HEARTBEAT_S, compress=False)
+
+
+async def _converse(watch: Watch | ApiError, frames: Frames, socket: web.WebSocketResponse, output: Output) -> None:
+    """Send until the watch ends or the client leaves; what it says meanwhile is not heard."""
+    tasks = [asyncio.create_task(_ignored(socket)), asyncio.create_task(_tell(watch, frames, socket, output))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await socket.close()
+
+
+async def _ignored(socket: web.WebSocketResponse) -> None:
+    async for _ in socket:
+        pass
+
+
+async def _tell(watch: Watch | ApiError, frames: Frames, socket: web.WebSocketResponse, output: Output) -> None:
+    async for frame in _each(watch, frames):
+        async with asyncio.timeout(WRITE_S):
+            if output.media_type == PROTOBUF:
+                await socket.send_bytes(frame[_LENGTH_BYTES:])
+            else:
+                await socket.send_str(frame.decode())
+
+
+async def _each(watch: Watch | ApiError, frames: Frames) -> AsyncIterator[bytes]:
+    try:
+        if isinstance(watch, ApiError):
+            raise watch
+        async for batch in watch.batches():
+            for frame in frames.singly(batch):
+                yield frame
+    except ApiError as error:
+        yield frames.error(error)

@@ -31,6 +31,8 @@ PROTOCOLS = (
 )  # fmt: skip
 _WITH_STATUS = PROTOCOLS[:3]
 _BASE64 = "base64.channel.k8s.io"
+_BEARER = "base64url.bearer.authorization.k8s.io."
+_NOBODYS = "Bearer ?"
 _CLOSE = 255
 _ZERO = ord("0")
 HEARTBEAT_S = 30.0
@@ -40,19 +42,51 @@ Open = Callable[[], Awaitable[Session]]
 OpenPort = Callable[[int], Awaitable[Session]]
 
 
+def offered(request: web.Request) -> list[str]:
+    """The protocols that a request names, without the one that carries a token."""
+    named = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    return [word for word in map(str.strip, named) if word and not word.startswith(_BEARER)]
+
+
+def authorization_of(request: web.Request) -> str:
+    """The Authorization of a request; browsers can't send the header over WebSocket and name a protocol instead.
+
+    A token in base64url without padding follows the protocol's name. One that can't be read is nobody's.
+    """
+    if (header := request.headers.get("Authorization", "")) or not asks_for_socket(request):
+        return header
+    named = map(str.strip, request.headers.get("Sec-WebSocket-Protocol", "").split(","))
+    found = next((word for word in named if word.startswith(_BEARER)), "")
+    if not found:
+        return ""
+    if not offered(request):
+        # The answer must name a protocol, and this one would give the token away.
+        return _NOBODYS
+    sent = found.removeprefix(_BEARER)
+    try:
+        return f"Bearer {base64.urlsafe_b64decode(sent + '=' * (-len(sent) % 4)).decode()}"
+    except ValueError:
+        return _NOBODYS
+
+
+def asks_for_socket(request: web.Request) -> bool:
+    """Whether a request wants to go on over WebSocket."""
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
 class _Framed:
     """A socket whose messages have channels."""
 
     def __init__(self, request: web.Request) -> None:
         """Over what the request asks for. Raises BadRequest when it asks for something else."""
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        if not asks_for_socket(request):
             raise BadRequest(
                 "Upgrade request required: ask with `Connection: Upgrade` and `Upgrade: websocket` or `SPDY/3.1`"
             )
-        offered = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        chosen = next((protocol for protocol in PROTOCOLS if protocol in offered), "")
-        if not chosen and any(offered):
-            raise BadRequest(f"unable to upgrade: this server speaks {', '.join(PROTOCOLS)}, not {offered}")
+        named = offered(request)
+        chosen = next((protocol for protocol in PROTOCOLS if protocol in named), "")
+        if not chosen and named:
+            raise BadRequest(f"unable to upgrade: this server speaks {', '.join(PROTOCOLS)}, not {named}")
         self._request = request
         self.has_status = chosen in _WITH_STATUS
         """Whether a command's end is told as a Status."""

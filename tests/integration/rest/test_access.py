@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -70,6 +71,38 @@ async def test_roles_by_command(every_kubectl: Kubectl, server: ApiServer) -> No
         "patch", "rolebinding", "readers", "--type=json", "-p", '[{"op":"replace","path":"/roleRef/name","value":"x"}]'
     )
     assert "cannot change roleRef" in said
+
+
+async def test_browsers_show_a_token_as_a_protocol(client: Client, server: ApiServer) -> None:
+    """They can't set headers on a WebSocket."""
+    await client.made("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    made = await client.made(TOKEN, {"spec": {}})
+    sent = base64.urlsafe_b64encode(made["status"]["token"].encode()).decode().rstrip("=")
+    bearer = f"base64url.bearer.authorization.k8s.io.{sent}"
+    url = f"{server.url}/api/v1/namespaces/default/configmaps?watch=true"
+
+    async with as_user(server) as nobody:
+
+        async def code(*protocols: str) -> int:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await nobody.session.ws_connect(url, protocols=protocols)
+            return refused.value.status
+
+        assert await code(bearer, "any") == 403, "known, and may not"
+        assert await code("any") == 403
+        assert await code(f"{bearer}AAAA", "any") == 401
+        assert await code("base64url.bearer.authorization.k8s.io.n", "any") == 401
+        await client.made(
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+            {
+                "metadata": {"name": "v"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+                "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+            },
+        )
+        async with nobody.session.ws_connect(url, protocols=[bearer, "any"]) as socket:
+            assert socket.protocol == "any"
+        assert await code(bearer) == 401, "a token that comes alone would come back in the answer"
 
 
 async def test_nobody_gives_what_they_do_not_have(kubectl: Kubectl, server: ApiServer) -> None:

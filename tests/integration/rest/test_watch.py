@@ -14,6 +14,7 @@ import pytest
 
 from controlplane.server import rest_watch, verbs_watch
 from controlplane.store import history, registry
+from mizzen.wire.gen.mizzen.api.meta.v1 import meta_pb2
 from tests.fixtures.api_server import api_server
 from tests.integration.rest.conftest import Client, tls_of
 from tests.integration.rest.test_http import CONFIG_MAPS, PODS, TABLE, config_map, pod
@@ -102,6 +103,35 @@ async def test_headers_come_before_the_first_event(client: Client) -> None:
     async with watching(client, f"{CONFIG_MAPS}?watch=true&resourceVersion=0") as lines:
         await client.made(CONFIG_MAPS, config_map("late"))
         assert await lines.seen(1) == [("ADDED", "late")]
+
+
+async def test_a_watch_over_websocket(client: Client) -> None:
+    url = f"{client.server.url}{CONFIG_MAPS}?watch=true&timeoutSeconds=2&labelSelector=x"
+    async with client.session.ws_connect(url, protocols=["any"]) as socket, asyncio.timeout(WAIT_S):
+        assert socket.protocol == "any"
+        await socket.send_str("nobody hears it")
+        await client.made(CONFIG_MAPS, config_map("a"))
+        await _relabel(client, "a", "1")
+        event = json.loads(await socket.receive_str())
+        assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE, "its time is up"
+    protobuf = {"Accept": "application/vnd.kubernetes.protobuf"}
+    async with client.session.ws_connect(url, headers=protobuf) as socket, asyncio.timeout(WAIT_S):
+        event = meta_pb2.WatchEvent.FromString(await socket.receive_bytes())
+        assert event.type == "ADDED"
+    async with client.session.ws_connect(f"{url}&resourceVersion=1") as socket, asyncio.timeout(WAIT_S):
+        assert json.loads(await socket.receive_str())["object"]["reason"] == "Expired"
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
+        await client.session.ws_connect(f"{client.server.url}/apis/apps/v1/nothing?watch=true")
+
+
+async def test_who_leaves_a_watch_over_websocket(client: Client) -> None:
+    async with client.session.ws_connect(f"{client.server.url}{CONFIG_MAPS}?watch=true"), asyncio.timeout(WAIT_S):
+        while not await open_watches(client):  # noqa: ASYNC110  # a test waits on what it sees
+            await asyncio.sleep(0.01)
+    async with asyncio.timeout(WAIT_S):
+        while await open_watches(client):  # noqa: ASYNC110  # a test waits on what it sees
+            await asyncio.sleep(0.01)
 
 
 async def test_other_namespaces_are_not_seen(client: Client) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from controlplane.server import pki
@@ -49,6 +49,17 @@ def test_what_a_certificate_says(tmp_path: Path) -> None:
     admin = authority.pair("admin", pki.Subject(pki.ADMIN_USER, (pki.ADMIN_GROUP,)), NOW).certificate
     user = from_certificate(admin.public_bytes(serialization.Encoding.DER))
     assert (user.name, user.groups[0]) == ("kubernetes-admin", "system:masters")
+
+
+def test_a_key_of_people_is_rsa_as_every_library_reads_it(tmp_path: Path) -> None:
+    authority = pki.Pki.open(tmp_path, NOW)
+    old = authority.pair("admin", pki.Subject(pki.ADMIN_USER), NOW)
+    subject = pki.Subject(pki.ADMIN_USER, rsa=True)
+    made = authority.pair("admin", subject, NOW)
+    assert made.certificate != old.certificate, "one of the other kind is made anew"
+    assert authority.pair("admin", subject, NOW).certificate == made.certificate
+    assert made.key_pem.startswith(b"-----BEGIN RSA PRIVATE KEY-----")
+    assert made.key.key_size == 2048
 
 
 def test_a_certificate_is_used_again_until_it_runs_out(tmp_path: Path) -> None:
@@ -101,6 +112,7 @@ def test_a_certificate_of_another_authority_is_not_used(tmp_path: Path) -> None:
 
 def test_a_damaged_authority_is_not_replaced_silently(tmp_path: Path) -> None:
     pki.Pki.open(tmp_path / "a", NOW)
+    authority, certificate = ((tmp_path / "a" / name).read_bytes() for name in ("ca.key", "ca.crt"))
     pki.Pki.open(tmp_path / "b", NOW)
     (tmp_path / "a" / "ca.crt").write_bytes((tmp_path / "b" / "ca.crt").read_bytes())
     with pytest.raises(pki.Unreadable, match=r"ca\.crt is not the certificate of ca\.key"):
@@ -111,10 +123,15 @@ def test_a_damaged_authority_is_not_replaced_silently(tmp_path: Path) -> None:
     (tmp_path / "b" / "ca.crt").unlink()
     with pytest.raises(FileNotFoundError):
         pki.Pki.open(tmp_path / "b", NOW)
-    key = rsa.generate_private_key(65537, 2048)
+    key = ed25519.Ed25519PrivateKey.generate()
     (tmp_path / "a" / "ca.key").write_bytes(_pem(key))
-    with pytest.raises(pki.Unreadable, match="not an elliptic-curve key"):
+    with pytest.raises(pki.Unreadable, match="neither an elliptic-curve nor an RSA key"):
         pki.Pki.open(tmp_path / "a", NOW)
+    (tmp_path / "a" / "sa.key").write_bytes(_pem(rsa.generate_private_key(65537, 2048)))
+    (tmp_path / "a" / "ca.key").write_bytes(authority)
+    (tmp_path / "a" / "ca.crt").write_bytes(certificate)
+    with pytest.raises(pki.Unreadable, match="not an elliptic-curve key"):
+        pki.Pki.open(tmp_path / "a", NOW).account_key()
 
 
 def _pem(key: rsa.RSAPrivateKey) -> bytes:
