@@ -6,7 +6,7 @@ is first told by a condition of its own (SuccessCriteriaMet, FailureTarget); the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -59,11 +59,13 @@ class _Turn:
     def __init__(self, job: batch_v1.Job, pods: Sequence[core_v1.Pod], now: Instant, ids: Ids) -> None:
         self._job = job
         self._pods = pods
-        self._found = jobpods.sort(pods)
+        self._found = jobpods.sort(job, pods)
         self._now = now
         self._ids = ids
         self._draft = Draft(job, now)
         self._refused = ""
+        self._counted: list[core_v1.Pod] = []
+        """Pods that are over and may be let go of."""
         self._effects: list[Effect] = []
         """What follows once the status is stored."""
         self._wake_after_ms: int | None = None
@@ -75,6 +77,8 @@ class _Turn:
         outcome = self._draft.target() or failure(self._job, tally, self._found.active, self._now)
         if outcome is None and not self._job.spec.suspend:
             outcome = success(self._job, tally, self._found)
+        held = self._held() if outcome is None else ()
+        self._effects += (jobpods.released(pod) for pod in self._counted if pod.metadata.uid not in held)
         if outcome is not None:
             self._end(outcome)
         elif self._job.spec.suspend:
@@ -96,11 +100,25 @@ class _Turn:
             self._count_failure(pod)
 
     def _is_new(self, pod: core_v1.Pod) -> bool:
-        """Whether a pod that is over is neither counted nor noted; it is let go of in either case."""
+        """Whether a pod that is over is neither counted nor noted."""
         if not jobpods.is_tracked(pod):
             return False
-        self._effects.append(jobpods.released(pod))
+        self._counted.append(pod)
         return not self._draft.is_noted(pod.metadata.uid)
+
+    def _held(self) -> Collection[str]:
+        """The uids of pods that are not let go of yet: the last one of an index, from which the next one learns how
+        often the index has failed."""
+        if self._job.spec.backoff_limit_per_index is None:
+            return ()
+        busy = {jobpods.index_of(pod, None) for pod in self._found.active}
+        busy |= self._draft.completed | self._draft.failed_indexes
+        last: dict[int, core_v1.Pod] = {}
+        for pod in sorted(self._found.failed, key=lambda one: (jobpods.failures_of(one), jobpods.ended_ms(one))):
+            index = jobpods.index_of(pod, self._job.spec.completions)
+            if index is not None and index not in busy:
+                last[index] = pod
+        return {pod.metadata.uid for pod in last.values()}
 
     def _count_success(self, pod: core_v1.Pod) -> None:
         if not self._is_new(pod):
@@ -114,13 +132,13 @@ class _Turn:
         if not self._is_new(pod):
             return
         action, told = action_for(self._job, pod)
-        if action == "Ignore":
-            return
-        self._draft.uncounted_failed.append(pod.metadata.uid)
         if action == "FailJob":
             self._refused = self._refused or told
-        limit = self._job.spec.backoff_limit_per_index
         index = jobpods.index_of(pod, self._job.spec.completions)
+        if action == "Ignore" or (index is None and jobpods.is_indexed(self._job)):
+            return
+        self._draft.uncounted_failed.append(pod.metadata.uid)
+        limit = self._job.spec.backoff_limit_per_index
         if limit is None or index is None or index in self._draft.completed:
             return
         if action == "FailIndex" or jobpods.failures_of(pod) + 1 > limit:
@@ -137,13 +155,16 @@ class _Turn:
             return
         self._draft.finish(outcome)
         if outcome.complete:
+            completions = self._job.spec.completions
+            if completions is not None and self._draft.tally("").succeeded > completions:
+                told = "Too many succeeded pods running after completion count reached"
+                self._tell("Warning", "TooManySucceededPods", told)
             self._tell("Normal", "Completed", "Job completed")
         else:
             self._tell("Warning", outcome.reason, outcome.message)
 
     def _suspend(self) -> None:
-        for pod in self._found.active:
-            self._delete(pod)
+        self._give_up(self._found.active)
         if self._draft.suspend():
             self._tell("Normal", "Suspended", "Job suspended")
 
@@ -157,9 +178,8 @@ class _Turn:
         wanted = self._wanted(tally, len(others))
         if len(others) > wanted:
             unneeded += podstate.in_order_of_deletion(others)[: len(others) - wanted]
-        for pod in unneeded[:BURST]:
-            self._delete(pod)
-        holding = self._found.leaving if self._job.spec.pod_replacement_policy == "Failed" else []
+        self._give_up(unneeded[:BURST])
+        holding = self._found.leaving if jobpods.awaits_ends(self._job) else []
         missing = min(BURST, wanted - len(others) - len(holding))
         if missing > 0:
             self._create(missing, [*others, *holding], tally)
@@ -168,7 +188,7 @@ class _Turn:
         spec = self._job.spec
         parallelism = 1 if spec.parallelism is None else spec.parallelism
         if spec.completions is None:
-            return min(active, parallelism) if tally.succeeded else parallelism
+            return active if tally.succeeded else parallelism
         left = spec.completions - tally.succeeded - len(tally.failed_indexes)
         return max(0, min(parallelism, left))
 
@@ -221,6 +241,12 @@ class _Turn:
         pod = jobpods.new_pod(self._job, index, failures, self._ids)
         self._effects.append(Create(pod))
         self._tell("Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}")
+
+    def _give_up(self, pods: Sequence[core_v1.Pod]) -> None:
+        """Pods that are not wanted any more go without being counted: nothing went wrong with them."""
+        self._effects += (jobpods.released(pod) for pod in pods if jobpods.is_tracked(pod))
+        for pod in pods:
+            self._delete(pod)
 
     def _delete(self, pod: core_v1.Pod) -> None:
         key = Key(kinds.POD.resource, pod.metadata.namespace, pod.metadata.name)

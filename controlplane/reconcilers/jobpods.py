@@ -34,6 +34,11 @@ def is_over(pod: core_v1.Pod) -> bool:
     return podstate.is_finished(pod) or gone
 
 
+def awaits_ends(job: batch_v1.Job) -> bool:
+    """Whether a pod that was told to go holds its place until it has ended."""
+    return job.spec.pod_replacement_policy == "Failed"
+
+
 def is_tracked(pod: core_v1.Pod) -> bool:
     """Its end has not been counted to the last step."""
     return FINALIZER in pod.metadata.finalizers
@@ -58,11 +63,17 @@ def index_of(pod: core_v1.Pod, completions: int | None) -> int | None:
 
 
 def ended_ms(pod: core_v1.Pod) -> Instant:
-    """When a pod that is over has ended, as well as it can be told."""
-    statuses = pod.status.container_statuses
-    ends = [s.state.terminated.finished_at for s in statuses if s.state.terminated is not None]
-    stamps = [stamp for stamp in ends if stamp] or [pod.metadata.deletion_timestamp or pod.metadata.creation_timestamp]
-    return max((times.parse(stamp) for stamp in stamps if stamp), default=0)
+    """When a pod that is over, or counts as such, has ended, as well as it can be told."""
+    ended = [status.state.terminated for status in pod.status.container_statuses]
+    stamps = [one.finished_at for one in ended if one is not None and one.finished_at]
+    if stamps and len(stamps) == len(ended):
+        return max(map(times.parse, stamps))
+    ready = podstate.condition(pod, "Ready")
+    if ready is not None and ready.status == "False" and ready.last_transition_time:
+        return times.parse(ready.last_transition_time)
+    if pod.metadata.deletion_timestamp is not None:
+        return times.parse(pod.metadata.deletion_timestamp) - (pod.metadata.deletion_grace_period_seconds or 0) * 1000
+    return times.parse(pod.metadata.creation_timestamp) if pod.metadata.creation_timestamp else 0
 
 
 @dataclass(slots=True)
@@ -75,27 +86,31 @@ class Sorted:
     """On their way out and not over yet."""
     succeeded: list[core_v1.Pod] = field(default_factory=list)
     failed: list[core_v1.Pod] = field(default_factory=list)
+    """With those on their way out, unless the job awaits their ends: they are replaced, so they count now."""
 
 
-def sort(pods: Iterable[core_v1.Pod]) -> Sorted:
+def sort(job: batch_v1.Job, pods: Iterable[core_v1.Pod]) -> Sorted:
     """Sorts a job's pods."""
     found = Sorted()
     for pod in pods:
         if is_over(pod):
             (found.succeeded if pod.status.phase == "Succeeded" else found.failed).append(pod)
-        elif pod.metadata.deletion_timestamp is not None:
-            found.leaving.append(pod)
-        else:
+        elif pod.metadata.deletion_timestamp is None:
             found.active.append(pod)
+        else:
+            found.leaving.append(pod)
+            if not awaits_ends(job):
+                found.failed.append(pod)
     return found
 
 
 def new_pod(job: batch_v1.Job, index: int | None, failures: int | None, ids: Ids) -> core_v1.Pod:
     """A pod for an index, or for any piece of work; `failures` is noted where the job limits them per index."""
     owner_name = job.metadata.name
-    prefix = owner_name if index is None else f"{owner_name}-{index}"
-    name = f"{prefix}-{ids.suffix(f'pod/{job.metadata.uid}')}"
-    pod = podtemplate.named_pod(job, job.spec.template, name, generate_name=f"{prefix}-")
+    ending = "-" if index is None else f"-{index}-"
+    prefix = owner_name[: podtemplate.BASE_MAX - len(ending)] + ending
+    name = prefix + ids.suffix(f"pod/{job.metadata.uid}")
+    pod = podtemplate.named_pod(job, job.spec.template, name, generate_name=prefix)
     labels, annotations = dict(pod.metadata.labels), dict(pod.metadata.annotations)
     if index is not None:
         labels[INDEX] = annotations[INDEX] = str(index)
@@ -104,16 +119,16 @@ def new_pod(job: batch_v1.Job, index: int | None, failures: int | None, ids: Ids
     metadata = msgspec.structs.replace(
         pod.metadata, labels=labels, annotations=annotations, finalizers=(*pod.metadata.finalizers, FINALIZER)
     )
-    spec = pod.spec if index is None else _with_index(pod.spec, prefix)
+    spec = pod.spec if index is None else _with_index(pod.spec, f"{owner_name}-{index}")
     return msgspec.structs.replace(pod, metadata=metadata, spec=spec)
 
 
 def _with_index(spec: core_v1.PodSpec, hostname: str) -> core_v1.PodSpec:
-    source = core_v1.EnvVarSource(field_ref=core_v1.ObjectFieldSelector(field_path=f"metadata.annotations['{INDEX}']"))
+    source = core_v1.EnvVarSource(field_ref=core_v1.ObjectFieldSelector(field_path=f"metadata.labels['{INDEX}']"))
     variable = core_v1.EnvVar(name=INDEX_VARIABLE, value_from=source)
     return msgspec.structs.replace(
         spec,
-        hostname=spec.hostname or hostname,
+        hostname=hostname,
         containers=tuple(_knowing(container, variable) for container in spec.containers),
         init_containers=tuple(_knowing(container, variable) for container in spec.init_containers),
     )

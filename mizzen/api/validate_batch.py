@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from mizzen.api import cron, formats, selectors, validate_meta, validate_pod
 from mizzen.api.errors import FieldError
 from mizzen.api.types import batch_v1 as batch
+from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.validate_common import Errors, checked, immutable, label_selector, maybe_one_of, not_negative, one_of
 from mizzen.api.validate_job_policies import INDEXED, failure_policy, success_policy
@@ -75,9 +77,10 @@ def _kept_completions(new: batch.JobSpec, old: batch.JobSpec) -> Errors:
 
 
 def _kept_template(new: batch.Job, old: batch.Job) -> Errors:
-    """The template stays; a suspended job that has not started may still be told where to run."""
+    """The template stays; a suspended job without pods may still be told where to run, and with how much of what."""
     template, before = new.spec.template, old.spec.template
-    if old.spec.suspend and old.status.start_time is None:
+    stopped = any((one.type, one.status) == ("Suspended", "True") for one in old.status.conditions)
+    if old.spec.suspend and not old.status.active and (stopped or old.status.start_time is None):
         spec, metadata = template.spec, template.metadata
         before = replace(
             before,
@@ -88,9 +91,17 @@ def _kept_template(new: batch.Job, old: batch.Job) -> Errors:
                 affinity=spec.affinity,
                 tolerations=spec.tolerations,
                 scheduling_gates=spec.scheduling_gates,
+                containers=_with_resources(before.spec.containers, spec.containers),
+                init_containers=_with_resources(before.spec.init_containers, spec.init_containers),
             ),
         )
     yield from immutable("spec.template", template, before)
+
+
+def _with_resources(before: Sequence[core.Container], after: Sequence[core.Container]) -> tuple[core.Container, ...]:
+    """The containers as they were, but with the resources that they have now."""
+    resources = {container.name: container.resources for container in after}
+    return tuple(replace(one, resources=resources.get(one.name, one.resources)) for one in before)
 
 
 def update_job_status(new: batch.Job, old: batch.Job) -> Errors:

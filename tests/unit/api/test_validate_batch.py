@@ -117,6 +117,11 @@ def test_without_admission_a_job_has_no_selector() -> None:
     begins(mistakes(JOB, {}), ["spec.selector: Required value"])
 
 
+LARGER = {
+    "template": {"spec": {"containers": [{"name": "c", "image": "img:1", "resources": {"limits": {"cpu": "2"}}}]}}
+}
+
+
 @pytest.mark.parametrize(
     ("spec", "before", "expected"),
     [
@@ -133,6 +138,11 @@ def test_without_admission_a_job_has_no_selector() -> None:
         ]),
         ({"template": {"spec": {"nodeSelector": {"a": "b"}}}}, {}, ["spec.template: Invalid value"]),
         ({"template": {"spec": {"nodeSelector": {"a": "b"}}}}, {"suspend": True}, []),
+        (LARGER, {}, ["spec.template: Invalid value"]),
+        (LARGER, {"suspend": True}, []),
+        ({"template": {"spec": {"containers": [{"name": "c", "image": "img:2"}]}}}, {"suspend": True}, [
+            "spec.template: Invalid value",
+        ]),
         ({"manualSelector": True, "selector": {"matchLabels": {"job-name": "example"}}}, {}, [
             "spec.selector: Invalid value: ",
         ]),
@@ -140,6 +150,23 @@ def test_without_admission_a_job_has_no_selector() -> None:
 )  # fmt: skip
 def test_what_may_change_of_a_job(spec: dict[str, Any], before: dict[str, Any], expected: list[str]) -> None:
     begins(refusals(JOB, {"spec": spec}, {"spec": {**SELECTED, **before}}), expected)
+
+
+@pytest.mark.parametrize(
+    ("status", "may_change"),
+    [
+        ({}, True),
+        ({"active": 1}, False),
+        ({"startTime": "2026-03-01T12:00:00Z"}, False),
+        ({"startTime": "2026-03-01T12:00:00Z", "conditions": [{"type": "Suspended", "status": "True"}]}, True),
+        ({"startTime": "2026-03-01T12:00:00Z", "conditions": [{"type": "Suspended", "status": "False"}]}, False),
+        ({"active": 1, "conditions": [{"type": "Suspended", "status": "True"}]}, False),
+    ],
+)
+def test_a_suspended_job_is_told_where_to_run_once_it_has_stopped(status: dict[str, Any], may_change: bool) -> None:
+    before = {"spec": {**SELECTED, "suspend": True}, "status": status}
+    found = refusals(JOB, {"spec": {"template": {"spec": {"nodeSelector": {"a": "b"}}}}}, before)
+    begins(found, [] if may_change else ["spec.template: Invalid value"])
 
 
 def test_a_job_does_not_both_succeed_and_fail() -> None:

@@ -163,7 +163,7 @@ def test_a_suspended_job_has_no_pods_and_no_clock() -> None:
     owner = world.get(kinds.JOB, "web")
     world.put(replace(owner, spec=replace(owner.spec, suspend=True)))
     world.rounds(1, faithful)
-    assert (world.pods, status(world).failed) == ([], 1)
+    assert (world.pods, status(world).failed, status(world).start_time) == ([], 0, None)
 
 
 def test_every_index_is_worked_on_once_and_its_pod_knows_it() -> None:
@@ -174,9 +174,7 @@ def test_every_index_is_worked_on_once_and_its_pod_knows_it() -> None:
     assert all(pod.metadata.name.startswith(f"{pod.spec.hostname}-") for pod in pods)
     (variable,) = pods[0].spec.containers[0].env
     assert variable.name == "JOB_COMPLETION_INDEX"
-    assert (
-        variable.value_from.field_ref.field_path == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
-    )
+    assert variable.value_from.field_ref.field_path == "metadata.labels['batch.kubernetes.io/job-completion-index']"
     world.kubelets(ends(world, lambda pod: 0 if index(pod) == 1 else None))
     world.settle()
     assert (status(world).completed_indexes, status(world).succeeded) == ("1", 1)
@@ -190,7 +188,7 @@ def test_an_index_may_fail_without_the_others() -> None:
     world = rig(completion_mode="Indexed", parallelism=3, completions=3, backoff_limit_per_index=1)
     kubelet = ends(world, lambda pod: 1 if index(pod) == 1 else 0)
     world.rounds(1, kubelet)
-    assert (status(world).completed_indexes, status(world).failed_indexes, status(world).failed) == ("0,2", "", 1)
+    assert (status(world).completed_indexes, status(world).failed_indexes) == ("0,2", "")
     assert world.turn().wake_after_ms == 10_000
     world.now += 10_000
     world.settle()
@@ -254,14 +252,20 @@ def test_a_policy_for_success_ends_it_when_the_leader_is_done() -> None:
 
 
 def test_a_pod_on_its_way_out_may_hold_its_place() -> None:
-    for policy, pods in (("TerminatingOrFailed", 2), ("Failed", 1)):
+    for policy, pods, failed in (("TerminatingOrFailed", 2, 1), ("Failed", 1, 0)):
         world = rig(pod_replacement_policy=policy)
         world.settle()
         world.kubelets(ends(world, lambda _: None))
         (pod,) = world.list(kinds.POD)
         world.put(replace(pod, metadata=replace(pod.metadata, deletion_timestamp=times.render(NOW))))
         world.settle()
+        assert (len(world.pods), status(world).failed, status(world).terminating) == (1, failed, 1), policy
+        world.now += 10_000
+        world.settle()
         assert len(world.pods) == pods, policy
+        world.kubelets(lambda pod: ended(pod, 143) if pod.metadata.deletion_timestamp else pod)
+        world.settle()
+        assert (status(world).failed, status(world).terminating) == (1, 0), policy
 
 
 def test_less_parallelism_deletes_pods() -> None:
@@ -272,6 +276,68 @@ def test_less_parallelism_deletes_pods() -> None:
     world.put(replace(owner, spec=replace(owner.spec, parallelism=1)))
     world.settle()
     assert sum("(" in name for name in world.pods) == 2
+    world.rounds(1, faithful)
+    assert (status(world).failed, status(world).active) == (0, 1), "nothing went wrong with them"
+
+
+def test_who_empties_a_queue_is_left_to_it_whatever_the_parallelism_is_then() -> None:
+    world = rig(parallelism=3)
+    world.put(replace(world.get(kinds.JOB, "web"), spec=replace(world.get(kinds.JOB, "web").spec, completions=None)))
+    world.settle()
+    first = world.pods[0]
+    world.kubelets(ends(world, lambda pod: 0 if pod.metadata.name == first else None))
+    world.put(replace(world.get(kinds.JOB, "web"), spec=replace(world.get(kinds.JOB, "web").spec, parallelism=1)))
+    world.settle()
+    assert status(world).active == 2
+
+
+def test_a_failed_pod_of_an_index_that_the_job_has_no_more_does_not_count() -> None:
+    world = rig(completion_mode="Indexed", parallelism=2, completions=2)
+    world.settle()
+    owner = world.get(kinds.JOB, "web")
+    world.put(replace(owner, spec=replace(owner.spec, completions=1, parallelism=1)))
+    world.kubelets(ends(world, lambda pod: 1 if index(pod) == 1 else 0))
+    world.settle()
+    assert (status(world).failed, status(world).completed_indexes, "Complete" in conditions(world)) == (0, "0", True)
+
+
+def test_a_failed_pod_of_an_index_is_kept_until_the_next_one_knows_of_it() -> None:
+    world = rig(completion_mode="Indexed", parallelism=1, completions=1, backoff_limit_per_index=3)
+    world.settle()
+    world.kubelets(ends(world, lambda _: 1))
+    world.settle()
+    (failed,) = world.list(kinds.POD)
+    uncounted = status(world).uncounted_terminated_pods
+    assert uncounted is not None
+    assert (failed.metadata.finalizers, uncounted.failed) == ((jobpods.FINALIZER,), (failed.metadata.uid,))
+    world.put(replace(failed, metadata=replace(failed.metadata, deletion_timestamp=times.render(NOW))))
+    world.now += 10_000
+    world.settle()
+    again = next(pod for pod in world.list(kinds.POD) if pod.metadata.uid != failed.metadata.uid)
+    assert again.metadata.annotations[jobpods.FAILURES] == "1"
+    (before,) = [pod for pod in world.list(kinds.POD) if pod.metadata.uid == failed.metadata.uid]
+    assert (before.metadata.finalizers, status(world).failed) == ((), 1)
+
+
+def test_names_of_pods_fit_into_a_label() -> None:
+    owner = new_job(completion_mode="Indexed", parallelism=1, completions=1)
+    long = replace(owner, metadata=replace(owner.metadata, name="a" * 60))
+    assert jobpods.new_pod(long, 17, None, rig().ids).metadata.name.startswith(f"{'a' * 54}-17-")
+    plain = jobpods.new_pod(long, None, None, rig().ids).metadata
+    assert (len(plain.name), plain.generate_name) == (63, f"{'a' * 57}-")
+
+
+def test_more_successes_than_asked_for_are_told() -> None:
+    world = rig()
+    world.settle()
+    (pod,) = world.list(kinds.POD)
+    world.put(replace(pod, metadata=replace(pod.metadata, name="another", uid="")))
+    world.kubelets(ends(world, lambda _: 0))
+    world.settle()
+    assert world.told[-2:] == [
+        "TooManySucceededPods: Too many succeeded pods running after completion count reached",
+        "Completed: Job completed",
+    ]
 
 
 @pytest.mark.parametrize("stop_after", range(1, 12))
