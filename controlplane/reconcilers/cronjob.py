@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -32,7 +32,7 @@ MANY = 100
 def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     """One CronJob: forget old runs, note those that have ended, start the one that is due."""
     owner = view.get(kinds.CRON_JOB, key.namespace, key.name)
-    if owner is None or owner.metadata.deletion_timestamp is not None:
+    if owner is None:
         return Decision()
     found = view.select(indexes.JOBS_BY_CONTROLLER, owner.metadata.uid)
     return _Turn(owner, [job for job in found if job.metadata.namespace == key.namespace], view, now).decide()
@@ -53,7 +53,7 @@ class _Turn:
         """What is done, and when to look again."""
         self._forget()
         self._note()
-        wake_after_ms = None if self._owner.spec.suspend else self._start()
+        wake_after_ms = None if self._owner.metadata.deletion_timestamp is not None else self._start()
         if self._status != self._owner.status:
             # Behind the job that it speaks of: a run that is started and not noted is found by its name.
             self._effects.append(UpdateStatus(msgspec.structs.replace(self._owner, status=self._status)))
@@ -88,8 +88,15 @@ class _Turn:
             else:
                 active.append(reference)
         known = {reference.uid for reference in self._status.active}
-        going = [job for job in self._jobs if end_of(job) is None and job.metadata.deletion_timestamp is None]
-        active += [_reference(job) for job in going if job.metadata.uid not in known]
+        for job in self._jobs:
+            if end_of(job) is not None or job.metadata.uid in known:
+                continue
+            if DUE not in job.metadata.annotations:
+                # Somebody else made it in our name; it neither holds up a run nor is replaced by one.
+                told = f"Saw a job that the controller did not create or forgot: {job.metadata.name}"
+                self._tell("Warning", "UnexpectedJob", told)
+            elif job.metadata.deletion_timestamp is None:
+                active.append(_reference(job))
         successes = [end for job in self._jobs if (end := end_of(job)) and end.type == COMPLETE]
         last = max((ended_ms(end) for end in successes), default=0)
         before = self._status.last_successful_time
@@ -101,24 +108,45 @@ class _Turn:
         """Start the run that is due; returns the milliseconds until the next is."""
         spec = self._owner.spec
         try:
-            schedule, zone = cron.parse(spec.schedule), _zone(spec.time_zone)
-        except (cron.CronError, ValueError, OSError) as error:
-            self._tell("Warning", "UnparseableSchedule", f"unparseable schedule: {spec.schedule} : {error}")
+            zone = _zone(spec.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            told = f'invalid timeZone: "{spec.time_zone}": unknown time zone {spec.time_zone}'
+            self._tell("Warning", "UnknownTimeZone", told)
+            return None
+        if spec.suspend:
+            return None
+        try:
+            schedule = cron.parse(spec.schedule)
+        except cron.CronError as error:
+            self._tell("Warning", "UnparseableSchedule", f'unparseable schedule: "{spec.schedule}" : {error}')
+            return None
+        following = crontimes.next_after(schedule, self._now, zone)
+        if following is None:
+            told = f"invalid schedule: {spec.schedule} : time difference between two schedules is less than 1 second"
+            self._tell("Warning", "InvalidSchedule", told)
             return None
         since = self._since()
         due = crontimes.last_due(schedule, since, self._now, zone)
-        following = crontimes.next_after(schedule, self._now, zone)
-        if due is not None:
-            self._warn_of_many(schedule, since, zone)
+        if due is not None and self._is_in_time(due):
+            self._warn_of_many(schedule, max(since, self._earliest()), zone)
             self._run(due, zone)
-        return None if following is None else following - self._now
+        elif due is not None:
+            told = datetime.fromtimestamp(due / 1000, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
+            self._tell("Warning", "MissSchedule", f"Missed scheduled time to start a job: {told}")
+        return following - self._now
 
     def _since(self) -> Instant:
         """Runs that were due before this are not looked for."""
         stamp = self._owner.status.last_schedule_time or self._owner.metadata.creation_timestamp
-        since = times.parse(stamp) if stamp else self._now
+        return times.parse(stamp) if stamp else self._now
+
+    def _earliest(self) -> Instant:
+        """Runs that were due before this are too late."""
         deadline_s = self._owner.spec.starting_deadline_seconds
-        return since if deadline_s is None else max(since, self._now - deadline_s * 1000)
+        return 0 if deadline_s is None else self._now - deadline_s * 1000
+
+    def _is_in_time(self, due: Instant) -> bool:
+        return self._owner.spec.starting_deadline_seconds is None or due > self._earliest()
 
     def _warn_of_many(self, schedule: cron.Schedule | cron.Every, since: Instant, zone: tzinfo) -> None:
         moment: Instant | None = since

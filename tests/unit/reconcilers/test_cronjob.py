@@ -12,7 +12,7 @@ import pytest
 from controlplane.reconcilers import cronjob, crontimes
 from mizzen.api import cron, defaults, kinds, times
 from mizzen.api.types import batch_v1, meta_v1
-from tests.fixtures.cluster_objects import NOW, meta, template
+from tests.fixtures.cluster_objects import NOW, meta, owned_by, template
 from tests.unit.reconcilers.sets import Rig
 
 replace = msgspec.structs.replace
@@ -110,12 +110,78 @@ def test_of_missed_runs_the_last_is_made_up_for() -> None:
 def test_a_run_is_too_late_after_its_deadline() -> None:
     world = rig("0 * * * *", starting_deadline_seconds=60)
     world.now += 62 * MINUTE
-    world.settle()
+    assert world.turn().wake_after_ms == 58 * MINUTE
     assert jobs(world) == []
+    assert world.told == ["MissSchedule: Missed scheduled time to start a job: Sun, 01 Mar 2026 13:00:00 +0000"]
     world = rig("0 * * * *", starting_deadline_seconds=180)
     world.now += 62 * MINUTE
     world.settle()
     assert jobs(world) == [name(60)]
+
+
+def test_of_many_missed_runs_only_those_within_the_deadline_are_told() -> None:
+    world = rig("* * * * *", starting_deadline_seconds=600)
+    world.now += 365 * 24 * 60 * MINUTE
+    world.settle()
+    assert jobs(world) == [name(365 * 24 * 60)]
+    assert "TooManyMissedTimes" not in "".join(world.told)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "zone", "told"),
+    [
+        ("* * * * *", "Moon/Base", 'UnknownTimeZone: invalid timeZone: "Moon/Base": unknown time zone Moon/Base'),
+        (
+            "0 0 30 2 *",
+            None,
+            "InvalidSchedule: invalid schedule: 0 0 30 2 * : time difference between two schedules is less than 1",
+        ),
+        ("at noon", None, 'UnparseableSchedule: unparseable schedule: "at noon" : expected exactly 5 fields, found 2'),
+    ],
+)
+def test_what_can_not_be_kept_to_is_told_and_starts_nothing(schedule: str, zone: str | None, told: str) -> None:
+    world = rig(schedule, time_zone=zone)
+    world.now += 60 * MINUTE
+    decision = world.turn()
+    assert (jobs(world), decision.wake_after_ms) == ([], None)
+    assert [line[: len(told)] for line in world.told] == [told]
+
+
+def test_a_job_that_somebody_made_from_it_is_told_and_holds_nothing_up() -> None:
+    world = rig(concurrency_policy="Forbid")
+    owner = world.get(kinds.CRON_JOB, "web")
+    manual = meta("by-hand", uid="", owner_references=owned_by(owner))
+    world.put(batch_v1.Job(metadata=replace(manual, annotations={"cronjob.kubernetes.io/instantiate": "manual"})))
+    world.turn()
+    assert world.told == ["UnexpectedJob: Saw a job that the controller did not create or forgot: by-hand"]
+    world.now += 10 * MINUTE
+    world.turn()
+    world.turn()
+    assert jobs(world) == ["by-hand", name(10)]
+    assert [reference.name for reference in status(world).active] == [name(10)]
+
+
+def test_a_job_that_went_missing_makes_room_for_another() -> None:
+    world = rig(concurrency_policy="Forbid")
+    world.now += 10 * MINUTE
+    world.settle()
+    del world.objects[("jobs.batch", "default", name(10))]
+    world.now += 10 * MINUTE
+    world.settle()
+    assert f"MissingJob: Active job went missing: {name(10)}" in world.told
+    assert jobs(world) == [name(20)]
+
+
+def test_a_cron_job_on_its_way_out_only_notes_what_has_ended() -> None:
+    world = rig()
+    world.now += 10 * MINUTE
+    world.settle()
+    owner = world.get(kinds.CRON_JOB, "web")
+    world.put(replace(owner, metadata=replace(owner.metadata, deletion_timestamp="2026-03-01T12:10:00Z")))
+    finish(world, name(10))
+    world.now += 10 * MINUTE
+    world.settle()
+    assert (jobs(world), status(world).active) == ([name(10)], ())
 
 
 def test_a_suspended_cron_job_starts_nothing() -> None:
