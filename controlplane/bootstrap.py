@@ -17,7 +17,8 @@ from controlplane.server.verbs_write import WriteOptions
 from controlplane.settings import ServerSettings
 from mizzen.api import errors, kinds, times
 from mizzen.api.kinds import Object
-from mizzen.api.types import core_v1, discovery_v1, meta_v1
+from mizzen.api.service_ranges import DEFAULT_RANGE
+from mizzen.api.types import core_v1, discovery_v1, meta_v1, networking_v1
 from mizzen.engine.values import Ids, Instant
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -28,10 +29,11 @@ _LOG = structlog.get_logger(__name__)
 
 
 async def ensure_basics(verbs: Verbs, settings: ServerSettings) -> None:
-    """The system namespaces and the `kubernetes` service with this control plane behind it."""
+    """The system namespaces, the range of services and the `kubernetes` service with this control plane behind it."""
     for name in NAMESPACES:
         await _ensure(verbs, core_v1.Namespace(metadata=meta_v1.ObjectMeta(name=name)))
         await _ensure(verbs, core_v1.ServiceAccount(metadata=meta_v1.ObjectMeta(name="default", namespace=name)))
+    await _ensure(verbs, _service_range(settings))
     await _ensure(verbs, _api_service(settings))
     if is_reached(settings):
         await _ensure(verbs, _api_slice(settings))
@@ -102,6 +104,13 @@ async def _ensure(verbs: Verbs, obj: Object) -> None:
 def _is_there(verbs: Verbs, obj: Object) -> bool:
     metadata = obj.metadata
     return verbs.registry.view.get(kinds.kind_of(obj), metadata.namespace, metadata.name) is not None
+
+
+def _service_range(settings: ServerSettings) -> networking_v1.ServiceCIDR:
+    return networking_v1.ServiceCIDR(
+        metadata=meta_v1.ObjectMeta(name=DEFAULT_RANGE),
+        spec=networking_v1.ServiceCIDRSpec(cidrs=(settings.service_cidr,)),
+    )
 
 
 def _api_service(settings: ServerSettings) -> core_v1.Service:

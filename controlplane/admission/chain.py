@@ -135,10 +135,9 @@ def _finished(request: Request, obj: Any, old: Any, view: View, settings: Settin
     if request.operation not in _WITH_SPEC:
         return Admitted(obj)
     warnings = (*warnings_for(obj), *policies.check(request, obj, old, view))
-    claims: tuple[str, ...] = ()
     if request.kind is kinds.SERVICE:
-        obj, claims = services.allocate(request, obj, old, view, settings)
-    return Admitted(obj, warnings, claims)
+        return dataclasses.replace(services.allocate(request, obj, old, view, settings), warnings=warnings)
+    return Admitted(obj, warnings)
 
 
 def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Any:

@@ -92,6 +92,8 @@ class Admitted:
     """Shown to the client; nothing is wrong in the API's eyes."""
     claims: tuple[str, ...] = ()
     """Claims that the object did not hold before; to be written with it."""
+    addresses: tuple[str, ...] = ()
+    """Cluster IPs that the service did not have before; their IPAddress objects are to be written with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Settings:
     """Where addresses come from, and whether accounts count."""
 
     service_cidr: str = "10.96.0.0/16"
-    """Cluster IPs, IPv4."""
+    """Where cluster IPs are from until a ServiceCIDR is ready."""
     node_port_first: int = 30000
     node_port_last: int = 32767
     """The last node port, included."""

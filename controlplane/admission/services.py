@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from controlplane.admission import allocation
-from controlplane.admission.allocation import ip_claim, port_claim
-from controlplane.admission.request import Request, Settings, unique
-from mizzen.api import kinds
+from controlplane.admission import allocation, cluster_ips
+from controlplane.admission.allocation import port_claim
+from controlplane.admission.request import Admitted, Request, Settings, unique
 from mizzen.api.errors import FieldError, InternalError, Invalid
+from mizzen.api.service_ranges import HEADLESS, addresses_of, family_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.validate_service import is_outside, needs_health_check
+from mizzen.engine import indexes
 from mizzen.engine.view import View
-
-HEADLESS = "None"
 
 
 def claims_of(service: core.Service) -> tuple[str, ...]:
-    """What a service holds."""
-    ips = [ip_claim(ip) for ip in service.spec.cluster_ips if ip != HEADLESS]
-    return unique([*ips, *(port_claim(port) for port in _node_ports(service.spec))])
+    """What a service holds beside its addresses."""
+    return unique(port_claim(port) for port in _node_ports(service.spec))
 
 
 def _node_ports(spec: core.ServiceSpec) -> tuple[int, ...]:
@@ -49,8 +47,12 @@ def normalise(service: core.Service) -> core.Service:
     elif spec.cluster_ips and not spec.cluster_ip:
         spec = replace(spec, cluster_ip=spec.cluster_ips[0])
     if _needs_ip(spec):
+        given = tuple(family_of(ip) for ip in spec.cluster_ips if ip != HEADLESS)
+        policy = "RequireDualStack" if len(spec.ip_families or given) > 1 else "SingleStack"
         spec = replace(
-            spec, ip_families=spec.ip_families or ("IPv4",), ip_family_policy=spec.ip_family_policy or "SingleStack"
+            spec,
+            ip_families=spec.ip_families or given or ("IPv4",),
+            ip_family_policy=spec.ip_family_policy or policy,
         )
     return replace(service, spec=spec)
 
@@ -110,87 +112,81 @@ def _without_ports_of(
 
 def allocate(
     request: Request, service: core.Service, old: core.Service | None, view: View, settings: Settings
-) -> tuple[core.Service, tuple[str, ...]]:
-    """The service with its address and ports, and the claims that are new. Raises Invalid or InternalError."""
+) -> Admitted:
+    """The service with its addresses and ports, and which of them are new. Raises Invalid or InternalError."""
     held = frozenset(claims_of(old)) if old else frozenset()
-    others = (claims_of(other) for other in view.list(kinds.SERVICE) if other.metadata.uid != service.metadata.uid)
-    taken = request.taken.union(*others) - held
-    service = _with_ip(request, service, settings, taken, held)
-    service = _with_node_ports(request, service, settings, taken, held)
-    return service, tuple(claim for claim in claims_of(service) if claim not in held)
+    had = addresses_of(old) if old else ()
+    if _needs_ip(service.spec) and service.spec.cluster_ip != HEADLESS:
+        service = cluster_ips.allocate(request, service, had, view, settings)
+    service = _with_node_ports(request, service, settings, _Ports(request, service, view, held))
+    claims = tuple(claim for claim in claims_of(service) if claim not in held)
+    return Admitted(service, claims=claims, addresses=tuple(ip for ip in addresses_of(service) if ip not in had))
 
 
-def _with_ip(
-    request: Request, service: core.Service, settings: Settings, taken: frozenset[str], held: frozenset[str]
-) -> core.Service:
-    spec = service.spec
-    if not _needs_ip(spec) or spec.cluster_ip == HEADLESS:
-        return service
-    if spec.cluster_ip:
-        for ip in spec.cluster_ips:
-            problem = "" if ip_claim(ip) in held else _ip_problem(ip, settings, taken)
-            if problem:
-                why = f"failed to allocate IP {ip}: {problem}"
-                error = FieldError.invalid("spec.clusterIPs", list(spec.cluster_ips), why)
-                raise Invalid(request.kind, service.metadata.name, [error])
-        return service
-    ip = allocation.pick_ip(settings.service_cidr, service.metadata.uid, taken) or ""
-    if not ip:
-        raise InternalError(f"failed to allocate a serviceIP: range {settings.service_cidr} is full")
-    return replace(service, spec=replace(spec, cluster_ip=ip, cluster_ips=(ip,)))
+class _Ports:
+    """Which node ports a service may have."""
+
+    def __init__(self, request: Request, service: core.Service, view: View, held: frozenset[str]) -> None:
+        self._taken = request.taken
+        self._uid = service.metadata.uid
+        self._view = view
+        self._held = held
+
+    def is_free(self, port: int) -> bool:
+        """Whether no other service has a port, as far as is known."""
+        claim = port_claim(port)
+        if claim in self._held:
+            return True
+        others = self._view.select(indexes.SERVICES_BY_NODE_PORT, str(port))
+        return claim not in self._taken and all(other.metadata.uid == self._uid for other in others)
+
+    def holds(self, port: int) -> bool:
+        """Whether the service has it already."""
+        return port_claim(port) in self._held
 
 
-def _ip_problem(ip: str, settings: Settings, taken: frozenset[str]) -> str:
-    if not allocation.contains(settings.service_cidr, ip):
-        return f"the provided IP ({ip}) is not in the valid range. The range of valid IPs is {settings.service_cidr}"
-    return "provided IP is already allocated" if ip_claim(ip) in taken else ""
-
-
-def _with_node_ports(
-    request: Request, service: core.Service, settings: Settings, taken: frozenset[str], held: frozenset[str]
-) -> core.Service:
+def _with_node_ports(request: Request, service: core.Service, settings: Settings, ports: _Ports) -> core.Service:
     spec = service.spec
     named = [(f"spec.ports[{place}].nodePort", port.node_port) for place, port in enumerate(spec.ports)]
     for field, number in (*named, ("spec.healthCheckNodePort", spec.health_check_node_port)):
-        problem = _port_problem(number, settings, taken, held) if number else ""
+        problem = _port_problem(number, settings, ports) if number else ""
         if problem:
             raise Invalid(request.kind, service.metadata.name, [FieldError.invalid(field, number, problem)])
     busy = set(_node_ports(spec))
     if _needs_ports(spec):
-        spec = replace(spec, ports=_numbered(service, settings, taken, busy))
+        spec = replace(spec, ports=_numbered(service, settings, ports, busy))
     if needs_health_check(spec) and not spec.health_check_node_port:
         seed = f"{service.metadata.uid}/health"
-        spec = replace(spec, health_check_node_port=_free_port(settings, seed, taken, busy))
+        spec = replace(spec, health_check_node_port=_free_port(settings, seed, ports, busy))
     return replace(service, spec=spec)
 
 
-def _numbered(
-    service: core.Service, settings: Settings, taken: frozenset[str], busy: set[int]
-) -> tuple[core.ServicePort, ...]:
+def _numbered(service: core.Service, settings: Settings, free: _Ports, busy: set[int]) -> tuple[core.ServicePort, ...]:
     """The service's ports, each with a node port; the same port for another protocol has the same one."""
     ports: list[core.ServicePort] = []
     by_port: dict[int, int] = {}
     for place, port in enumerate(service.spec.ports):
         number = port.node_port or by_port.get(port.port, 0)
-        number = number or _free_port(settings, f"{service.metadata.uid}/{place}", taken, busy)
+        number = number or _free_port(settings, f"{service.metadata.uid}/{place}", free, busy)
         by_port[port.port] = number
         ports.append(replace(port, node_port=number))
     return tuple(ports)
 
 
-def _free_port(settings: Settings, seed: str, taken: frozenset[str], busy: set[int]) -> int:
-    others = taken.union(port_claim(number) for number in busy)
-    number = allocation.pick_port(settings.node_port_first, settings.node_port_last, seed, others)
+def _free_port(settings: Settings, seed: str, free: _Ports, busy: set[int]) -> int:
+    number = allocation.pick_port(
+        settings.node_port_first, settings.node_port_last, seed, lambda port: port not in busy and free.is_free(port)
+    )
     if number is None:
         raise InternalError("failed to allocate a nodePort: range is full")
     busy.add(number)
     return number
 
 
-def _port_problem(port: int, settings: Settings, taken: frozenset[str], held: frozenset[str]) -> str:
-    if port_claim(port) in held:
+def _port_problem(port: int, settings: Settings, ports: _Ports) -> str:
+    if ports.holds(port):
         return ""
     first, last = settings.node_port_first, settings.node_port_last
     if not first <= port <= last:
         return f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
-    return "provided port is already allocated" if port_claim(port) in taken else ""
+    return "" if ports.is_free(port) else "provided port is already allocated"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controlplane.reconcilers import (
+    allocations,
     apiservers,
     apiservices,
     autoscaler,
@@ -39,6 +40,7 @@ from controlplane.reconcilers import (
     rollback,
     rootca,
     serviceaccount,
+    servicecidr,
     startorder,
     statefulset,
     tainteviction,
@@ -111,6 +113,9 @@ def every_controller(
         endpoints.CONTROLLER,
         endpointslice.CONTROLLER,
         endpointmirror.CONTROLLER,
+        servicecidr.CONTROLLER,
+        allocations.SERVICES,
+        allocations.ADDRESSES,
         nodelifecycle.controller(node_grace_ms, since),
         tainteviction.CONTROLLER,
         nodeipam.controller(cluster_cidr, node_prefix),

@@ -8,7 +8,16 @@ from typing import Any
 
 from controlplane import admission
 from controlplane.access.values import AUTHENTICATED, UserInfo
-from controlplane.admission import Admitted, Operation, Request, Settings, effects, lifecycle, noderestriction
+from controlplane.admission import (
+    Admitted,
+    Operation,
+    Request,
+    Settings,
+    cluster_ips,
+    effects,
+    lifecycle,
+    noderestriction,
+)
 from controlplane.server.webhooks import Webhooks
 from controlplane.store.registry import Registry
 from mizzen.engine.effects import Create, Delete, Update, UpdateStatus
@@ -51,6 +60,13 @@ class Admission:
             admitted = admission.finish(request, obj, old, self._registry.view, settings)
             await self._webhooks.validate(concern, admitted.object)
         return replace(admitted, warnings=(*admitted.warnings, *concern.warnings))
+
+    def addresses(self, admitted: Admitted) -> tuple[Write, ...]:
+        """The writes of other objects without which what was admitted may not be stored."""
+        if not admitted.addresses:
+            return ()
+        view, now = self._registry.view, self._clock.now()
+        return cluster_ips.claims(admitted.object, admitted.addresses, view, now, self._ids)
 
     async def consult(self, request: Request) -> tuple[Any, tuple[str, ...]]:
         """What is sent to a path below an object, such as an eviction, as others want it, and their warnings.

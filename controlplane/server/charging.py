@@ -68,7 +68,8 @@ class Charging:
             charges: tuple[Write, ...] = ()
             try:
                 charges = self._charges(request, write.object, old)
-                return (await self._registry.commit((replace(write, beside=charges),), extra=extra))[0]
+                charged = replace(write, beside=(*write.beside, *charges))
+                return (await self._registry.commit((charged,), extra=extra))[0]
             except errors.Forbidden:
                 if fresh:
                     raise

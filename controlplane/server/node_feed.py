@@ -1,10 +1,10 @@
 """What of the cluster concerns one node, as deltas for its agent's cache.
 
 A node is told of its own pods, of the ConfigMaps, Secrets and claims that these name (and no others) with the volumes
-of the claims, of the volumes that are folders of its own, of every Service, EndpointSlice and RuntimeClass, of every
-NetworkPolicy as `policy_peers` writes it, and of the part of every Node that routes are made from; of its own Node also
-the taints, and the resources that others have given it. Deltas are coalesced by object until they are sent, so what a
-slow agent costs is bounded by the number of objects.
+of the claims, of the volumes that are folders of its own, of every Service, ServiceCIDR, EndpointSlice and
+RuntimeClass, of every NetworkPolicy as `policy_peers` writes it, and of the part of every Node that routes are made
+from; of its own Node also the taints, and the resources that others have given it. Deltas are coalesced by object until
+they are sent, so what a slow agent costs is bounded by the number of objects.
 
 Order: a config or a policy goes before the pods that need it, and its end after theirs.
 """
@@ -32,7 +32,13 @@ from mizzen.wire.gen.mizzen.v1 import node_pb2
 BATCH_ITEMS = 256
 BATCH_BYTES = 1 << 20
 """Deltas of one message: at most this many, and about this many bytes."""
-FOR_ALL: tuple[Kind[Any], ...] = (kinds.SERVICE, kinds.ENDPOINT_SLICE, kinds.RUNTIME_CLASS, kinds.NODE)
+FOR_ALL: tuple[Kind[Any], ...] = (
+    kinds.SERVICE,
+    kinds.ENDPOINT_SLICE,
+    kinds.RUNTIME_CLASS,
+    kinds.NODE,
+    kinds.SERVICE_CIDR,
+)
 CONFIG: tuple[Kind[Any], ...] = (
     kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM, kinds.PERSISTENT_VOLUME,
 )  # fmt: skip

@@ -16,19 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
-
 from controlplane.access.values import UserInfo
-from controlplane.admission import Admitted, Operation, Request, deletion, services
+from controlplane.admission import Admitted, Operation, Request, deletion
 from controlplane.admission.accounts import NoAccount
 from controlplane.admission.request import SUBRESOURCES
 from controlplane.server.admit import Admission
-from controlplane.server.charging import Charging
+from controlplane.server.claiming import Claiming
 from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage, stored
 from controlplane.server.turns import Turns
 from controlplane.store.registry import Bounced, Registry
-from controlplane.store.values import ROOT, Put, Record
 from mizzen.api import codec, errors, kinds, patch, schema, times
 from mizzen.api.codec import FieldValidation
 from mizzen.api.custom import Custom, CustomKind
@@ -40,14 +37,12 @@ from mizzen.api.managed.entries import UNKNOWN, Writer
 from mizzen.api.managed.values import Json
 from mizzen.engine.entry import Entry
 from mizzen.engine.values import Clock
-from mizzen.engine.writes import Write, creation, removal, replacement
+from mizzen.engine.writes import creation, removal, replacement
 
 TRIES = 8
 """Attempts before a writer that is always too late gives up."""
 ACCOUNT_TRIES, ACCOUNT_PAUSE_S = 10, 0.1
 """How often, and after which pause in seconds, a new pod's missing service account is looked for again."""
-ALLOCATIONS = ROOT + "allocations/"
-"""Prefix of the keys that hold claims; the value names the owner."""
 
 _NEVER_BLINDLY = (kinds.LEASE,)
 """Kinds that exist to be fought over: who changes one must say which version they have seen."""
@@ -134,14 +129,6 @@ def _accounted(kind: Kind[Any]) -> Kind[Any]:
     return _version(kind) or storage(kind)
 
 
-class _Owner(msgspec.Struct):
-    """The value of a claim's key."""
-
-    namespace: str
-    name: str
-    uid: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """What was decided on one state of an object."""
@@ -174,7 +161,7 @@ class Writes:
         self._conversions = conversions
         self._clock = clock
         self._admission = admission
-        self._charging = Charging(registry, clock)
+        self._claiming = Claiming(registry, clock, admission)
         self._turns = Turns()
 
     async def create(self, kind: Kind[Any], namespace: str, obj: Any, options: WriteOptions) -> Written:
@@ -192,12 +179,12 @@ class Writes:
                 options.guard(None, admitted.object)
             try:
                 if options.dry_run:
-                    await self._charging.check(request, admitted.object, None)
+                    await self._claiming.charging.check(request, admitted.object, None)
                     return await self._dry_creation(request, admitted)
                 final = await self._conversions.stored(request.named, admitted.object)
-                created = await self._commit(creation(final), admitted, expects, request, None)
+                created = await self._claiming.commit(creation(final), admitted, expects, request, None)
             except Bounced as bounced:
-                request = await self._resolve(request, bounced, expects)
+                request = await self._claiming.resolve(request, bounced, expects)
             except errors.AlreadyExists as error:
                 if request.object.metadata.name:
                     raise self._in_the_way(request, error) from None
@@ -379,7 +366,7 @@ class Writes:
                     fresh=fresh,
                 )
             except Bounced as bounced:
-                taken = (await self._resolve(request, bounced, expects)).taken
+                taken = (await self._claiming.resolve(request, bounced, expects)).taken
         raise errors.ServerTimeout(kind, "update")
 
     async def decided(
@@ -446,29 +433,14 @@ class Writes:
         removed = deletion.is_done(obj)
         if dry_run:
             if request is not None:
-                await self._charging.check(request, obj, attempt.old)
+                await self._claiming.charging.check(request, obj, attempt.old)
             return Written(obj, admitted.warnings, removed)
         if removed:
             write = removal(entry.kind, entry.namespace, entry.name, entry.version)
-            return Written(await self._commit(write, Admitted(obj), {}), admitted.warnings, removed=True)
+            return Written(await self._claiming.commit(write, Admitted(obj), {}), admitted.warnings, removed=True)
         write = replacement(attempt.final, entry.version)
-        stored = await self._commit(write, admitted, expects, request, attempt.old)
+        stored = await self._claiming.commit(write, admitted, expects, request, attempt.old)
         return Written(await self._conversions.shown(attempt.kind, stored), admitted.warnings)
-
-    async def _commit(
-        self,
-        write: Write,
-        admitted: Admitted,
-        expects: Mapping[str, int],
-        request: Request | None = None,
-        old: Any = None,
-    ) -> Any:
-        metadata = admitted.object.metadata
-        extra: list[Put] = []
-        if admitted.claims:
-            owner = msgspec.json.encode(_Owner(metadata.namespace, metadata.name, metadata.uid))
-            extra = [Put(ALLOCATIONS + claim, owner, expects.get(claim, 0)) for claim in admitted.claims]
-        return await self._charging.commit(write, request, old, extra)
 
     async def _admit_new(self, request: Request) -> Admitted:
         if not self._admission.concerns_others(request):
@@ -483,18 +455,3 @@ class Writes:
                 # The namespace may be so new that its controller has not come to it yet.
                 await asyncio.sleep(ACCOUNT_PAUSE_S)
         return await self._admission.admit(request, None)
-
-    async def _resolve(self, request: Request, bounced: Bounced, expects: dict[str, int]) -> Request:
-        """After a claim was in the way: take it over if its owner is gone, or pick another next time."""
-        claim = bounced.key.removeprefix(ALLOCATIONS)
-        await self._registry.fresh()
-        if bounced.current is not None and self._in_use(claim, bounced.current):
-            expects.pop(claim, None)
-            return replace(request, taken=request.taken | {claim})
-        expects[claim] = bounced.current.version if bounced.current else 0
-        return request
-
-    def _in_use(self, claim: str, record: Record) -> bool:
-        owner = msgspec.json.decode(record.value, type=_Owner)
-        service = self._registry.view.get(kinds.SERVICE, owner.namespace, owner.name)
-        return service is not None and service.metadata.uid == owner.uid and claim in services.claims_of(service)

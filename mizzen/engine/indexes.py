@@ -12,7 +12,8 @@ from typing import Any
 
 from mizzen.api import config_versions, kinds, selectors, workloads
 from mizzen.api.kinds import Kind, Object
-from mizzen.api.types import apps_v1, core_v1, discovery_v1, policy_v1, rbac_v1
+from mizzen.api.service_ranges import is_allocated, service_of
+from mizzen.api.types import apps_v1, core_v1, discovery_v1, networking_v1, policy_v1, rbac_v1
 from mizzen.api.volumes import claims_of, class_of, home_of
 from mizzen.engine.view import Index
 
@@ -69,6 +70,16 @@ def _service_name(piece: discovery_v1.EndpointSlice) -> Iterable[str]:
 def _balanced(service: core_v1.Service) -> Iterable[str]:
     has_address = bool(service.status.load_balancer.ingress)
     return [BALANCED] if service.spec.type == "LoadBalancer" or has_address else []
+
+
+def _node_ports(service: core_v1.Service) -> Iterable[str]:
+    numbers = (*(port.node_port for port in service.spec.ports), service.spec.health_check_node_port)
+    return {str(number) for number in numbers if number}
+
+
+def _service_with(address: networking_v1.IPAddress) -> Iterable[str]:
+    service = service_of(address)
+    return [namespaced(*service)] if service is not None and is_allocated(address) else []
 
 
 def labelled(namespace: str, key: str, value: str) -> str:
@@ -162,6 +173,10 @@ SERVICES_BY_SELECTED = Index("services-by-selected", kinds.SERVICE, _asked_by_se
 """Services with a selector by one of the labels that it asks for; see `labelled` and `UNNAMED`."""
 LOAD_BALANCERS = Index("load-balancers", kinds.SERVICE, _balanced)
 """Under `BALANCED` the Services of type LoadBalancer, and those that still have an address."""
+SERVICES_BY_NODE_PORT = Index("services-by-node-port", kinds.SERVICE, _node_ports)
+"""Services by the number of each port that they have on nodes."""
+ADDRESSES_BY_SERVICE = Index("ipaddresses-by-service", kinds.IP_ADDRESS, _service_with)
+"""Addresses that were given to services, by `namespace/name` of the service; see `namespaced`."""
 BUDGETS_BY_SELECTED = Index("poddisruptionbudgets-by-selected", kinds.POD_DISRUPTION_BUDGET, _asked_by_budget)
 """Disruption budgets by one of the labels that their selector asks for; see `labelled` and `UNNAMED`."""
 PODS_BY_CONTROLLER = Index("pods-by-controller", kinds.POD, _controller_uid)
@@ -251,6 +266,8 @@ ALL: tuple[Index[Any], ...] = (
     PODS_BY_END,
     SERVICES_BY_SELECTED,
     LOAD_BALANCERS,
+    SERVICES_BY_NODE_PORT,
+    ADDRESSES_BY_SERVICE,
     BUDGETS_BY_SELECTED,
     PODS_BY_CONTROLLER,
     PODS_BY_DEPENDENCY,

@@ -330,6 +330,8 @@ class Agent:
                 self._pod_changed(key)
             elif key.resource == kinds.NODE.resource and key.name == self.node.name:
                 self._take_facts(self.node.facts)
+            elif key.resource == kinds.SERVICE_CIDR.resource:
+                self._network_wanted.set()
             elif (key.namespace, key.name) == SERVICE:
                 self._attendance.changed()
         self._services.changed(changed, synced=synced)
@@ -393,7 +395,7 @@ class Agent:
             node_ip=self.node.ip,
             pod_cidr=facts.pod_cidr,
             cluster_cidr=facts.cluster_cidr,
-            service_cidr=facts.service_cidr,
+            service_cidrs=self.node.service_ranges(),
             cluster_dns=facts.cluster_dns,
             cluster_domain=facts.cluster_domain,
             overlay=self._settings.overlay,

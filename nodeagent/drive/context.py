@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mizzen.api import kinds, resources
 from mizzen.api.references import configs_of
+from mizzen.api.service_ranges import family_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.volumes import claims_of, is_bound, is_for
 from nodeagent.drive.checkpoint import ClusterFacts
@@ -83,6 +84,12 @@ class NodeContext:
             return path.read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"seccomp profile {name!r} cannot be read on this node: {error}") from error
+
+    def service_ranges(self) -> tuple[str, ...]:
+        """Where services have their IPv4 addresses: in the range that the cluster began with, and in all others."""
+        ranges = self.objects.cache.list(kinds.SERVICE_CIDR)
+        others = {cidr for item in ranges for cidr in item.spec.cidrs if family_of(cidr) == "IPv4"}
+        return (self.facts.service_cidr, *sorted(others - {self.facts.service_cidr}))
 
     def hosts_file(self, pod: core.Pod, ip: str) -> str:
         """A pod's `/etc/hosts`."""

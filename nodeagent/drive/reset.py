@@ -60,7 +60,7 @@ async def _remove_network(network: Network, kept: Checkpoint, node_ip: str) -> N
                 node_ip=node_ip,
                 pod_cidr=facts.pod_cidr,
                 cluster_cidr=facts.cluster_cidr,
-                service_cidr=facts.service_cidr,
+                service_cidrs=(facts.service_cidr,),
                 cluster_dns=facts.cluster_dns,
                 cluster_domain=facts.cluster_domain,
             )

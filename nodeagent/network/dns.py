@@ -75,7 +75,7 @@ class DnsServer:
     def set_zone(self, zone: DnsZone) -> None:
         """Answer these names from now on."""
         config = self._config
-        ranges = (IPv4Network(config.cluster_cidr), IPv4Network(config.service_cidr))
+        ranges = tuple(map(IPv4Network, (config.cluster_cidr, *config.service_cidrs)))
         self._names = ClusterNames(zone, config.cluster_domain, config.cluster_dns, ranges)
         self._prepared.clear()
 

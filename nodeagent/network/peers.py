@@ -45,12 +45,15 @@ def uplink(node_ip: str) -> Uplink:
 def claim_virtual_addresses(config: NetworkConfig) -> None:
     """Let the node's own processes reach services, and let the node answer on the DNS address.
 
-    The route leads nowhere: it only gives a connection a source address, before its destination is rewritten.
+    The routes lead nowhere: they only give a connection a source address, before its destination is rewritten.
     """
-    route = rtnl.Route(config.service_cidr, LOOPBACK, source=config.node_ip, scope=rtnl.SCOPE_LINK)
+    wanted = [rtnl.Route(cidr, LOOPBACK, source=config.node_ip, scope=rtnl.SCOPE_LINK) for cidr in config.service_cidrs]
     with Netlink() as netlink:
+        present = (route for route in rtnl.own_routes(netlink) if route.device == LOOPBACK)
+        netlink.do(*(rtnl.delete_route(route) for route in present if route.destination not in config.service_cidrs))
         # The scope keeps the address from being chosen as the source of anything else.
-        netlink.do(rtnl.add_address(LOOPBACK, config.cluster_dns, scope=rtnl.SCOPE_HOST), rtnl.set_route(route))
+        dns = rtnl.add_address(LOOPBACK, config.cluster_dns, scope=rtnl.SCOPE_HOST)
+        netlink.do(dns, *map(rtnl.set_route, wanted))
 
 
 def sync_paths(config: NetworkConfig, device: Uplink, paths: Paths) -> None:

@@ -44,7 +44,8 @@ class NetworkConfig:
     """The address other nodes reach this one at; the device that holds it carries the traffic between nodes."""
     pod_cidr: str
     cluster_cidr: str
-    service_cidr: str
+    service_cidrs: tuple[str, ...]
+    """Where services have their addresses, at least one range."""
     cluster_dns: str
     """The virtual address pods have as their name server; each node answers on it itself."""
     cluster_domain: str = "cluster.local"

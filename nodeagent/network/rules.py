@@ -50,6 +50,7 @@ EMPTY = Ruleset()
 
 def base_script(config: NetworkConfig) -> str:
     """The table without any service. Loading it starts over, whatever was there, in one transaction."""
+    ranges = f"{{ {', '.join(config.service_cidrs)} }}"
     return f"""\
 table ip {TABLE}
 delete table ip {TABLE}
@@ -65,10 +66,10 @@ table ip {TABLE} {{
     reject with icmp port-unreachable
   }}
   chain dispatch {{
-    ip daddr {config.service_cidr} ip saddr != {config.cluster_cidr} meta mark set meta mark or {MARK}
+    ip daddr {ranges} ip saddr != {config.cluster_cidr} meta mark set meta mark or {MARK}
     ip daddr . meta l4proto . th dport vmap @services
     ip daddr {config.cluster_dns} meta mark set meta mark and {_UNMARK} return
-    ip daddr {config.service_cidr} goto refuse
+    ip daddr {ranges} goto refuse
     ip daddr @announced meta l4proto {{ tcp, udp, sctp }} goto refuse
     ip daddr != 127.0.0.0/8 fib daddr type local meta l4proto . th dport vmap @node-ports
   }}

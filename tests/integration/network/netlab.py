@@ -187,7 +187,7 @@ class Machine:
             "node_ip": self.address,
             "pod_cidr": self.pod_cidr,
             "cluster_cidr": CLUSTER_CIDR,
-            "service_cidr": SERVICE_CIDR,
+            "service_cidrs": (SERVICE_CIDR,),
             "cluster_dns": CLUSTER_DNS,
             "verify_every_s": 1,
         }

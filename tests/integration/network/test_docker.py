@@ -82,7 +82,7 @@ def test_pods_of_docker(machine: DockerMachine, docker: Callable[..., str]) -> N
             "node_ip": NODE,
             "pod_cidr": "10.244.1.0/24",
             "cluster_cidr": CLUSTER_CIDR,
-            "service_cidr": SERVICE_CIDR,
+            "service_cidrs": (SERVICE_CIDR,),
             "cluster_dns": CLUSTER_DNS,
         }
         agent.call("start", node="node1", config=config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from controlplane.admission import Settings, allocation, services
-from mizzen.api import errors
+from controlplane.admission import Settings, allocation, cluster_ips, services
+from mizzen.api import errors, service_ranges
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
-from tests.fixtures.admission import Cluster
+from mizzen.api.types import networking_v1 as networking
+from mizzen.base.ids import SeededIds
+from tests.fixtures.admission import NOW_MS, Cluster
 
 CLUSTER = Cluster.with_namespaces("shop")
 
@@ -33,16 +36,16 @@ def _made(service: core.Service, cluster: Cluster = CLUSTER) -> core.Service:
 def test_a_service_gets_an_address_and_claims_it() -> None:
     admitted = CLUSTER.create(_service(), "shop")
     ip = admitted.object.spec.cluster_ip
-    assert allocation.contains("10.96.0.0/16", ip)
+    assert service_ranges.contains("10.96.0.0/16", ip)
     assert admitted.object.spec.cluster_ips == (ip,)
-    assert admitted.claims == (f"services/clusterips/{ip}",)
+    assert (admitted.claims, admitted.addresses) == ((), (ip,))
     assert admitted.object.spec.ip_families == ("IPv4",)
 
 
 def test_headless_and_external_services_get_none() -> None:
     headless = CLUSTER.create(_service(cluster_ip="None"), "shop")
     assert headless.object.spec.cluster_ips == ("None",)
-    assert headless.claims == ()
+    assert (headless.claims, headless.addresses) == ((), ())
     external = CLUSTER.create(_service(type="ExternalName", external_name="a.example"), "shop")
     assert (external.object.spec.cluster_ip, external.claims) == ("", ())
 
@@ -101,9 +104,9 @@ def test_an_update_drops_what_has_no_meaning_any_longer() -> None:
 
 
 def test_what_others_are_known_to_hold_is_not_picked() -> None:
-    first = CLUSTER.create(_service(), "shop")
-    second = CLUSTER.create(_service(), "shop", taken=frozenset(first.claims))
-    assert second.object.spec.cluster_ip != first.object.spec.cluster_ip
+    first = CLUSTER.create(_service(type="NodePort"), "shop")
+    second = CLUSTER.create(_service(type="NodePort"), "shop", taken=frozenset(first.claims))
+    assert second.object.spec.ports[0].node_port != first.object.spec.ports[0].node_port
 
 
 def test_a_full_range_is_an_error() -> None:
@@ -114,14 +117,99 @@ def test_a_full_range_is_an_error() -> None:
         _made(_service("c"), cluster)
 
 
+def _range(name: str, *cidrs: str, ready: bool = True, ends: bool = False) -> networking.ServiceCIDR:
+    condition = meta.Condition(type="Ready", status="True" if ready else "False")
+    return networking.ServiceCIDR(
+        metadata=meta.ObjectMeta(name=name, deletion_timestamp="2026-05-01T12:00:00Z" if ends else None),
+        spec=networking.ServiceCIDRSpec(cidrs=cidrs),
+        status=networking.ServiceCIDRStatus(conditions=(condition,)),
+    )
+
+
+def test_the_next_range_is_used_when_one_is_full() -> None:
+    cluster = CLUSTER.having(_range("a", "10.0.0.0/30"), _range("b", "10.0.1.0/24"))
+    ips = []
+    for name in ("a", "b", "c"):
+        made = _made(_service(name), cluster)
+        ips.append(made.spec.cluster_ip)
+        cluster = cluster.having(made)
+    assert [ip.rpartition(".")[0] for ip in ips] == ["10.0.0", "10.0.0", "10.0.1"]
+
+
+def test_only_ranges_that_are_ready_count() -> None:
+    ranges = (_range("new", "10.0.0.0/24", ready=False), _range("old", "10.0.1.0/24", ends=True))
+    cluster = CLUSTER.having(*ranges, _range("good", "10.0.2.0/24"))
+    assert _made(_service(), cluster).spec.cluster_ip.startswith("10.0.2.")
+    with pytest.raises(errors.Invalid, match=r"The range of valid IPs is 10.0.2.0/24"):
+        _made(_service(cluster_ip="10.0.0.9"), cluster)
+    assert _made(_service(), CLUSTER.having(ranges[0])).spec.cluster_ip.startswith("10.96."), "a cluster that begins"
+    with pytest.raises(errors.InternalError, match="no range of IPv4 is ready"):
+        _made(_service(), CLUSTER.having(ranges[1]))
+
+
+DUAL = CLUSTER.having(_range("a", "10.0.0.0/24", "fd00::/64"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "families"),
+    [
+        ({}, ("IPv4",)),
+        ({"ip_families": ("IPv6",)}, ("IPv6",)),
+        ({"ip_family_policy": "PreferDualStack"}, ("IPv4", "IPv6")),
+        ({"ip_family_policy": "RequireDualStack", "ip_families": ("IPv6",)}, ("IPv6", "IPv4")),
+        ({"cluster_ip": "fd00::5"}, ("IPv6",)),
+        ({"cluster_ip": "10.0.0.5", "ip_family_policy": "PreferDualStack"}, ("IPv4", "IPv6")),
+    ],
+)
+def test_a_service_has_an_address_of_each_family_it_wants(asked: dict[str, Any], families: tuple[str, ...]) -> None:
+    admitted = DUAL.create(_service(**asked), "shop")
+    spec = admitted.object.spec
+    assert (spec.ip_families, admitted.addresses) == (families, spec.cluster_ips)
+    assert tuple(service_ranges.family_of(ip) for ip in spec.cluster_ips) == families
+
+
+def test_a_family_that_the_cluster_has_not_is_refused_or_left_out() -> None:
+    assert _made(_service(ip_family_policy="PreferDualStack")).spec.ip_families == ("IPv4",)
+    with pytest.raises(errors.Invalid, match=r"spec.ipFamilyPolicy.*not configured for dual-stack services"):
+        _made(_service(ip_family_policy="RequireDualStack"))
+    with pytest.raises(errors.Invalid, match=r"spec.ipFamilies\[0\].*not configured on this cluster"):
+        _made(_service(ip_families=("IPv6",)))
+
+
+def test_an_address_left_behind_is_taken_over() -> None:
+    left = CLUSTER.having(service_ranges.new_address("10.96.0.10", "shop", "gone"))
+    assert left.create(_service(cluster_ip="10.96.0.10"), "shop").addresses == ("10.96.0.10",)
+    view = left.view
+    made = left.create(_service(cluster_ip="10.96.0.10"), "shop").object
+    (write,) = cluster_ips.claims(made, ("10.96.0.10",), view, NOW_MS, SeededIds(1))
+    assert (write.name, write.expect) == ("10.96.0.10", len(left.objects))
+    assert service_ranges.service_of(write.object) == ("shop", "web")
+
+
+def test_an_address_of_somebody_else_is_not() -> None:
+    own = service_ranges.new_address("10.96.0.10", "shop", "gone")
+    own = replace(own, metadata=replace(own.metadata, labels={}))
+    with pytest.raises(errors.Invalid, match="provided IP is already allocated"):
+        _made(_service(cluster_ip="10.96.0.10"), CLUSTER.having(own))
+
+
 @given(seeds=st.lists(st.uuids().map(str), min_size=14, max_size=14, unique=True))
 @settings(max_examples=50, deadline=None)
 def test_every_address_of_a_range_is_given_exactly_once(seeds: list[str]) -> None:
     taken: set[str] = set()
     for seed in seeds:
-        ip = allocation.pick_ip("10.0.0.0/28", seed, frozenset(taken))
+        ip = allocation.pick_ip("10.0.0.0/28", seed, lambda ip: ip not in taken)
         assert ip is not None
-        assert allocation.contains("10.0.0.0/28", ip)
-        assert allocation.ip_claim(ip) not in taken
-        taken.add(allocation.ip_claim(ip))
-    assert allocation.pick_ip("10.0.0.0/28", "more", frozenset(taken)) is None
+        assert service_ranges.contains("10.0.0.0/28", ip)
+        assert ip not in taken
+        taken.add(ip)
+    assert allocation.pick_ip("10.0.0.0/28", "more", lambda ip: ip not in taken) is None
+
+
+@pytest.mark.parametrize(("cidr", "band"), [("10.0.0.0/24", 16), ("10.0.0.0/20", 255), ("10.0.0.0/16", 256)])
+def test_the_lower_band_is_left_to_those_who_ask(cidr: str, band: int) -> None:
+    first = int(service_ranges.network(cidr).network_address)
+    for seed in map(str, range(300)):
+        ip = allocation.pick_ip(cidr, seed, lambda _: True)
+        assert ip is not None
+        assert int(ip_address(ip)) - first > band

@@ -18,7 +18,7 @@ CONFIG = NetworkConfig(
     node_ip="10.0.0.1",
     pod_cidr="10.244.1.0/24",
     cluster_cidr="10.244.0.0/16",
-    service_cidr="10.96.0.0/16",
+    service_cidrs=("10.96.0.0/16",),
     cluster_dns="10.96.0.10",
 )
 ONE, TWO = Backend("10.244.1.2", 8080), Backend("10.244.2.2", 8080)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from controlplane.admission import Settings, services
+from controlplane.admission import Settings
 from controlplane.admission.deletion import Deletion
 from controlplane.server.verbs import Verbs, api_error
 from controlplane.server.verbs_delete import DeleteOptions
@@ -19,7 +19,7 @@ from controlplane.server.verbs_write import WriteOptions
 from controlplane.store.memory import MemoryBackend, MemoryStore
 from controlplane.store.registry import Registry
 from controlplane.store.values import Closed, Refused, TooLarge, Unavailable, UnknownOutcome
-from mizzen.api import errors, kinds
+from mizzen.api import errors, kinds, service_ranges
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.base.clocks import SystemClock
@@ -140,7 +140,11 @@ async def test_an_address_that_was_given_up_can_be_asked_for() -> None:
         external = service("a", type="ExternalName", external_name="a.example")
         await one.writes.update(kinds.SERVICE, "shop", "a", external, PLAIN)
         made = await other.writes.create(kinds.SERVICE, "shop", service("b", cluster_ip="10.96.0.77"), PLAIN)
-        assert services.claims_of(made.object) == ("services/clusterips/10.96.0.77",)
+        await one.registry.fresh()
+        claim = one.registry.view.get(kinds.IP_ADDRESS, "", "10.96.0.77")
+        assert made.object.spec.cluster_ip == "10.96.0.77"
+        assert claim is not None
+        assert service_ranges.service_of(claim) == ("shop", "b")
         back = service("a", cluster_ip="10.96.0.77")
         with pytest.raises(errors.Invalid, match="provided IP is already allocated"):
             await one.writes.update(kinds.SERVICE, "shop", "a", back, PLAIN)
