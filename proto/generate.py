@@ -58,6 +58,8 @@ SCALARS_OF = dict.fromkeys(
 TAKEN = ("bool", "bytes", "float", "int", "str", "tuple")
 """Names that a struct's annotations need for themselves."""
 TIMES = ("Time", "MicroTime")
+_OURS = r"^(from|import) (mizzen|csi|pluginregistration)\b"
+"""Imports of generated modules by generated modules."""
 
 
 @dataclass(frozen=True)
@@ -376,7 +378,7 @@ def write_stubs(protos: list[Path], source: Path, out: Path) -> descriptor_pb2.F
     parsed = descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes())
     descriptors.unlink()
     for path in [*out.rglob("*.py"), *out.rglob("*.pyi")]:
-        text = re.sub(r"^(from|import) mizzen\b", r"\1 mizzen.wire.gen.mizzen", path.read_text(), flags=re.M)
+        text = re.sub(_OURS, r"\1 mizzen.wire.gen.\2", path.read_text(), flags=re.M)
         path.write_text(text)
     for folder in [out, *(p for p in out.rglob("*") if p.is_dir())]:
         (folder / "__init__.py").write_text(f'{GENERATED}"""Protobuf and gRPC stubs."""\n')

@@ -13,6 +13,7 @@ from typing import Any
 from controlplane.access.rules import Rules, allows
 from controlplane.access.values import NODE_PREFIX, NODES, UserInfo, Verdict, Wanted
 from mizzen.api import kinds
+from mizzen.api.csivolumes import secrets_of
 from mizzen.api.kinds import Kind
 from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1 as core
@@ -193,25 +194,9 @@ def _names_config(node: str, namespace: str, name: str, view: View) -> bool:
 
 def _names_secret(node: str, namespace: str, name: str, view: View) -> bool:
     wanted = (kinds.SECRET.plural, namespace, name)
-    for pod in _pods(node, namespace, view):
-        if wanted in configs_of(pod) or name in _driver_secrets(pod):
-            return True
-    return any(_needs_secret(volume, namespace, name) for volume in _volumes(node, view))
-
-
-def _driver_secrets(pod: core.Pod) -> list[str]:
-    """The secrets that a pod's own volumes give to storage drivers."""
-    drivers = (volume.csi for volume in pod.spec.volumes)
-    references = (csi.node_publish_secret_ref for csi in drivers if csi is not None)
-    return [reference.name for reference in references if reference is not None]
-
-
-def _needs_secret(volume: core.PersistentVolume, namespace: str, name: str) -> bool:
-    csi = volume.spec.csi
-    if csi is None:
-        return False
-    given = (csi.node_publish_secret_ref, csi.node_stage_secret_ref, csi.node_expand_secret_ref)
-    return any(one is not None and (one.namespace, one.name) == (namespace, name) for one in given)
+    if any(wanted in configs_of(pod) for pod in _pods(node, namespace, view)):
+        return True
+    return any((namespace, name) in secrets_of(volume) for volume in _volumes(node, view))
 
 
 def _volumes(node: str, view: View) -> Iterator[core.PersistentVolume]:

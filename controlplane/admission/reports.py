@@ -65,6 +65,7 @@ def merged_node_status(have: core_v1.NodeStatus, reported: core_v1.NodeStatus) -
         conditions=(*own, *others),
         capacity={**given, **reported.capacity},
         allocatable={**given, **own_allocatable},
+        volumes_attached=have.volumes_attached,
     )
 
 

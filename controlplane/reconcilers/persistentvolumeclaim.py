@@ -28,6 +28,8 @@ LOST_VOLUME = "Bound claim has lost its PersistentVolume. Data on the volume is 
 MISBOUND = "Two claims are bound to the same volume, this one is bound incorrectly"
 
 _Claim = core_v1.PersistentVolumeClaim
+_OWN = (volumes.LOCAL, volumes.NFS)
+"""The provisioners that are built in."""
 
 
 def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
@@ -188,7 +190,7 @@ def _grow(claim: _Claim, volume: core_v1.PersistentVolume) -> Decision | None:
     wanted = volumes.requested(claim)
     small = quantity.compare(volume.spec.capacity.get(volumes.STORAGE, "0"), wanted) < 0
     provisioner = volume.metadata.annotations.get(volumes.PROVISIONED_BY, "")
-    if not small or provisioner not in (volumes.LOCAL, volumes.NFS):
+    if not small or provisioner not in _OWN:
         return None
     spec = edited(volume.spec, capacity={**volume.spec.capacity, volumes.STORAGE: wanted})
     done = Emit(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded", provisioner)
@@ -196,9 +198,12 @@ def _grow(claim: _Claim, volume: core_v1.PersistentVolume) -> Decision | None:
 
 
 def _show(claim: _Claim, volume: core_v1.PersistentVolume) -> Decision:
-    capacity = {volumes.STORAGE: volume.spec.capacity.get(volumes.STORAGE, "0")}
     modes = volume.spec.access_modes
     before = claim.status
+    capacity = dict(before.capacity)
+    # A driver's volume may have grown at its back end before its node shows it; who makes it show it says so.
+    if before.phase != "Bound" or volume.metadata.annotations.get(volumes.PROVISIONED_BY) in _OWN:
+        capacity = {volumes.STORAGE: volume.spec.capacity.get(volumes.STORAGE, "0")}
     if (before.phase, before.access_modes, before.capacity) == ("Bound", modes, capacity):
         return Decision()
     status = edited(before, phase="Bound", access_modes=modes, capacity=capacity)

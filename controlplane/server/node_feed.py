@@ -1,10 +1,11 @@
 """What of the cluster concerns one node, as deltas for its agent's cache.
 
 A node is told of its own pods, of the ConfigMaps, Secrets and claims that these name (and no others) with the volumes
-of the claims, of the volumes that are folders of its own, of every Service, ServiceCIDR, EndpointSlice and
-RuntimeClass, of every NetworkPolicy as `policy_peers` writes it, and of the part of every Node that routes are made
-from; of its own Node also the taints, and the resources that others have given it. Deltas are coalesced by object until
-they are sent, so what a slow agent costs is bounded by the number of objects.
+of the claims and the Secrets that these name, of the volumes that are folders of its own, of what is attached to it, of
+every Service, ServiceCIDR, EndpointSlice, RuntimeClass and CSIDriver, of every NetworkPolicy as `policy_peers` writes
+it, and of the part of every Node that routes are made from; of its own Node also the taints, and the resources that
+others have given it. Deltas are coalesced by object until they are sent, so what a slow agent costs is bounded by the
+number of objects.
 
 Order: a config or a policy goes before the pods that need it, and its end after theirs.
 """
@@ -19,7 +20,7 @@ import msgspec
 
 from controlplane.server.policy_peers import PolicyPeers, Resolved
 from controlplane.store.registry import Registry
-from mizzen.api import errors, kinds, volumes
+from mizzen.api import csivolumes, errors, kinds, volumes
 from mizzen.api.kinds import Kind
 from mizzen.api.references import configs_of
 from mizzen.api.resources import is_extended
@@ -36,9 +37,12 @@ FOR_ALL: tuple[Kind[Any], ...] = (
     kinds.SERVICE,
     kinds.ENDPOINT_SLICE,
     kinds.RUNTIME_CLASS,
+    kinds.CSI_DRIVER,
     kinds.NODE,
     kinds.SERVICE_CIDR,
+    kinds.VOLUME_ATTACHMENT,
 )
+"""All of them for every node; of nodes a part, and of attachments its own."""
 CONFIG: tuple[Kind[Any], ...] = (
     kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM, kinds.PERSISTENT_VOLUME,
 )  # fmt: skip
@@ -149,8 +153,8 @@ class NodeFeed:
         self._put(change.key, change.version, b"" if gone else change.entry.raw)
         if gone and self._self in self._named[change.key]:
             self._release(self._self, (change.key,))
-        if change.entry.kind is kinds.PERSISTENT_VOLUME_CLAIM:
-            # It may have got its volume, which its pods name from now on.
+        if change.entry.kind in (kinds.PERSISTENT_VOLUME_CLAIM, kinds.PERSISTENT_VOLUME):
+            # A claim may have got its volume, which its pods name from now on, with what that names.
             for pod in sorted(self._named.get(change.key, ())):
                 entry = self._registry.cache.entry(kinds.POD, pod.namespace, pod.name)
                 if entry is not None and pod in self._pods:
@@ -196,6 +200,9 @@ class NodeFeed:
             claim = self._registry.view.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, mounted.name)
             if claim is not None and claim.spec.volume_name:
                 names.add(Key(kinds.PERSISTENT_VOLUME.resource, "", claim.spec.volume_name))
+                volume = self._registry.view.get(kinds.PERSISTENT_VOLUME, "", claim.spec.volume_name)
+                if volume is not None and volumes.is_for(volume, claim):
+                    names.update(Key(kinds.SECRET.resource, *place) for place in csivolumes.secrets_of(volume))
         return frozenset(names)
 
     def _release(self, pod: Key, names: Iterable[Key]) -> None:
@@ -209,6 +216,8 @@ class NodeFeed:
 
     def _tell(self, entry: Entry, *, gone: bool = False) -> None:
         json = b"" if gone else entry.raw
+        if entry.kind is kinds.VOLUME_ATTACHMENT and entry.object().spec.node_name != self._node:
+            return
         if entry.kind is kinds.NODE:
             # Nodes change with every status report; only what routes are made from is worth telling.
             part_of = _own_part_of if entry.name == self._node else _routing_part_of

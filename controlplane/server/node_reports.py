@@ -19,12 +19,13 @@ import msgspec
 import structlog
 
 from controlplane.admission.reports import FINISHED, merged_node_status, merged_pod_status, new_node
+from controlplane.server.node_storage import StorageReports
 from controlplane.store.registry import Registry
 from mizzen.api import codec, errors, kinds, times, volumes
 from mizzen.api.kinds import Object
 from mizzen.api.managed import objects as managed
 from mizzen.api.managed.entries import Writer
-from mizzen.api.types import coordination_v1, core_v1, meta_v1
+from mizzen.api.types import coordination_v1, core_v1, meta_v1, storage_v1
 from mizzen.engine.effects import Emit
 from mizzen.engine.happenings import Happening, writes_of
 from mizzen.engine.values import Clock, Ids, Instant
@@ -57,6 +58,7 @@ class Reports:
         self._registry = registry
         self._clock = clock
         self._ids = ids
+        self._storage = StorageReports(registry, clock, ids, self)
 
     async def store(self, node: str, items: Sequence[Report]) -> None:
         """A batch, side by side, so that it travels in few transactions; the ends of pods come last.
@@ -84,6 +86,11 @@ class Reports:
                     await self._node_status(node, _read(report, core_v1.NodeStatus))
                 case Report.VOLUME_GONE:
                     await self._volume_gone(node, report)
+                case Report.CSI_NODE:
+                    await self._storage.drivers(node, _read(report, storage_v1.CSINode))
+                case Report.CLAIM_GROWN:
+                    status = _read(report, core_v1.PersistentVolumeClaimStatus)
+                    await self._storage.claim_grown(node, report.namespace, report.name, status)
                 case _:
                     raise errors.BadRequest(f"unknown kind of report {report.kind}")
         except (errors.BadRequest, errors.InternalError) as error:
@@ -96,7 +103,7 @@ class Reports:
             if pod is None or (pod.status.phase in FINISHED and reported.phase not in FINISHED):
                 return
             status = merged_pod_status(pod.status, reported)
-            if status == pod.status or await self._replaced(msgspec.structs.replace(pod, status=status), pod, "status"):
+            if status == pod.status or await self.replaced(msgspec.structs.replace(pod, status=status), pod, "status"):
                 return
         raise errors.Conflict(kinds.POD, report.name)
 
@@ -108,7 +115,7 @@ class Reports:
             if pod.metadata.finalizers:
                 # It goes with its last finalizer; the node has nothing more to do for it.
                 metadata = msgspec.structs.replace(pod.metadata, deletion_grace_period_seconds=0)
-                if metadata == pod.metadata or await self._replaced(
+                if metadata == pod.metadata or await self.replaced(
                     msgspec.structs.replace(pod, metadata=metadata), pod
                 ):
                     return
@@ -133,7 +140,7 @@ class Reports:
             rest = tuple(name for name in volume.metadata.finalizers if name not in (volumes.LOCAL, volumes.NFS))
             if rest:
                 metadata = msgspec.structs.replace(volume.metadata, finalizers=rest)
-                if await self._replaced(msgspec.structs.replace(volume, metadata=metadata), volume):
+                if await self.replaced(msgspec.structs.replace(volume, metadata=metadata), volume):
                     return
                 continue
             try:
@@ -157,7 +164,7 @@ class Reports:
             if node is None:
                 return
             changed = msgspec.structs.replace(node, status=merged_node_status(node.status, reported))
-            if changed == node or await self._replaced(changed, node, "status"):
+            if changed == node or await self.replaced(changed, node, "status"):
                 return
         raise errors.Conflict(kinds.NODE, name)
 
@@ -195,7 +202,7 @@ class Reports:
         for _ in range(ATTEMPTS):
             node = self._registry.view.get(kinds.NODE, "", name)
             if node is None:
-                made = self._owned(new_node(name, wanted, self._clock.now(), self._ids), ("status",))
+                made = self.owned(new_node(name, wanted, self._clock.now(), self._ids), ("status",))
                 try:
                     node = await self._registry.create(made)
                 except errors.AlreadyExists:
@@ -212,7 +219,7 @@ class Reports:
                 metadata=msgspec.structs.replace(node.metadata, labels=labels, annotations=annotations),
                 status=merged_node_status(node.status, wanted.status),
             )
-            if changed == node or await self._replaced(changed, node):
+            if changed == node or await self.replaced(changed, node):
                 return changed
         raise errors.Conflict(kinds.NODE, name)
 
@@ -226,9 +233,9 @@ class Reports:
             renewed = self._renewed(lease or self._new_lease(name), node)
             try:
                 if lease is None:
-                    await self._registry.create(self._owned(renewed))
+                    await self._registry.create(self.owned(renewed))
                     return
-                if await self._replaced(renewed, lease):
+                if await self.replaced(renewed, lease):
                     return
             except errors.AlreadyExists:
                 await self._registry.fresh()
@@ -257,7 +264,7 @@ class Reports:
         )
         return coordination_v1.Lease(metadata=metadata)
 
-    def _owned(self, made: OBJ, without: tuple[str, ...] = ()) -> OBJ:
+    def owned(self, made: OBJ, without: tuple[str, ...] = ()) -> OBJ:
         """A new object whose fields are known to be the agent's."""
         entries = managed.created(made, _writer(made.api_version, ""), self._time(), without=without)
         return managed.with_entries(made, entries)
@@ -267,7 +274,7 @@ class Reports:
         # Whole seconds are what it shows, and mostly the same as the last time.
         return times.render(now - now % 1000)
 
-    async def _replaced(self, changed: Any, old: Any, subresource: str = "") -> bool:
+    async def replaced(self, changed: Any, old: Any, subresource: str = "") -> bool:
         """Whether the object could be replaced; False after a conflict, with the cache brought up to date."""
         writer = _writer(changed.api_version, subresource)
         entries = managed.updated(old, changed, writer, self._time())

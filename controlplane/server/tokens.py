@@ -21,10 +21,11 @@ from msgspec.structs import replace
 from controlplane.access import accounts
 from controlplane.access.values import UserInfo
 from controlplane.store.registry import Registry
-from mizzen.api import defaults, errors, kinds, times, validate
+from mizzen.api import csivolumes, defaults, errors, kinds, times, validate
 from mizzen.api.references import TokenWish, tokens_of
 from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import core_v1 as core
+from mizzen.api.volumes import claims_of
 from mizzen.engine.values import Clock, Ids
 
 _ALGORITHM = "ES256"
@@ -108,7 +109,7 @@ class Tokens:
         pod = self._registry.view.get(kinds.POD, wanted.namespace, wanted.pod)
         if pod is None or pod.metadata.uid != wanted.uid or pod.spec.node_name != node:
             raise errors.Forbidden(kinds.POD, wanted.pod, f"it is not a pod of node {node}")
-        if wanted.wish not in tokens_of(pod):
+        if wanted.wish not in (*tokens_of(pod), *self._for_drivers(pod)):
             raise errors.Forbidden(kinds.POD, wanted.pod, "no volume of the pod asks for such a token")
         bound = authentication.BoundObjectReference(kind="Pod", api_version="v1", name=wanted.pod, uid=wanted.uid)
         audience, seconds = wanted.wish
@@ -119,6 +120,15 @@ class Tokens:
         issued = self.issue(wanted.namespace, pod.spec.service_account_name, request).status
         assert issued.expiration_timestamp is not None
         return issued.token, times.parse(issued.expiration_timestamp) - self._clock.now()
+
+    def _for_drivers(self, pod: core.Pod) -> tuple[TokenWish, ...]:
+        """The tokens that the storage drivers of a pod's volumes are to be given."""
+        view, namespace = self._registry.view, pod.metadata.namespace
+        claims = [view.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name) for name, _ in claims_of(pod)]
+        named = [claim.spec.volume_name for claim in claims if claim is not None]
+        behind = [found for name in named if (found := view.get(kinds.PERSISTENT_VOLUME, "", name)) is not None]
+        drivers = [view.get(kinds.CSI_DRIVER, "", name) for name in csivolumes.drivers_of(pod, behind)]
+        return csivolumes.tokens_for(driver for driver in drivers if driver is not None)
 
     def for_secret(self, secret: core.Secret, account: str) -> tuple[str, str]:
         """A lasting token that ends with a secret and its account, and the account's uid. Raises NotFound."""

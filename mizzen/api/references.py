@@ -76,6 +76,8 @@ def _of_volume(volume: core_v1.Volume) -> Iterator[tuple[str, str]]:
         yield CONFIG_MAPS, volume.config_map.name
     if volume.secret is not None:
         yield SECRETS, volume.secret.secret_name
+    if volume.csi is not None and volume.csi.node_publish_secret_ref is not None:
+        yield SECRETS, volume.csi.node_publish_secret_ref.name
     for source in volume.projected.sources if volume.projected is not None else ():
         if source.config_map is not None:
             yield CONFIG_MAPS, source.config_map.name

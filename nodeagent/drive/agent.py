@@ -23,6 +23,8 @@ from mizzen.api import kinds
 from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock, Key
+from nodeagent.csi.registrations import Registrations
+from nodeagent.csi.volumes import CsiVolumes
 from nodeagent.drive import machine
 from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.attend import SERVICE, Attendance, Nobody, control_planes
@@ -31,6 +33,7 @@ from nodeagent.drive.checkpoint import Checkpoint, CheckpointFile, ClusterFacts
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.credentials import Credentials, CredentialsStore
 from nodeagent.drive.departures import Departures
+from nodeagent.drive.drivers import Drivers
 from nodeagent.drive.hooks import Hooks
 from nodeagent.drive.image_loads import ImageLoads
 from nodeagent.drive.images import Images
@@ -99,6 +102,10 @@ class Agent:
         self.outbox = Outbox(credentials.node)
         self.watcher = Watcher(runtime, clock, self.metrics, settings.relist_s)
         self._meter = Meter(self.watcher, clock, Cgroups())
+        self._registrations = Registrations(settings.kubelet_dir / "plugins_registry")
+        self._volumes = CsiVolumes(
+            parts.volumes, self._registrations, settings.kubelet_dir, settings.data_dir / "csi", machine.boot_id()
+        )
         self._reclaimer = Reclaimer(
             node=self.node.name, folder=settings.local_folder, nfs=parts.nfs, objects=self.objects,
             outbox=self.outbox, clock=clock,
@@ -108,22 +115,14 @@ class Agent:
         self._departures = Departures(self.objects, self._reach)
         self._services = ServiceSync(parts.network, self.node, self._addresses, self._reach)
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
-        self._last_words = LastWords(runtime, parts.volumes)
+        self._last_words = LastWords(runtime, self._volumes)
         self._tokens = Tokens(self._ask_token, clock)
         self._images = Images(runtime, clock, self.metrics, settings.pulls_at_once)
         self.pods = self._make_pods()
         self._tokens.changed = self.pods.set_up_again
         self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
-        self._status = NodeStatus(
-            settings=settings,
-            node=self.node,
-            runtime=runtime,
-            info=info,
-            outbox=self.outbox,
-            clock=clock,
-            problems=self._problems,
-            nfs=parts.nfs,
-        )
+        self._status = self._make_status(info)
+        self._drivers = Drivers(self._registrations, self._volumes, self.node, self.pods, self.outbox)
         self._streams = Streams(
             runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock,
             page=lambda: self.page.address, image_loads=ImageLoads(runtime, self._images_loaded),
@@ -143,13 +142,26 @@ class Agent:
         self.page = MetricsPage(self.metrics, self._meter, lambda: ", ".join(self._problems()), self._measure)
         self._objects_dirty = False
 
+    def _make_status(self, info: RuntimeInfo) -> NodeStatus:
+        return NodeStatus(
+            settings=self._settings,
+            node=self.node,
+            runtime=self._parts.runtime,
+            info=info,
+            outbox=self.outbox,
+            clock=self._parts.clock,
+            problems=self._problems,
+            nfs=self._parts.nfs,
+            volumes_in_use=self._volumes.in_use,
+        )
+
     def _make_pods(self) -> Pods:
         parts, settings = self._parts, self._settings
         performer = Performer(
             runtime=parts.runtime,
             network=parts.network,
             guard=self._services.guard,
-            volumes=parts.volumes,
+            volumes=self._volumes,
             watcher=self.watcher,
             images=self._images,
             addresses=self._addresses,
@@ -264,6 +276,7 @@ class Agent:
             ("tokens", self._tokens.run()),
             ("sweep", self._sweep()),
             ("reclaim", self._reclaimer.run()),
+            ("drivers", self._drivers.run()),
             ("checkpoint", self._keeper.run()),
         ):
             group.create_task(body, name=name)
@@ -308,6 +321,7 @@ class Agent:
         self._take_facts(facts)
         self._tokens.connected()
         self._status.tell(always=True)
+        self._drivers.welcomed()
 
     def parted(self) -> None:
         """See `session.Receiver`."""
@@ -335,6 +349,7 @@ class Agent:
             elif (key.namespace, key.name) == SERVICE:
                 self._attendance.changed()
         self._services.changed(changed, synced=synced)
+        self._drivers.changed(changed)
         self._departures.objects_changed(changed)
         if synced:
             self._round_done.set()
@@ -428,9 +443,9 @@ class Agent:
                     self._addresses.release(uid)
 
     async def _sweep_volumes(self, known: Iterable[str]) -> None:
-        for uid in await self._parts.volumes.orphans(known):
+        for uid in await self._volumes.orphans(known):
             try:
-                await self._parts.volumes.teardown(uid)
+                await self._volumes.teardown(uid)
             except VolumeFailure as error:
                 _LOG.warning("orphan_volumes_not_removed", uid=uid, error=str(error))
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mizzen.api import kinds, resources
+from mizzen.api import csivolumes, kinds, resources
 from mizzen.api.references import configs_of
 from mizzen.api.service_ranges import family_of
 from mizzen.api.types import core_v1 as core
+from mizzen.api.types import storage_v1 as storage
 from mizzen.api.volumes import claims_of, is_bound, is_for
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.objects import Objects
 from nodeagent.lifecycle.admit import Host
 from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.specs import names_of
+from nodeagent.lifecycle.storage import Storage
 from nodeagent.network.hosts import pod_hosts, shared_hosts
 from nodeagent.network.resolv import Resolver, pod_resolver, render
 
@@ -110,6 +112,7 @@ class NodeContext:
         named = configs_of(pod)
         maps = {name: cache.get(kinds.CONFIG_MAP, namespace, name) for kind, _, name in named if kind == "configmaps"}
         secrets = {name: cache.get(kinds.SECRET, namespace, name) for kind, _, name in named if kind == "secrets"}
+        volumes = self.volumes_of(pod)
         services = list(cache.list(kinds.SERVICE, namespace))
         master = cache.get(kinds.SERVICE, "default", "kubernetes")
         if master is not None and namespace != "default":
@@ -121,8 +124,35 @@ class NodeContext:
             pod_ips=(ip,) if ip else (),
             host_ips=(self.ip,) if self.ip else (),
             allocatable=self.allocatable,
-            claims=dict(self._volumes(pod)),
+            claims=volumes,
+            storage=self._storage(pod, volumes.values()),
         )
+
+    def drivers_of(self, pod: core.Pod) -> tuple[storage.CSIDriver, ...]:
+        """What is known of the storage drivers of a pod's volumes."""
+        behind = self.volumes_of(pod).values()
+        found = (self.objects.cache.get(kinds.CSI_DRIVER, "", name) for name in csivolumes.drivers_of(pod, behind))
+        return tuple(driver for driver in found if driver is not None)
+
+    def _storage(self, pod: core.Pod, behind: Collection[core.PersistentVolume]) -> Storage:
+        if not csivolumes.drivers_of(pod, behind):
+            return Storage(node=self.name)
+        cache, namespace = self.objects.cache, pod.metadata.namespace
+        secrets = {
+            place: cache.get(kinds.SECRET, *place) for volume in behind for place in csivolumes.secrets_of(volume)
+        }
+        claims = {name: cache.get(kinds.PERSISTENT_VOLUME_CLAIM, namespace, name) for name, _ in claims_of(pod)}
+        return Storage(
+            node=self.name,
+            drivers={driver.metadata.name: driver for driver in self.drivers_of(pod)},
+            attachments={one.metadata.name: one for one in cache.list(kinds.VOLUME_ATTACHMENT)},
+            secrets={place: found for place, found in secrets.items() if found is not None},
+            bound={name: found for name, found in claims.items() if found is not None},
+        )
+
+    def volumes_of(self, pod: core.Pod) -> dict[str, core.PersistentVolume]:
+        """The volumes that the pod's claims are bound to, by the names of the claims."""
+        return dict(self._volumes(pod))
 
     def _volumes(self, pod: core.Pod) -> Iterator[tuple[str, core.PersistentVolume]]:
         """The volumes that the pod's claims are bound to; claim and volume must name each other."""

@@ -47,6 +47,7 @@ class NodeStatus:
         clock: Clock,
         problems: Callable[[], tuple[str, ...]],
         nfs: Nfs,
+        volumes_in_use: Callable[[], tuple[str, ...]],
     ) -> None:
         self._settings = settings
         self._node = node
@@ -56,6 +57,7 @@ class NodeStatus:
         self._clock = clock
         self._problems = problems
         self._nfs = nfs
+        self._volumes_in_use = volumes_in_use
         self._images: tuple[core.ContainerImage, ...] = ()
         self._images_at_ms = -IMAGES_EVERY_MS
         self._told: core.NodeStatus | None = None
@@ -103,6 +105,7 @@ class NodeStatus:
             ),
             node_info=self._node_info(),
             images=self._images,
+            volumes_in_use=self._volumes_in_use(),
             runtime_handlers=tuple(core.NodeRuntimeHandler(name=name) for name in ("", *self._info.handlers)),
             features=core.NodeFeatures(supplemental_groups_policy=True),
         )

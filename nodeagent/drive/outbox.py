@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from mizzen.api import times
+from mizzen.api import quantity, times
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
+from mizzen.api.types import storage_v1 as storage
+from mizzen.api.volumes import STORAGE
 from mizzen.engine.values import Instant
 from nodeagent.lifecycle.actions import Record
 
@@ -23,6 +25,7 @@ EVENTS_MAX = 1000
 BATCH_MAX = 256
 
 STATUS, GONE, NODE, EVENT, VOLUME_GONE = "status", "gone", "node", "event", "volume-gone"
+CSI_NODE, CLAIM_GROWN = "csi-node", "claim-grown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Item:
     namespace: str
     name: str
     uid: str
-    value: core.PodStatus | core.NodeStatus | core.Event | None
+    value: core.PodStatus | core.NodeStatus | core.Event | core.PersistentVolumeClaimStatus | storage.CSINode | None
 
     def json(self) -> bytes:
         """The value in canonical JSON; what is gone has none."""
@@ -72,6 +75,17 @@ class Outbox:
     def node(self, status: core.NodeStatus) -> None:
         """The node's own status."""
         self._put((NODE,), Item(NODE, "", self._node, "", status))
+
+    def drivers(self, found: storage.CSINode) -> None:
+        """The storage drivers of the node; as labels where they say that it is."""
+        self._put((CSI_NODE,), Item(CSI_NODE, "", self._node, "", found))
+
+    def claim_grown(self, namespace: str, name: str, size_bytes: int) -> None:
+        """The volume of a claim of a pod of this node shows all that it has."""
+        status = core.PersistentVolumeClaimStatus(
+            capacity={STORAGE: quantity.of_units(size_bytes, quantity.Format.BINARY)}
+        )
+        self._put((CLAIM_GROWN, namespace, name), Item(CLAIM_GROWN, namespace, name, "", status))
 
     def event(self, pod: core.Pod, record: Record, now: Instant) -> None:
         """Something that happened to a pod; repeats that wait are counted."""

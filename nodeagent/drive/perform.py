@@ -14,6 +14,7 @@ from typing import assert_never
 import structlog
 
 from mizzen.api import kinds
+from mizzen.api.csivolumes import tokens_for
 from mizzen.api.edit import edited
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Clock
@@ -138,7 +139,7 @@ class Performer:
             await self._volumes.teardown(pod.metadata.uid)
             self._tokens.forget(pod.metadata.uid)
         elif pod.spec.volumes:
-            tokens = await self._tokens.of(pod)
+            tokens = await self._tokens.of(pod, tokens_for(self._node.drivers_of(pod)))
             await self._volumes.setup(pod, replace(self._node.sources(pod, self._ip_of(pod)), tokens=tokens))
         return Result(op=operation.op)
 
@@ -242,6 +243,7 @@ class Performer:
             image_user=self._images.user_of(operation.image),
             env=env,
             mounts=await self._mounts(pod, container, operation.attempt, env),
+            devices=await self._volumes.devices(pod, container) if container.volume_devices else (),
             target_id=operation.target_id,
             handler=self._node.runtime_handler(pod),
             seccomp=self._seccomp(pod, container),

@@ -31,7 +31,7 @@ from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.credentials import Credentials
 from nodeagent.drive.objects import Told
-from nodeagent.drive.outbox import EVENT, GONE, NODE, STATUS, VOLUME_GONE, Item, Outbox
+from nodeagent.drive.outbox import CLAIM_GROWN, CSI_NODE, EVENT, GONE, NODE, STATUS, VOLUME_GONE, Item, Outbox
 from nodeagent.drive.reach import Reach, Telling
 from nodeagent.drive.tokens import Away, Issued, Refused
 from nodeagent.drive.usage import Measurement, Meter, Used
@@ -69,6 +69,8 @@ _KINDS = {
     NODE: node_pb2.Report.NODE_STATUS,
     EVENT: node_pb2.Report.EVENT,
     VOLUME_GONE: node_pb2.Report.VOLUME_GONE,
+    CSI_NODE: node_pb2.Report.CSI_NODE,
+    CLAIM_GROWN: node_pb2.Report.CLAIM_GROWN,
 }
 _LOG = structlog.get_logger(__name__)
 

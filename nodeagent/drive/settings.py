@@ -16,6 +16,8 @@ from mizzen.base.telemetry import LEVELS
 from nodeagent.drive import machine
 
 DATA_DIR = Path("/var/lib/mizzen/agent")
+KUBELET_DIR = Path("/var/lib/kubelet")
+"""Where manifests of storage drivers expect it."""
 API_PORT = 6443
 METRICS_PORT = 10255
 PODS_MAX = 110
@@ -28,6 +30,8 @@ class AgentSettings:
 
     data_dir: Path = DATA_DIR
     """Certificates, checkpoint and the pods' volumes; belongs to this agent alone."""
+    kubelet_dir: Path = KUBELET_DIR
+    """What the agent shares with storage drivers: their sockets, and what they mount for pods."""
     server: str = ""
     """`host:6443` of the control plane's HTTPS port; kept after the first join."""
     token: str = ""
@@ -90,6 +94,7 @@ def parse(argv: Sequence[str]) -> AgentSettings:
     problems.check()
     return AgentSettings(
         data_dir=args.data_dir.absolute(),
+        kubelet_dir=args.kubelet_dir.absolute(),
         server=server or "",
         token=args.token,
         node_name=name,
@@ -116,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     token_help = f"join token, or set ${TOKEN_VARIABLE}; only needed while the node has no certificate"
     add("--token", default=os.environ.get(TOKEN_VARIABLE, ""), help=token_help)
     add("--data-dir", type=Path, default=DATA_DIR, help="certificate, checkpoint and volumes of this agent")
+    add("--kubelet-dir", type=Path, default=KUBELET_DIR, help="what is shared with storage drivers (CSI)")
     add("--node-name", default="", help="name of the node (default: this machine's host name)")
     add("--node-ip", default="", help="address of the node (default: the one that leads to the server)")
     add("--labels", default="", help="labels of the node, like zone=a,disk=ssd")

@@ -81,9 +81,12 @@ class Tokens:
         """The control plane can't be asked until further notice."""
         self._connected.clear()
 
-    async def of(self, pod: core.Pod) -> Mapping[TokenWish, str]:
-        """The tokens that a pod's volumes want; empty texts where none can be had now. Raises VolumeFailure."""
-        wishes = tokens_of(pod)
+    async def of(self, pod: core.Pod, of_drivers: tuple[TokenWish, ...] = ()) -> Mapping[TokenWish, str]:
+        """The tokens that a pod's volumes want; empty texts where none can be had now. Raises VolumeFailure.
+
+        `of_drivers` are those that its storage drivers want beside them.
+        """
+        wishes = dict.fromkeys((*tokens_of(pod), *of_drivers))
         if not wishes:
             return {}
         return {wish: await self._one(pod, wish) for wish in wishes}

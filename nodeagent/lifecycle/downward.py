@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from mizzen.api import quantity
 from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
+from nodeagent.lifecycle.storage import Storage
 
 _SUBSCRIPTED = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
@@ -48,6 +49,8 @@ class Sources:
     """The volumes of the claims that have one, by the name of the claim."""
     tokens: Mapping[TokenWish, str] = field(default_factory=dict)
     """Tokens of the pod's service account; an empty one could not be had."""
+    storage: Storage = field(default_factory=Storage)
+    """What concerns storage drivers."""
 
     def config_map(self, name: str, *, optional: bool) -> core.ConfigMap | None:
         """The config map; None when it is optional and not there. Raises ConfigError."""

@@ -103,5 +103,5 @@ def same_but_for_heartbeat(a: core.NodeStatus, b: core.NodeStatus) -> bool:
         tuple((c.type, c.status, c.reason, c.message, c.last_transition_time) for c in status.conditions)
         for status in (a, b)
     ]
-    rest = ("capacity", "allocatable", "addresses", "node_info", "images", "runtime_handlers")
+    rest = ("capacity", "allocatable", "addresses", "node_info", "images", "volumes_in_use", "runtime_handlers")
     return stripped[0] == stripped[1] and all(getattr(a, name) == getattr(b, name) for name in rest)

@@ -14,7 +14,7 @@ from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.containers import spec_hash
 from nodeagent.lifecycle.downward import ConfigError
 from nodeagent.lifecycle.env import expand
-from nodeagent.runtime.values import ContainerSpec, Limits, Mount, PodRef, SandboxSpec
+from nodeagent.runtime.values import ContainerSpec, Device, Limits, Mount, PodRef, SandboxSpec
 
 HOSTNAME_MAX = 63
 CPU_PERIOD_US = 100_000
@@ -36,6 +36,7 @@ class Made:
     """Whom the image runs as when the pod does not say."""
     env: Mapping[str, str]
     mounts: Sequence[Mount] = ()
+    devices: Sequence[Device] = ()
     target_id: str = ""
     """The container whose processes it sees and is seen by."""
     handler: str = ""
@@ -99,6 +100,7 @@ def container_spec(pod: core.Pod, container: core.Container, made: Made) -> Cont
         env=tuple(made.env.items()),
         working_dir=container.working_dir,
         mounts=tuple(made.mounts),
+        devices=tuple(made.devices),
         limits=limits(container.resources),
         oom_score_adj=oom_score_adj(pod, container, made.memory_bytes),
         share_pid=bool(pod.spec.share_process_namespace),

@@ -18,12 +18,12 @@ from pathlib import Path
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.env import expand_path
-from nodeagent.runtime.values import Mount
+from nodeagent.runtime.values import Device, Mount
 from nodeagent.volumes import atomic, host_path, mounts, persistent, subpath
 from nodeagent.volumes.nfs import Nfs
-from nodeagent.volumes.plan import Files, HostPath, Persistent, Plan, Scratch, plan
+from nodeagent.volumes.plan import BlockDevice, Files, HostPath, Persistent, Plan, Scratch, plan
 from nodeagent.volumes.port import VolumeFailure
-from nodeagent.volumes.translate import is_read_only, mount_of
+from nodeagent.volumes.translate import device_of, is_read_only, mount_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OPEN_TO_ALL = 0o777
@@ -44,6 +44,10 @@ class DiskVolumes:
     async def mounts(self, pod: core.Pod, container: core.Container, variables: Mapping[str, str]) -> tuple[Mount, ...]:
         """A container's mounts."""
         return await asyncio.to_thread(self._mounts, pod, container, variables)
+
+    async def devices(self, pod: core.Pod, container: core.Container) -> tuple[Device, ...]:
+        """A container's devices."""
+        return await asyncio.to_thread(self._devices, pod, container)
 
     async def write(self, pod_uid: str, name: str, content: bytes, mode: int = 0o644) -> str:
         """Keep a file with the pod."""
@@ -93,6 +97,18 @@ class DiskVolumes:
                     subpath.show(path, sub_path, target, may_make=not is_read_only(volume))
                 path = str(target)
             found.append(mount_of(wanted, volume, path))
+        return tuple(found)
+
+    def _devices(self, pod: core.Pod, container: core.Container) -> tuple[Device, ...]:
+        volumes = {volume.name: volume for volume in pod.spec.volumes}
+        found = []
+        for wanted in container.volume_devices:
+            volume = volumes.get(wanted.name)
+            folder = self._folder(pod.metadata.uid, "volumes", wanted.name)
+            if volume is None or not folder.is_block_device():
+                why = f'is given volume "{wanted.name}", which the pod lacks as a block device'
+                raise ConfigError(f'container "{container.name}" {why}')
+            found.append(device_of(wanted, volume, str(folder.resolve())))
         return tuple(found)
 
     def _volume(self, pod_uid: str, name: str) -> str:
@@ -151,6 +167,8 @@ def _make(wanted: Plan, folder: Path, group: int | None, nfs: Nfs) -> Path:
             return Path(wanted.path)
         case Persistent():
             persistent.show(wanted, folder, group, nfs)
+        case BlockDevice():
+            persistent.point(wanted, folder)
         case Scratch():
             if not folder.exists() or (wanted.in_memory and not _is_mounted(folder)):
                 _make_scratch(wanted, folder, group)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.env import expand_path
-from nodeagent.runtime.values import Mount
+from nodeagent.runtime.values import Device, Mount
 from nodeagent.volumes.plan import HostPath, Plan, plan
 from nodeagent.volumes.port import VolumeFailure
-from nodeagent.volumes.translate import mount_of
+from nodeagent.volumes.translate import device_of, mount_of
 
 
 class FakeVolumes:
@@ -48,6 +48,13 @@ class FakeVolumes:
             path = self._path(pod.metadata.uid, wanted.name)
             found.append(mount_of(wanted, volumes[wanted.name], f"{path}/{sub_path}" if sub_path else path))
         return tuple(found)
+
+    async def devices(self, pod: core.Pod, container: core.Container) -> tuple[Device, ...]:
+        """A container's devices."""
+        volumes, uid = {volume.name: volume for volume in pod.spec.volumes}, pod.metadata.uid
+        return tuple(
+            device_of(wanted, volumes[wanted.name], self._path(uid, wanted.name)) for wanted in container.volume_devices
+        )
 
     async def write(self, pod_uid: str, name: str, content: bytes, mode: int = 0o644) -> str:
         """Keep a file with the pod."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nodeagent.volumes import mounts
 from nodeagent.volumes.nfs import Nfs
-from nodeagent.volumes.plan import Persistent
+from nodeagent.volumes.plan import BlockDevice, Persistent
 from nodeagent.volumes.port import VolumeFailure
 
 _FOR_GROUP = 0o660
@@ -37,6 +37,16 @@ def show(wanted: Persistent, target: Path, group: int | None, nfs: Nfs) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.mkdir(exist_ok=True) if source.is_dir() else target.touch()
     mounts.bind(str(source), str(target))
+
+
+def point(wanted: BlockDevice, target: Path) -> None:
+    """Have the target lead to the device. Raises VolumeFailure, OSError."""
+    if not Path(wanted.path).is_block_device():
+        raise VolumeFailure(f'path "{wanted.path}" is not a block device')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink():
+        target.unlink()
+    target.symlink_to(wanted.path)
 
 
 def _give(source: Path, group: int) -> None:

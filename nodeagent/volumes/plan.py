@@ -1,7 +1,7 @@
 """What a volume is to be on the disk, as values: which kind, and for made-up ones which files. Pure.
 
-`plan` turns a pod's volume and the objects it refers to into one of `Scratch`, `HostPath`, `Files` and `Persistent`;
-the disk part makes it so and decides nothing.
+`plan` turns a pod's volume and the objects it refers to into one of `Scratch`, `HostPath`, `Files`, `Persistent` and
+`BlockDevice`; the disk part makes it so and decides nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mizzen.api.references import token_wish
 from mizzen.api.types import core_v1 as core
 from mizzen.api.volumes import LOCAL, PROVISIONED_BY, claims_of
 from nodeagent.lifecycle.downward import ConfigError, Sources, field_text, resource_text
+from nodeagent.lifecycle.storage import Shown
 
 DEFAULT_MODE = 0o644
 
@@ -75,7 +76,14 @@ class Persistent:
     """Its files are given to the pod's `fsGroup`."""
 
 
-Plan: TypeAlias = Scratch | HostPath | Files | Persistent
+@dataclass(frozen=True, slots=True)
+class BlockDevice:
+    """A block device of the machine, which containers are given as it is."""
+
+    path: str
+
+
+Plan: TypeAlias = Scratch | HostPath | Files | Persistent | BlockDevice
 
 
 def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
@@ -87,18 +95,25 @@ def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
         return HostPath(volume.host_path.path, volume.host_path.type or "")
     if volume.nfs is not None:
         return Persistent(volume.nfs.path, server=volume.nfs.server, options=("ro",) if volume.nfs.read_only else ())
+    if (shown := sources.storage.shown.get(volume.name)) is not None and volume.csi is not None:
+        return Persistent(shown.path, is_owned_by_group=shown.is_owned_by_group)
     for name, _ in claims_of(core.Pod(metadata=pod.metadata, spec=core.PodSpec(volumes=(volume,)))):
-        return _persistent(pod, name, sources)
+        return _persistent(pod, name, sources, sources.storage.shown.get(volume.name))
     return _files(pod, volume, sources)
 
 
-def _persistent(pod: core.Pod, name: str, sources: Sources) -> Persistent:
+def _persistent(pod: core.Pod, name: str, sources: Sources, shown: Shown | None) -> Persistent | BlockDevice:
     found = sources.claims.get(name)
     if found is None:
         raise ConfigError(f"error processing PVC {pod.metadata.namespace}/{name}: PVC is not bound")
     spec = found.spec
     if spec.volume_mode == "Block":
-        raise ConfigError(f"volume {found.metadata.name} is a block device, which this node does not support")
+        path = spec.local.path if spec.local is not None else shown.path if shown is not None else ""
+        if not path:
+            raise ConfigError(f"volume {found.metadata.name} is of a type that has no block devices on this node")
+        return BlockDevice(path)
+    if shown is not None:
+        return Persistent(shown.path, is_owned_by_group=shown.is_owned_by_group)
     if spec.local is not None:
         is_own = found.metadata.annotations.get(PROVISIONED_BY) == LOCAL
         return Persistent(spec.local.path, is_own=is_own, is_owned_by_group=True)

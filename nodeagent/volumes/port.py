@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.downward import Sources
-from nodeagent.runtime.values import Mount
+from nodeagent.runtime.values import Device, Mount
 
 
 class VolumeFailure(Exception):
@@ -35,6 +35,13 @@ class Volumes(Protocol):
         """The container's mounts of volumes that are set up, with `subPath` resolved safely.
 
         `variables` is the container's environment, for `subPathExpr`. Raises ConfigError when one of them cannot be.
+        """
+        ...
+
+    async def devices(self, pod: core.Pod, container: core.Container) -> tuple[Device, ...]:
+        """The container's block devices (`volumeDevices`) of volumes that are set up.
+
+        Raises ConfigError when one of them cannot be.
         """
         ...
 

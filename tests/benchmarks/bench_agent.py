@@ -39,7 +39,14 @@ async def bench(count: int, folder: Path) -> float:
     runtime = FakeRuntime(clock)
     runtime.add_remote_image("shop:1")
     await runtime.pull_image("shop:1")
-    settings = AgentSettings(data_dir=folder, node_name=NODE, node_ip=NODE_IP, metrics_port=-1, pods_max=10_000)
+    settings = AgentSettings(
+        data_dir=folder,
+        kubelet_dir=folder / "kubelet",
+        node_name=NODE,
+        node_ip=NODE_IP,
+        metrics_port=-1,
+        pods_max=10_000,
+    )
     parts = Parts(runtime=runtime, network=FakeNetwork(), volumes=FakeVolumes(), clock=clock, rng=Random(1))
     agent = Agent(settings, parts, CREDENTIALS, await runtime.version())
     await agent.prepare()

@@ -97,7 +97,8 @@ class World:
     async def running(self, *, connected: bool = True, **settings: Any) -> AsyncIterator[Agent]:
         """An agent at work; at the end it is stopped as by SIGTERM."""
         given = AgentSettings(
-            data_dir=self.folder, node_name=NODE, node_ip=NODE_IP, metrics_port=-1, **settings
+            data_dir=self.folder, kubelet_dir=self.folder / "kubelet", node_name=NODE, node_ip=NODE_IP,
+            metrics_port=-1, **settings
         )  # fmt: skip
         parts = Parts(runtime=self.runtime, network=self.network, volumes=self.volumes, clock=self.clock, rng=Random(7))
         await self.runtime.pull_image("shop:1")

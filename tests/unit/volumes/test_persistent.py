@@ -15,6 +15,7 @@ from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.volumes.disk import DiskVolumes
 from nodeagent.volumes.plan import Persistent, plan
 from nodeagent.volumes.port import VolumeFailure
+from tests.fixtures.loops import loop_device
 from tests.unit.volumes.pods import UID, pod
 
 DATA = core.Volume(name="v", persistent_volume_claim=core.PersistentVolumeClaimVolumeSource(claim_name="data"))
@@ -88,3 +89,24 @@ async def test_a_folder_of_somebody_else_must_be_there(disk: Path) -> None:
         await DiskVolumes(disk / "pods").setup(pod(DATA), in_folder(disk / "none", is_own=False))
     path = disk / "none"
     assert failure.value.message == f'MountVolume.SetUp failed for volume "v" : path "{path}" does not exist'
+
+
+async def test_a_block_device_is_given_as_it_is(disk: Path) -> None:
+    given = core.Container(name="main", volume_devices=(core.VolumeDevice(name="v", device_path="/dev/data"),))
+    with loop_device(disk / "image", 1 << 20) as device:
+        volumes, link = DiskVolumes(disk / "pods"), disk / "by-id"
+        link.symlink_to(device)
+        named = bound(local=core.LocalVolumeSource(path=str(link)), volume_mode="Block")
+        await volumes.setup(pod(DATA), named)
+        await volumes.setup(pod(DATA), named)
+        (found,) = await volumes.devices(pod(DATA), given)
+        assert (found.host_path, found.container_path, found.permissions) == (device, "/dev/data", "rwm")
+        (fixed,) = await volumes.devices(pod(FIXED), given)
+        assert fixed.permissions == "r"
+        await volumes.teardown(UID)
+        assert link.is_symlink()
+    with pytest.raises(VolumeFailure, match="is not a block device"):
+        await volumes.setup(pod(DATA), bound(local=core.LocalVolumeSource(path=str(disk)), volume_mode="Block"))
+    nfs = core.NFSVolumeSource(server="nas", path="/share")
+    with pytest.raises(ConfigError, match="of a type that has no block devices"):
+        plan(pod(DATA), DATA, bound(nfs=nfs, volume_mode="Block"))
