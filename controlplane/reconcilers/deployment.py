@@ -79,7 +79,7 @@ def _step(
 ) -> tuple[list[Effect], status.News | None]:
     """The next changes of ReplicaSets."""
     if owner.spec.paused:
-        return _scale_evenly(owner, sets), None
+        return _scale_evenly(owner, sets) or _forget(owner, sets), None
     if _number_changed(owner, sets):
         return _scale_evenly(owner, sets), None
     if owner.spec.strategy.type == "Recreate":
@@ -189,8 +189,12 @@ def _scale_evenly(owner: apps_v1.Deployment, sets: revisions.Sets) -> list[Effec
         return [effect for rs in sets.old if _replicas(rs) for effect in _scale(owner, rs, 0)]
     if owner.spec.strategy.type == "Recreate":
         return []
-    by_size = sorted(active, key=lambda rs: (-_replicas(rs), rs is not sets.new, rs.metadata.name))
-    targets = rollout.proportional(desired, rollout.limits(owner), [_generation(rs) for rs in by_size])
+    limit = rollout.limits(owner)
+    grows = desired > 0 and desired + limit.surge > sum(map(_replicas, active))
+    # Of equal ones what is left over goes to the newest, and is taken from the oldest.
+    active.sort(key=lambda rs: (rs.metadata.creation_timestamp, rs.metadata.name), reverse=grows)
+    by_size = sorted(active, key=lambda rs: -_replicas(rs))
+    targets = rollout.proportional(desired, limit, [_generation(rs) for rs in by_size], owner.status.replicas)
     return [
         effect
         for rs in by_size
@@ -200,9 +204,10 @@ def _scale_evenly(owner: apps_v1.Deployment, sets: revisions.Sets) -> list[Effec
 
 
 def _forget(owner: apps_v1.Deployment, sets: revisions.Sets) -> list[Effect]:
-    """Old revisions beyond the history limit, once the rollout is complete."""
+    """Old revisions beyond the history limit, once the rollout is complete or while it is paused."""
     limit = owner.spec.revision_history_limit
-    if limit is None or not status.is_complete(owner, status.counts(owner, sets)):
+    over = owner.spec.paused or status.is_complete(owner, status.counts(owner, sets))
+    if limit is None or not over:
         return []
     idle = [
         rs
@@ -256,7 +261,8 @@ def _old_pods_run(sets: revisions.Sets, view: View) -> bool:
 
 
 def _generation(rs: apps_v1.ReplicaSet) -> rollout.Generation:
-    return rollout.Generation(rs.metadata.name, _replicas(rs), min(rs.status.available_replicas, _replicas(rs)))
+    available = min(rs.status.available_replicas, _replicas(rs))
+    return rollout.Generation(rs.metadata.name, _replicas(rs), available, revisions.noted_maximum(rs))
 
 
 def _replicas(rs: apps_v1.ReplicaSet) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from controlplane.reconcilers import jobpods, ownership, podstate
+from controlplane.reconcilers import jobpods, ownership, victims
 from controlplane.reconcilers.jobconditions import Draft, end_of, ended_ms
 from controlplane.reconcilers.jobpolicy import Outcome, Tally, action_for, deadline_in_ms, failure, success
 from mizzen.api import kinds, selectors
@@ -177,7 +177,7 @@ class _Turn:
         others = [pod for pod in self._found.active if pod not in unneeded]
         wanted = self._wanted(tally, len(others))
         if len(others) > wanted:
-            unneeded += podstate.in_order_of_deletion(others)[: len(others) - wanted]
+            unneeded += victims.of_work(others)[: len(others) - wanted]
         self._give_up(unneeded[:BURST])
         holding = self._found.leaving if jobpods.awaits_ends(self._job) else []
         missing = min(BURST, wanted - len(others) - len(holding))

@@ -1,16 +1,10 @@
-"""What controllers ask of a pod: is it active, ready, available, and which one is given up first."""
+"""What controllers ask of a pod: is it active, ready, available."""
 
 from __future__ import annotations
-
-from collections import Counter
-from collections.abc import Sequence
 
 from mizzen.api import times
 from mizzen.api.types import core_v1
 from mizzen.engine.values import Instant
-
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-_PHASE_RANK = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
 def is_active(pod: core_v1.Pod) -> bool:
@@ -61,35 +55,3 @@ def available_in_ms(pod: core_v1.Pod, min_ready_s: int, now: Instant) -> int | N
 def restarts(pod: core_v1.Pod) -> int:
     """The highest restart count of the pod's containers."""
     return max((status.restart_count for status in pod.status.container_statuses), default=0)
-
-
-def in_order_of_deletion(pods: Sequence[core_v1.Pod]) -> list[core_v1.Pod]:
-    """The pods, first those that a scale-down takes first.
-
-    Kubernetes' order: not bound, not running, not ready, cheaper by annotation, more of the same on its node, ready for
-    a shorter time, restarted more often, younger; then the name, so that two runs choose alike.
-    """
-    per_node = Counter(pod.spec.node_name for pod in pods)
-
-    def rank(pod: core_v1.Pod) -> tuple[object, ...]:
-        since = ready_since_ms(pod)
-        return (
-            pod.spec.node_name != "",
-            _PHASE_RANK.get(pod.status.phase, 0),
-            is_ready(pod),
-            _cost(pod),
-            -per_node[pod.spec.node_name],
-            -(since or 0),
-            -restarts(pod),
-            -(times.parse(pod.metadata.creation_timestamp) if pod.metadata.creation_timestamp else 0),
-            pod.metadata.name,
-        )
-
-    return sorted(pods, key=rank)
-
-
-def _cost(pod: core_v1.Pod) -> int:
-    try:
-        return int(pod.metadata.annotations.get(DELETION_COST, "0"))
-    except ValueError:
-        return 0

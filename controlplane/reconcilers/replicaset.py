@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from controlplane.reconcilers import ownership, podstate, podtemplate
+from controlplane.reconcilers import ownership, podstate, podtemplate, victims
 from mizzen.api import kinds, selectors, workloads
 from mizzen.api.kinds import Kind
 from mizzen.api.types import apps_v1, core_v1
+from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Create, Decision, Delete, Effect, Emit, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
@@ -45,26 +46,43 @@ def decide(owner: Replicated, view: View, now: Instant, ids: Ids, component: str
     if status != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=status)))
     if owner.metadata.deletion_timestamp is None and not claimed.effects:
-        effects += _scale(owner, active, ids, component, len(leaving))
+        wanted = _wanted(owner) and _wanted(owner) + len(leaving)
+        effects += _make(owner, wanted - len(active), ids, component)
+        effects += _give_up(owner, active, len(active) - wanted, view, now, component)
     wakes = (_next_available(owner, active, now), *leaving)
     return Decision(tuple(effects), wake_after_ms=min((ms for ms in wakes if ms is not None), default=None))
 
 
-def _scale(owner: Replicated, active: Sequence[core_v1.Pod], ids: Ids, component: str, leaving: int) -> list[Effect]:
-    """Makes or deletes the difference; pods that wait for their replacement to be evicted (`leaving`) come on top."""
-    wanted = _wanted(owner) and _wanted(owner) + leaving
+def _make(owner: Replicated, missing: int, ids: Ids, component: str) -> list[Effect]:
     effects: list[Effect] = []
-    for _ in range(min(BURST, wanted - len(active))):
+    for _ in range(min(BURST, missing)):
         pod = podtemplate.pod_of(owner, _template(owner), ids)
         effects.append(Create(pod))
         effects.append(Emit(owner, "Normal", "SuccessfulCreate", f"Created pod: {pod.metadata.name}", component))
-    surplus = min(BURST, len(active) - wanted)
-    # Most turns have nothing to delete, and the order costs as much as all the rest.
-    for pod in podstate.in_order_of_deletion(active)[:surplus] if surplus > 0 else ():
+    return effects
+
+
+def _give_up(
+    owner: Replicated, active: Sequence[core_v1.Pod], surplus: int, view: View, now: Instant, component: str
+) -> list[Effect]:
+    if surplus <= 0:
+        # Most turns have nothing to delete, and the order costs as much as all the rest.
+        return []
+    effects: list[Effect] = []
+    for pod in victims.of_replicas(active, _related(owner, active, view), now)[: min(surplus, BURST)]:
         name = pod.metadata.name
         effects.append(Delete(Key(kinds.POD.resource, pod.metadata.namespace, name), pod.metadata.uid))
         effects.append(Emit(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {name}", component))
     return effects
+
+
+def _related(owner: Replicated, active: Sequence[core_v1.Pod], view: View) -> Sequence[core_v1.Pod]:
+    """The pods of all ReplicaSets of the same Deployment: where several are on one node, one of them is spared."""
+    above = ownership.controller_of(owner)
+    if above is None or owner.kind != "ReplicaSet":
+        return active
+    sets = view.select(indexes.REPLICA_SETS_BY_CONTROLLER, above.uid)
+    return [pod for rs in sets for pod in view.select(indexes.PODS_BY_CONTROLLER, rs.metadata.uid)]
 
 
 def _wanted(owner: Replicated) -> int:

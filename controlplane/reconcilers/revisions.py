@@ -61,6 +61,12 @@ def wanted_size(rs: apps_v1.ReplicaSet) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def noted_maximum(rs: apps_v1.ReplicaSet) -> int:
+    """How many pods all ReplicaSets were allowed when this one was last scaled; 0 where that is not noted."""
+    text = rs.metadata.annotations.get(MAXIMUM, "")
+    return int(text) if text.isdigit() else 0
+
+
 def size_marks(desired: int, maximum: int) -> dict[str, str]:
     """The annotations that record what a ReplicaSet was scaled for."""
     return {DESIRED: str(desired), MAXIMUM: str(maximum)}

@@ -63,6 +63,8 @@ class Generation:
     replicas: int
     """Asked for."""
     available: int
+    maximum: int = 0
+    """Of all generations together, when this one was last scaled; 0 where nobody has noted it."""
 
 
 def scale_down_old(
@@ -102,26 +104,34 @@ def keeping(targets: Mapping[str, int], old: Sequence[Generation], keep: int) ->
     return {g.name: left[g.name] for g in old if left[g.name] != g.replicas}
 
 
-def proportional(desired: int, limit: Limits, active: Sequence[Generation]) -> dict[str, int]:
+def proportional(desired: int, limit: Limits, active: Sequence[Generation], present: int) -> dict[str, int]:
     """Shares a change of the desired number among the active generations by their size (largest first).
 
-    The rounding rest goes to the largest, so that nothing is lost and the result is the same every time.
+    What was allowed when a generation was last scaled is the measure, else the pods that are `present`. The rounding
+    rest goes to the largest, so that nothing is lost and the result is the same every time.
     """
-    total = sum(g.replicas for g in active)
     allowed = desired + limit.surge if desired else 0
-    change = allowed - total
-    if change == 0 or total == 0:
+    change = allowed - sum(g.replicas for g in active)
+    if change == 0:
         return {}
     result: dict[str, int] = {}
     added = 0
     for generation in active:
-        share = round(generation.replicas * allowed / total) - generation.replicas
-        share = max(min(share, change - added), 0) if change > 0 else min(max(share, change - added), 0)
+        share, left = _share(generation, allowed, present), change - added
+        share = (min(share, left) if change > 0 else max(share, left)) if left else 0
         result[generation.name] = generation.replicas + share
         added += share
-    if active and added != change:
+    if active:
         result[active[0].name] = max(0, result[active[0].name] + change - added)
     return result
+
+
+def _share(generation: Generation, allowed: int, present: int) -> int:
+    if not allowed:
+        return -generation.replicas
+    before = generation.maximum or present
+    # Halves are rounded up.
+    return (2 * generation.replicas * allowed + before) // (2 * before) - generation.replicas if before else 0
 
 
 def template_hash(template: core_v1.PodTemplateSpec, collisions: int) -> str:

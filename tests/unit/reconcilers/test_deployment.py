@@ -59,16 +59,23 @@ def test_limits_round_as_kubernetes_does(surge: Any, unavailable: Any, desired: 
 
 
 @pytest.mark.parametrize(
-    ("active", "desired", "limit", "wanted"),
+    ("active", "maximum", "desired", "limit", "wanted"),
     [
-        ([("a", 8), ("b", 2)], 20, Limits(0, 1), {"a": 16, "b": 4}),
-        ([("a", 5), ("b", 5)], 11, Limits(0, 1), {"a": 6, "b": 5}),
-        ([("a", 9), ("b", 3)], 0, Limits(3, 0), {"a": 0, "b": 0}),
-        ([("a", 4)], 4, Limits(0, 1), {}),
+        ([("a", 8), ("b", 2)], 10, 20, Limits(0, 1), {"a": 16, "b": 4}),
+        ([("a", 8), ("b", 2)], 0, 20, Limits(0, 1), {"a": 16, "b": 4}),
+        ([("a", 5), ("b", 5)], 10, 11, Limits(0, 1), {"a": 6, "b": 5}),
+        ([("a", 9), ("b", 3)], 12, 0, Limits(3, 0), {"a": 0, "b": 0}),
+        ([("a", 8), ("b", 3)], 13, 15, Limits(3, 2), {"a": 14, "b": 4}),
+        ([("a", 3), ("b", 1)], 4, 6, Limits(0, 1), {"a": 5, "b": 1}),
+        ([("a", 8), ("b", 5)], 13, 5, Limits(3, 2), {"a": 5, "b": 3}),
+        ([("a", 4)], 4, 4, Limits(0, 1), {}),
     ],
 )
-def test_scaling_is_shared_in_proportion(active: Any, desired: int, limit: Limits, wanted: dict[str, int]) -> None:
-    got = rollout.proportional(desired, limit, [Generation(name, count, count) for name, count in active])
+def test_scaling_is_shared_in_proportion(
+    active: Any, maximum: int, desired: int, limit: Limits, wanted: dict[str, int]
+) -> None:
+    generations = [Generation(name, count, count, maximum) for name, count in active]
+    got = rollout.proportional(desired, limit, generations, sum(count for _, count in active))
     assert {name: got[name] for name in wanted} == wanted
     if got:
         assert sum(got.values()) == (desired + limit.surge if desired else 0)
@@ -131,6 +138,30 @@ def test_paused_rolls_nothing_but_scales() -> None:
     decision = decide(owner, old)
     assert not of(decision, Create)
     assert sizes(decision) == {"web-1": 5}
+
+
+@pytest.mark.parametrize(("desired", "wanted"), [(5, {"web-1": 2, "web-2": 3}), (3, {"web-1": 1, "web-2": 2})])
+def test_of_two_that_are_as_large_the_newer_one_is_favoured(desired: int, wanted: dict[str, int]) -> None:
+    owner = annotated(deployment(desired, "web:v2"), "2")
+    marks = {"deployment.kubernetes.io/desired-replicas": "4", "deployment.kubernetes.io/max-replicas": "4"}
+    rolling = apps_v1.RollingUpdateDeployment(max_surge=0, max_unavailable=1)
+    strategy = apps_v1.DeploymentStrategy(type="RollingUpdate", rolling_update=rolling)
+    owner = msgspec.structs.replace(owner, spec=msgspec.structs.replace(owner.spec, strategy=strategy))
+    sets = []
+    for number in (1, 2):
+        made = generation(owner, f"web-{number}", f"web:v{number}", number, 2, 2)
+        metadata = msgspec.structs.replace(
+            made.metadata, annotations={**made.metadata.annotations, **marks}, creation_timestamp=at(number)
+        )
+        sets.append(msgspec.structs.replace(made, metadata=metadata))
+    assert sizes(decide(owner, *sets)) == wanted
+
+
+def test_paused_forgets_old_revisions_beyond_the_limit() -> None:
+    owner = annotated(deployment(3, "web:v4", paused=True, revision_history_limit=1), "3")
+    kept = [generation(owner, f"web-{n}", f"web:v{n}", n, 0, 0) for n in (1, 2)]
+    now = generation(owner, "web-3", "web:v3", 3, 3, 3)
+    assert [effect.key.name for effect in of(decide(owner, *kept, now), Delete)] == ["web-1", "web-2"]
 
 
 def test_recreate_waits_until_the_old_pods_are_gone() -> None:

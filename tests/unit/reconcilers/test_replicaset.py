@@ -13,7 +13,7 @@ from mizzen.api.types import apps_v1, core_v1
 from mizzen.base.ids import SeededIds
 from mizzen.engine.effects import Create, Decision, Delete, Update, UpdateStatus
 from mizzen.engine.values import Key
-from tests.fixtures.cluster_objects import LABELS, NOW, at, meta, pod, replica_set, template, view
+from tests.fixtures.cluster_objects import LABELS, NOW, at, deployment, meta, pod, replica_set, template, view
 from tests.unit.reconcilers.sets import Rig
 
 
@@ -70,6 +70,44 @@ def test_scale_down_takes_the_least_valuable(keep: dict[str, Any], give_up: dict
     deleted = of(decide(owner, pod("a-keep", owner, **keep), pod("b-give-up", owner, **give_up)), Delete)
     assert [effect.key.name for effect in deleted] == ["b-give-up"]
     assert deleted[0].uid == "uid-b-give-up"
+
+
+def test_of_pods_that_are_about_as_old_chance_decides() -> None:
+    owner = replica_set(replicas=1)
+    ready = {"node": "n1"}
+    old = pod("a", owner, ready_since=-100.0, creation_timestamp=at(-100), **ready)
+    older = pod("b", owner, ready_since=-120.0, creation_timestamp=at(-120), uid="uid-0", **ready)
+    much_older = pod("c", owner, ready_since=-1000.0, creation_timestamp=at(-1000), uid="uid-00", **ready)
+    names = [effect.key.name for effect in of(decide(owner, old, older, much_older), Delete)]
+    assert names == ["b", "a"], "by their uids, and the one that is much older stays"
+
+
+def test_more_restarts_go_first_and_those_of_sidecars_after_them() -> None:
+    owner = replica_set(replicas=1)
+
+    def restarted(name: str, own: int, sidecar: int) -> core_v1.Pod:
+        made = pod(name, owner, node="n1", ready_since=-9)
+        beside = core_v1.Container(name="beside", restart_policy="Always")
+        status = msgspec.structs.replace(
+            made.status,
+            container_statuses=(core_v1.ContainerStatus(name="web", restart_count=own),),
+            init_container_statuses=(core_v1.ContainerStatus(name="beside", restart_count=sidecar),),
+        )
+        return msgspec.structs.replace(
+            made, spec=msgspec.structs.replace(made.spec, init_containers=(beside,)), status=status
+        )
+
+    pods = [restarted("a", 1, 1), restarted("b", 1, 2), restarted("c", 0, 9)]
+    assert [effect.key.name for effect in of(decide(owner, *pods), Delete)] == ["b", "a"]
+
+
+def test_scale_down_sees_the_pods_of_all_replica_sets_of_a_deployment() -> None:
+    above = deployment()
+    shrinking, other = replica_set(replicas=1, owner=above), replica_set("web-2", owner=above)
+    alone, beside = pod("a", shrinking, node="n1", ready_since=-9), pod("b", shrinking, node="n2", ready_since=-9)
+    of_other = pod("c", other, node="n2", ready_since=-9)
+    deleted = of(decide(shrinking, other, alone, beside, of_other), Delete)
+    assert [effect.key.name for effect in deleted] == ["b"]
 
 
 def test_scale_down_evens_out_the_nodes() -> None:
