@@ -11,7 +11,6 @@ the control plane has told everything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -54,8 +53,11 @@ from nodeagent.drive.renew import Renewer
 from nodeagent.drive.services import ServiceSync
 from nodeagent.drive.session import Place, Session
 from nodeagent.drive.settings import AgentSettings
+from nodeagent.drive.shutdown import ShutDown
 from nodeagent.drive.streams import Streams
+from nodeagent.drive.sweep import Sweep
 from nodeagent.drive.tokens import Issued, Tokens
+from nodeagent.drive.upkeep import Around, Upkeep
 from nodeagent.drive.usage import Meter
 from nodeagent.network.port import Network, NetworkConfig, NetworkError
 from nodeagent.network.resolv import parse as parse_resolv
@@ -63,7 +65,7 @@ from nodeagent.runtime.errors import RuntimeFailure
 from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import RuntimeInfo, Status
 from nodeagent.volumes.nfs import Nfs
-from nodeagent.volumes.port import VolumeFailure, Volumes
+from nodeagent.volumes.port import Volumes
 
 CONFIGS = tuple(kind.resource for kind in (kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM))
 NETWORK_RETRY_S = 2.0
@@ -92,7 +94,6 @@ class Agent:
         self._parts = parts
         self._network_config: NetworkConfig | None = None
         self._network_wanted = asyncio.Event()
-        self._round_done = asyncio.Event()
         runtime, clock = parts.runtime, parts.clock
         self.metrics = Metrics(credentials.node)
         self.objects = Objects()
@@ -127,6 +128,11 @@ class Agent:
             runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock,
             page=lambda: self.page.address, image_loads=ImageLoads(runtime, self._images_loaded),
         )  # fmt: skip
+        self._sweep = Sweep(
+            watcher=self.watcher, pods=self.pods, addresses=self._addresses, network=parts.network,
+            volumes=self._volumes,
+        )  # fmt: skip
+        self._upkeep = Upkeep(settings, self._around(info))
         self._keeper = Keeper(CheckpointFile(settings.data_dir / "checkpoint.json"), self._checkpoint, self._is_dirty)
         self.session = self._make_session()
         self._attendance = Attendance(self._others, self._session_with)
@@ -183,6 +189,20 @@ class Agent:
             outbox=self.outbox,
             clock=parts.clock,
             metrics=self.metrics,
+        )
+
+    def _around(self, info: RuntimeInfo) -> Around:
+        return Around(
+            runtime=self._parts.runtime,
+            clock=self._parts.clock,
+            info=info,
+            node=self.node,
+            outbox=self.outbox,
+            watcher=self.watcher,
+            meter=self._meter,
+            pods=self.pods,
+            images=self._images,
+            status=self._status,
         )
 
     def _make_session(self) -> Session:
@@ -245,7 +265,7 @@ class Agent:
     # ------------------------------------------------------------------------------------------------ life
 
     async def run(self) -> None:
-        """Serve the node until cancelled; containers, addresses and rules stay as they are then."""
+        """Serve the node until cancelled or `power_fails`; containers, addresses and rules stay as they are then."""
         await self.prepare()
         try:
             async with asyncio.TaskGroup() as group:
@@ -254,8 +274,14 @@ class Agent:
                 group.create_task(self._attendance.run(), name="attendance")
                 group.create_task(self._meter.run(), name="usage")
                 group.create_task(self._renewer.run(), name="renew")
+        except* ShutDown:
+            _LOG.info("node_shut_down")
         finally:
             await self.finish()
+
+    def power_fails(self) -> None:
+        """The machine is going down: end the pods in order, and then the agent."""
+        self._upkeep.shutdown.begun.set()
 
     async def prepare(self) -> None:
         """Take over what is there: the checkpoint, attached pods; open the metrics' port. Raises OSError."""
@@ -274,10 +300,11 @@ class Agent:
             ("services", self._services.run()),
             ("node-status", self._status.run()),
             ("tokens", self._tokens.run()),
-            ("sweep", self._sweep()),
+            ("sweep", self._sweep.run()),
             ("reclaim", self._reclaimer.run()),
             ("drivers", self._drivers.run()),
             ("checkpoint", self._keeper.run()),
+            *((name, run()) for name, run in self._upkeep.tasks()),
         ):
             group.create_task(body, name=name)
 
@@ -300,7 +327,7 @@ class Agent:
 
     def _problems(self) -> tuple[str, ...]:
         """Why the node can't run pods now."""
-        found = []
+        found = ["node is shutting down"] if self.node.shutting_down else []
         if self.watcher.failure:
             found.append(f"container runtime is down: {self.watcher.failure}")
         if not self.node.network_ready:
@@ -352,7 +379,7 @@ class Agent:
         self._drivers.changed(changed)
         self._departures.objects_changed(changed)
         if synced:
-            self._round_done.set()
+            self._sweep.round_done.set()
 
     def _pod_changed(self, key: Key) -> None:
         pod = self.objects.cache.get(kinds.POD, key.namespace, key.name)
@@ -416,38 +443,6 @@ class Agent:
             overlay=self._settings.overlay,
             upstreams=tuple(server for server in resolver.nameservers if server != facts.cluster_dns),
         )
-
-    # ------------------------------------------------------------------------------------------------- orphans
-
-    async def _sweep(self) -> None:
-        """After every complete round, take away what belongs to no pod that the control plane knows of."""
-        await self.watcher.ready.wait()
-        while True:
-            await self._round_done.wait()
-            self._round_done.clear()
-            # A look after the round: what was made a moment ago for a pod that has just gone is seen, too.
-            await self.watcher.refresh()
-            self.pods.adopt_orphans()
-            known = {slot.pod.metadata.uid for slot in self.pods.slots()}
-            await self._sweep_network(known)
-            await self._sweep_volumes(known)
-
-    async def _sweep_network(self, known: Iterable[str]) -> None:
-        for uid in self._addresses.uids():
-            if uid not in known:
-                try:
-                    await self._parts.network.detach(uid)
-                except NetworkError as error:
-                    _LOG.warning("orphan_not_detached", uid=uid, error=str(error))
-                else:
-                    self._addresses.release(uid)
-
-    async def _sweep_volumes(self, known: Iterable[str]) -> None:
-        for uid in await self._volumes.orphans(known):
-            try:
-                await self._volumes.teardown(uid)
-            except VolumeFailure as error:
-                _LOG.warning("orphan_volumes_not_removed", uid=uid, error=str(error))
 
     # ---------------------------------------------------------------------------------------- checkpoint, metrics
 

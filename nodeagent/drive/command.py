@@ -59,6 +59,8 @@ async def run_agent(settings: AgentSettings) -> None:
         info = await engine_info(parts.runtime)
         agent = Agent(replace(settings, node_ip=node_ip), parts, credentials, info)
         _LOG.info("agent_started", node=credentials.node, node_ip=node_ip, engine=f"{info.name} {info.version}")
+        # What init systems send when the power fails; containers end with it, unlike with SIGTERM.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGPWR, agent.power_fails)
         await agent.run()
     finally:
         await parts.runtime.close()

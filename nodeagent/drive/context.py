@@ -41,6 +41,9 @@ class NodeContext:
     """Whether the kernel confines processes with AppArmor."""
     unsafe_sysctls: tuple[str, ...] = ()
     """What pods may set beside Kubernetes' safe kernel parameters."""
+    pressures: Mapping[str, int] = field(default_factory=dict)
+    """The node's conditions that say what it lacks, with when it was felt last."""
+    shutting_down: bool = False
     seccomp_folder: Path = Path()
     """Where the node's own seccomp profiles are."""
 
@@ -63,6 +66,8 @@ class NodeContext:
             labels=own.metadata.labels if own is not None else None,
             taints=own.spec.taints if own is not None else (),
             app_armor=self.app_armor,
+            pressures=self.pressures.keys(),
+            shutting_down=self.shutting_down,
             unsafe_sysctls=self.unsafe_sysctls,
         )
 

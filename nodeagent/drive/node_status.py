@@ -98,7 +98,7 @@ class NodeStatus:
         return core.NodeStatus(
             capacity=self._capacity,
             allocatable=node.offered(),
-            conditions=conditions(self._readings(), before, self._clock.now()),
+            conditions=conditions(self._problems(), node.pressures, before, self._clock.now()),
             addresses=(
                 core.NodeAddress(type="InternalIP", address=node.ip),
                 core.NodeAddress(type="Hostname", address=node.name),
@@ -139,15 +139,16 @@ class NodeStatus:
         largest = sorted(found, key=lambda image: (-image.size_bytes, image.id))[:IMAGES_MAX]
         self._images = tuple(_shown(image) for image in largest)
 
-    def _readings(self) -> Readings:
+    def readings(self) -> Readings:
+        """What the machine says of itself now."""
         count, most = machine.pids()
         return Readings(
             memory_free_bytes=machine.memory_free_bytes(),
+            memory_bytes=self._info.memory_bytes,
             volumes=machine.disk(str(self._settings.data_dir)),
             images=machine.disk(self._info.root_dir),
             pids=count,
             pids_max=most,
-            problems=self._problems(),
         )
 
     def _measure(self) -> dict[str, str]:

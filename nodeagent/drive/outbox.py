@@ -95,6 +95,11 @@ class Outbox:
         """Something that happened to a volume whose folder this node is to take away."""
         self._happened("PersistentVolume", volume.metadata, record, now)
 
+    def node_event(self, record: Record, now: Instant) -> None:
+        """Something that happened to the node itself."""
+        # As its uid such events have the node's name, everywhere in Kubernetes.
+        self._happened("Node", meta.ObjectMeta(name=self._node, uid=self._node), record, now)
+
     def _happened(self, kind: str, metadata: meta.ObjectMeta, record: Record, now: Instant) -> None:
         key = (EVENT, metadata.uid, record.reason, record.message, record.field_path)
         before = self._waiting.get(key)

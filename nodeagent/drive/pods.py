@@ -38,7 +38,7 @@ from nodeagent.lifecycle import resizing
 from nodeagent.lifecycle.admit import admit
 from nodeagent.lifecycle.ending import TERMINAL
 from nodeagent.lifecycle.images import WAITING
-from nodeagent.lifecycle.memory import PodMemory, durable
+from nodeagent.lifecycle.memory import PodFailure, PodMemory, durable
 from nodeagent.lifecycle.observation import Observation, Rejection, Result
 from nodeagent.lifecycle.pod import step
 from nodeagent.lifecycle.probes import jobs
@@ -66,6 +66,8 @@ class Slot:
     named: frozenset[Key] = frozenset()
     """The config maps, secrets and claims that it refers to."""
     objects: int = 0
+    ordered: PodFailure | None = None
+    """What the node wants it to end for."""
     results: list[Result] = field(default_factory=list)
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
@@ -180,6 +182,26 @@ class Pods:
         for uid, slot in self._slots.items():
             if any(kept.waiting in WAITING for kept in slot.memory.containers.values()):
                 self.set_up_again(uid)
+
+    def fail(self, uid: str, failure: PodFailure) -> None:
+        """The node wants a pod to end."""
+        slot = self._slots.get(uid)
+        if slot is not None and slot.ordered is None:
+            slot.ordered = failure
+            self.poke(uid)
+
+    def active(self) -> list[core.Pod]:
+        """The pods that take room here: those that the node has taken and that have not ended."""
+        return [slot.pod for slot in self._slots.values() if slot.wanted and _takes_room(slot)]
+
+    def is_running(self, uid: str) -> bool:
+        """Whether a container of a pod runs."""
+        return any(state.status is Status.RUNNING for state in self._watcher.of(uid).containers)
+
+    def has_ended(self, uid: str) -> bool:
+        """Whether nothing of a pod runs, and that was reported."""
+        slot = self._slots.get(uid)
+        return slot is None or (not _takes_room(slot) and not self.is_running(uid))
 
     def set_up_again(self, uid: str) -> None:
         """Something that the pod's volumes show has changed."""
@@ -300,6 +322,7 @@ class Pods:
             host_ip=self._node.ip,
             objects=slot.objects,
             rejection=self._rejection(slot),
+            ordered=slot.ordered,
             resize=self._no_resize(slot),
             served=self._is_served(slot),
             wanted=slot.wanted,

@@ -14,6 +14,8 @@ from mizzen.api import formats
 from mizzen.base.settings import Problems, address
 from mizzen.base.telemetry import LEVELS
 from nodeagent.drive import machine
+from nodeagent.lifecycle import imagegc, thresholds
+from nodeagent.lifecycle.thresholds import Threshold
 
 DATA_DIR = Path("/var/lib/mizzen/agent")
 KUBELET_DIR = Path("/var/lib/kubelet")
@@ -56,6 +58,15 @@ class AgentSettings:
     reserved_memory_bytes: int = 256 * 1024 * 1024
     unsafe_sysctls: tuple[str, ...] = ()
     """Kernel parameters that pods may set beside Kubernetes' safe ones; `net.*` is all that begin so."""
+    image_policy: imagegc.Policy = field(default_factory=imagegc.Policy)
+    eviction_hard: tuple[Threshold, ...] = thresholds.parse(thresholds.DEFAULT)
+    """How little may be left of memory, disks and processes before pods have to go."""
+    pressure_hold_s: int = 300
+    """For how long a pressure counts after it was felt last."""
+    shutdown_grace_s: int = 30
+    """How long pods have to end when the machine goes down."""
+    shutdown_critical_s: int = 10
+    """The part of it that is kept for critical pods."""
     overlay: Literal["auto", "always", "never"] = "auto"
     starts_at_once: int = 4
     """Sandboxes and containers being made at the same time; more only make each other slower."""
@@ -91,6 +102,11 @@ def parse(argv: Sequence[str]) -> AgentSettings:
     taints = problems.read("--taints", args.taints, _taints)
     if args.token and not server:
         problems.add("--server", "is needed with --token: the address of the control plane, like 10.0.0.1:6443")
+    hard = problems.read("--eviction-hard", args.eviction_hard, thresholds.parse, thresholds.NONE)
+    if not 0 <= args.image_gc_low_threshold <= args.image_gc_high_threshold <= 100:
+        problems.add("--image-gc-low-threshold", "is at most --image-gc-high-threshold, and both are percents")
+    if args.shutdown_grace_period_critical_pods > args.shutdown_grace_period:
+        problems.add("--shutdown-grace-period-critical-pods", "is a part of --shutdown-grace-period, so not longer")
     problems.check()
     return AgentSettings(
         data_dir=args.data_dir.absolute(),
@@ -105,6 +121,16 @@ def parse(argv: Sequence[str]) -> AgentSettings:
         metrics_host=args.metrics_host,
         metrics_port=args.metrics_port,
         pods_max=args.max_pods,
+        image_policy=imagegc.Policy(
+            high_percent=args.image_gc_high_threshold,
+            low_percent=args.image_gc_low_threshold,
+            min_age_ms=args.image_minimum_gc_age * 1000,
+            max_unused_ms=args.image_maximum_gc_age * 1000,
+        ),
+        eviction_hard=hard or thresholds.NONE,
+        pressure_hold_s=args.eviction_pressure_transition_period,
+        shutdown_grace_s=args.shutdown_grace_period,
+        shutdown_critical_s=args.shutdown_grace_period_critical_pods,
         unsafe_sysctls=tuple(name for name in args.allowed_unsafe_sysctls.split(",") if name),
         overlay=args.overlay,
         reset=args.reset,
@@ -135,11 +161,30 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="kernel parameters that pods may set beside the safe ones, like net.*",
     )
+    _add_upkeep(parser)
     add("--overlay", choices=("auto", "always", "never"), default="auto", help="whether to tunnel to other nodes")
     add("--reset", action="store_true", help="remove all pods, rules, routes and data of this agent, and end")
     add("--log-level", choices=sorted(LEVELS), default="info", help="what is logged")
     add("--log-format", choices=("text", "json"), default="text", help="how it is logged")
     return parser
+
+
+def _add_upkeep(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    policy = imagegc.Policy()
+    add("--image-gc-high-threshold", type=int, default=policy.high_percent, help="percent of the disk; 100: never")
+    add("--image-gc-low-threshold", type=int, default=policy.low_percent, help="until so much of the disk is in use")
+    age_help = "seconds for which an image stays at least"
+    add("--image-minimum-gc-age", type=int, default=policy.min_age_ms // 1000, help=age_help)
+    unused_help = "seconds after which an unused image goes whatever the disk; 0: never"
+    add("--image-maximum-gc-age", type=int, default=policy.max_unused_ms // 1000, help=unused_help)
+    add("--eviction-hard", default=thresholds.DEFAULT, help="how little may be left before pods have to go")
+    hold_help = "seconds for which a pressure counts after it was felt last"
+    add("--eviction-pressure-transition-period", type=int, default=300, help=hold_help)
+    grace_help = "seconds that pods have to end when the machine goes down"
+    add("--shutdown-grace-period", type=int, default=30, help=grace_help)
+    critical_help = "the part of it that is kept for critical pods"
+    add("--shutdown-grace-period-critical-pods", type=int, default=10, help=critical_help)
 
 
 def _labels(text: str) -> dict[str, str]:

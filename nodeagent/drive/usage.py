@@ -130,6 +130,11 @@ class Meter:
             await self.measure()
             await asyncio.sleep(INTERVAL_S)
 
+    @property
+    def last(self) -> Measurement | None:
+        """The last measurement; None before the first."""
+        return self._last
+
     async def measure(self) -> None:
         """Look once; from the second time on there is a measurement."""
         async with self._looking:

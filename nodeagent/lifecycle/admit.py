@@ -8,18 +8,22 @@ no matter of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mizzen.api import resources
 from mizzen.api.node_affinity import matches
 from mizzen.api.resources import is_extended
-from mizzen.api.tolerations import first_untolerated
+from mizzen.api.tolerations import first_untolerated, tolerates
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.containers import every
+from nodeagent.lifecycle.eviction import REASON as EVICTED
+from nodeagent.lifecycle.eviction import is_critical
 from nodeagent.lifecycle.observation import Rejection
+from nodeagent.lifecycle.pressure import MEMORY
 from nodeagent.lifecycle.sysctls import refusal
 
+_MEMORY_TAINT = "node.kubernetes.io/memory-pressure"
 _FIRST = (resources.PODS, resources.CPU, resources.MEMORY, resources.EPHEMERAL_STORAGE)
 
 
@@ -35,6 +39,9 @@ class Host:
     taints: Sequence[core.Taint] = ()
     app_armor: bool = False
     """Whether the kernel confines processes with AppArmor."""
+    pressures: Collection[str] = ()
+    """The node's conditions that say what it lacks."""
+    shutting_down: bool = False
     unsafe_sysctls: tuple[str, ...] = ()
     """Those that pods may set beside the safe ones."""
 
@@ -42,6 +49,10 @@ class Host:
 def admit(pod: core.Pod, others: Iterable[core.Pod], host: Host) -> Rejection | None:
     """Why the node can't take the pod beside the others that it already has; None when it can."""
     others = tuple(others)
+    if host.shutting_down:
+        return Rejection("NodeShutdown", "Pod was rejected as the node is shutting down.")
+    if refused := _pressed(pod, host.pressures):
+        return refused
     sysctl = refusal(pod.spec, host.unsafe_sysctls)
     if sysctl:
         return Rejection("SysctlForbidden", sysctl)
@@ -52,6 +63,18 @@ def admit(pod: core.Pod, others: Iterable[core.Pod], host: Host) -> Rejection | 
         or _not_tolerated(pod.spec, host)
         or _unconfined(pod.spec, host)
     )
+
+
+def _pressed(pod: core.Pod, pressures: Collection[str]) -> Rejection | None:
+    """What lacks memory alone still takes those that have asked for some."""
+    if not pressures or is_critical(pod):
+        return None
+    if set(pressures) == {MEMORY}:
+        asked = resources.qos_class(pod.spec) != resources.BEST_EFFORT
+        taint = core.Taint(key=_MEMORY_TAINT, effect="NoSchedule")
+        if asked or any(tolerates(toleration, taint) for toleration in pod.spec.tolerations):
+            return None
+    return Rejection(EVICTED, f"The node had condition: [{' '.join(sorted(pressures))}]. ")
 
 
 def no_room(pod: core.Pod, others: Sequence[core.Pod], allocatable: Mapping[str, int]) -> Rejection | None:

@@ -61,6 +61,15 @@ def past_deadline(turn: Turn) -> None:
     turn.record("Normal", "DeadlineExceeded", message)
 
 
+def obey(turn: Turn) -> None:
+    """Fail a pod that the node wants to end."""
+    ordered = turn.seen.ordered
+    if ordered is None or turn.memory.failure is not None or phase_before(turn) in TERMINAL:
+        return
+    turn.change(failure=ordered)
+    turn.record("Warning", ordered.reason, ordered.message)
+
+
 def is_over(turn: Turn) -> bool:
     """Whether nothing of the pod is to run any more although nobody deletes it."""
     if turn.memory.failure is not None or phase_before(turn) in TERMINAL:
@@ -86,7 +95,9 @@ def _init_failed(turn: Turn, container: core.Container) -> bool:
 def wind_down(turn: Turn) -> None:
     """One step towards a pod of which nothing runs."""
     turn.abandon(*_ABANDONED)
-    if not _all_ended(turn, turn.now + grace_s(turn.spec) * 1000) or turn.busy():
+    failure = turn.memory.failure
+    grace = failure.grace_s if failure is not None and failure.grace_s is not None else grace_s(turn.spec)
+    if not _all_ended(turn, turn.now + grace * 1000) or turn.busy():
         return
     if not _sandboxes_gone(turn) or turn.memory.volumes == "down":
         return

@@ -105,6 +105,10 @@ class PodFailure(msgspec.Struct, frozen=True, gc=False):
 
     reason: str
     message: str
+    grace_s: int | None = None
+    """How long its containers may take to end; None: as long as they ask for."""
+    disrupted: bool = False
+    """It was ended for the node's sake, and is to be said so to whoever counts its failures."""
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from nodeagent.lifecycle.memory import PodFailure
 from nodeagent.runtime.values import ContainerState, SandboxState
 
 ProbeKind = Literal["startup", "liveness", "readiness"]
@@ -85,6 +86,8 @@ class Observation:
     """The version of everything that the pod refers to (config maps, secrets); any change makes it larger."""
     rejection: Rejection | None = None
     """The node's answer to a pod of which nothing runs yet."""
+    ordered: PodFailure | None = None
+    """The node wants the pod to end: it lacks something, or is shutting down."""
     resize: Rejection | None = None
     """Why the node does not grant the resources that the pod wants by now: `Deferred` or `Infeasible`."""
     served: bool = False

@@ -14,7 +14,16 @@ from __future__ import annotations
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Instant
 from nodeagent.lifecycle.actions import Action, Report
-from nodeagent.lifecycle.ending import TERMINAL, is_deleted, is_over, past_deadline, phase_before, take_away, wind_down
+from nodeagent.lifecycle.ending import (
+    TERMINAL,
+    is_deleted,
+    is_over,
+    obey,
+    past_deadline,
+    phase_before,
+    take_away,
+    wind_down,
+)
 from nodeagent.lifecycle.look import look
 from nodeagent.lifecycle.memory import PodMemory
 from nodeagent.lifecycle.observation import Observation
@@ -40,6 +49,7 @@ def step(spec: core.Pod, seen: Observation, memory: PodMemory, now: Instant) -> 
         status = _rejected(turn)
     else:
         past_deadline(turn)
+        obey(turn)
         status = _live(turn)
     if status is not None:
         _report(turn, status)

@@ -1,19 +1,15 @@
-"""The node's conditions, from readings of the machine. Pure; the thresholds are kubelet's defaults."""
+"""The node's conditions, from readings of the machine. Pure; what counts as too little is in `thresholds`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mizzen.api import times
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Instant
 
-MEMORY_MIN_BYTES = 100 * 1024 * 1024
-DISK_MIN_PERCENT = 10
-IMAGES_MIN_PERCENT = 15
-INODES_MIN_PERCENT = 5
-PIDS_MIN_PERCENT = 10
+MEMORY, DISK, PIDS = "MemoryPressure", "DiskPressure", "PIDPressure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,20 +29,32 @@ class Readings:
 
     memory_free_bytes: int
     """What can be had without hurting anybody."""
+    memory_bytes: int = 0
+    """All that the machine has; 0: not known."""
     volumes: Disk
     """Where pods' volumes are."""
     images: Disk
     """Where the engine keeps images and containers."""
     pids: int
     pids_max: int
-    problems: tuple[str, ...] = ()
-    """Why the node can't run pods now; none: it can."""
+
+
+def held(seen: Mapping[str, Instant], under: Iterable[str], now: Instant, hold_ms: int) -> dict[str, Instant]:
+    """The pressures that count, with when each was felt last: one that has gone counts for a while longer.
+
+    A node that has just got rid of pods must not at once be given the same ones again.
+    """
+    kept = {name: since for name, since in seen.items() if now - since < hold_ms}
+    return {**kept, **dict.fromkeys(under, now)}
 
 
 def conditions(
-    readings: Readings, before: Sequence[core.NodeCondition], now: Instant
+    problems: Sequence[str], under: Collection[str], before: Sequence[core.NodeCondition], now: Instant
 ) -> tuple[core.NodeCondition, ...]:
-    """The node's conditions; one whose status stays keeps its transition time."""
+    """The node's conditions; one whose status stays keeps its transition time.
+
+    `problems`: why the node can't run pods now; `under`: the pressures that it feels.
+    """
     known = {condition.type: condition for condition in before}
     stamp = times.render(now)
 
@@ -66,35 +74,27 @@ def conditions(
     def pressure(kind: str, under: bool, reasons: tuple[str, str], words: tuple[str, str]) -> core.NodeCondition:
         return condition(kind, status=under, reason=reasons[not under], message=f"kubelet has {words[not under]}")
 
-    memory = readings.memory_free_bytes < MEMORY_MIN_BYTES
-    disk = _full(readings.volumes, DISK_MIN_PERCENT) or _full(readings.images, IMAGES_MIN_PERCENT)
-    pids = (readings.pids_max - readings.pids) * 100 < PIDS_MIN_PERCENT * readings.pids_max
-    problems = ", ".join(readings.problems)
+    why = ", ".join(problems)
     return (
         pressure(
-            "MemoryPressure", memory, ("KubeletHasInsufficientMemory", "KubeletHasSufficientMemory"),
+            MEMORY, MEMORY in under, ("KubeletHasInsufficientMemory", "KubeletHasSufficientMemory"),
             ("insufficient memory available", "sufficient memory available"),
         ),
         pressure(
-            "DiskPressure", disk, ("KubeletHasDiskPressure", "KubeletHasNoDiskPressure"),
+            DISK, DISK in under, ("KubeletHasDiskPressure", "KubeletHasNoDiskPressure"),
             ("disk pressure", "no disk pressure"),
         ),
         pressure(
-            "PIDPressure", pids, ("KubeletHasInsufficientPID", "KubeletHasSufficientPID"),
+            PIDS, PIDS in under, ("KubeletHasInsufficientPID", "KubeletHasSufficientPID"),
             ("insufficient PID available", "sufficient PID available"),
         ),
         condition(
             "Ready",
-            status=not problems,
-            reason="KubeletNotReady" if problems else "KubeletReady",
-            message=problems or "kubelet is posting ready status",
+            status=not why,
+            reason="KubeletNotReady" if why else "KubeletReady",
+            message=why or "kubelet is posting ready status",
         ),
     )  # fmt: skip
-
-
-def _full(disk: Disk, percent: int) -> bool:
-    low = disk.total_bytes and disk.free_bytes * 100 < percent * disk.total_bytes
-    return bool(low or (disk.total_inodes and disk.free_inodes * 100 < INODES_MIN_PERCENT * disk.total_inodes))
 
 
 def same_but_for_heartbeat(a: core.NodeStatus, b: core.NodeStatus) -> bool:

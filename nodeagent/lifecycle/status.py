@@ -13,6 +13,7 @@ from functools import lru_cache
 from msgspec.structs import replace
 
 from mizzen.api import conditions, resources, times
+from mizzen.api.budgets import TARGET
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.container_status import container_status
 from nodeagent.lifecycle.containers import LOST_EXIT_CODE, ephemeral, is_sidecar, restarts
@@ -189,7 +190,7 @@ def _conditions(
     inits: Sequence[core.ContainerStatus],
     mains: Sequence[core.ContainerStatus],
 ) -> tuple[core.PodCondition, ...]:
-    foreign = foreign_conditions(turn.pod.status)
+    foreign = (*_disrupted(turn, old), *foreign_conditions(turn.pod.status))
     ready = _containers_ready(turn, phase, inits, mains)
     values = (
         ("PodReadyToStartContainers", _truth(sandbox_is_ready(turn)), "", ""),
@@ -201,6 +202,15 @@ def _conditions(
     before = {condition.type: condition for condition in old.conditions}
     own = (_condition(turn, before.get(value[0]), value) for value in values)
     return (*foreign, *_of_resizes(turn, before), *own)
+
+
+def _disrupted(turn: Turn, old: core.PodStatus) -> Iterator[core.PodCondition]:
+    """That the pod ends for the node's sake, unless somebody else has said already why it is disturbed."""
+    failure = turn.memory.failure
+    told = any(condition.type == TARGET for condition in turn.pod.status.conditions)
+    if failure is not None and failure.disrupted and not told:
+        before = next((condition for condition in old.conditions if condition.type == TARGET), None)
+        yield _condition(turn, before, (TARGET, "True", "TerminationByKubelet", failure.message))
 
 
 def _of_resizes(turn: Turn, before: Mapping[str, core.PodCondition]) -> Iterator[core.PodCondition]:

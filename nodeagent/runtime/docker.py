@@ -17,7 +17,7 @@ from nodeagent.runtime import archive, docker_events, naming
 from nodeagent.runtime.docker_engine import DockerSettings, Engine, EngineError
 from nodeagent.runtime.docker_images import DockerImages
 from nodeagent.runtime.docker_specs import Body, container_body, limits_body, sandbox_body
-from nodeagent.runtime.docker_states import architecture_of, info_of, memory_used, rows, state_of
+from nodeagent.runtime.docker_states import architecture_of, info_of, memory_used, rows, state_of, written
 from nodeagent.runtime.docker_streams import DockerStreams
 from nodeagent.runtime.errors import (
     ContainerNotFound,
@@ -230,6 +230,12 @@ class DockerRuntime:
             sandboxes=tuple(state for state in states if isinstance(state, SandboxState)),
             containers=tuple(state for state in states if isinstance(state, ContainerState)),
         )
+
+    async def disk_used(self) -> Mapping[str, int]:
+        """What containers have written."""
+        limit_s = self._settings.start_deadline_s
+        listed = await self._engine.call("GET", "/containers/json", query={**_LISTED, "size": "1"}, deadline_s=limit_s)
+        return written(listed)
 
     def events(self) -> AsyncGenerator[Event, None]:
         """Hints of changes."""

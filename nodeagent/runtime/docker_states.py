@@ -132,6 +132,16 @@ def _ms(text: str) -> int:
     return max(0, times.parse(text))
 
 
+class _Sized(msgspec.Struct, frozen=True, rename="pascal"):
+    id: str
+    size_rw: int = 0
+
+
+def written(answer: bytes) -> dict[str, int]:
+    """What containers have written into their layers, out of the answer of a list with sizes."""
+    return {one.id: one.size_rw for one in msgspec.json.decode(answer, type=list[_Sized])}
+
+
 class _MemoryStats(msgspec.Struct, frozen=True):
     usage: int = 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -73,6 +73,8 @@ class FakeRuntime:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._images = FakeImages()
+        self.written: dict[str, int] = {}
+        """What containers have written into their layers, in bytes by id."""
         self._records: dict[str, Record] = {}
         self._listeners: list[asyncio.Queue[Event]] = []
         self._failures: defaultdict[str, deque[RuntimeFailure]] = defaultdict(deque)
@@ -242,6 +244,11 @@ class FakeRuntime:
         containers.sort(key=lambda c: (c.pod.namespace, c.pod.name, c.pod.uid, c.name, c.attempt))
         sandboxes.sort(key=lambda s: (s.pod.namespace, s.pod.name, s.pod.uid, s.attempt))
         return Snapshot(sandboxes=tuple(sandboxes), containers=tuple(containers))
+
+    async def disk_used(self) -> Mapping[str, int]:
+        """What containers have written."""
+        await self._enter("disk_used")
+        return dict(self.written)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Hints of changes."""

@@ -80,7 +80,8 @@ class FakeImages:
         """Let the registry have an image."""
         locator = references.parse(ref).locator
         image_id, _ = archive.build(locator, {}, archive.ImageConfig(command=(locator, *command)), "amd64")
-        info = ImageInfo(id=image_id, tags=(locator,), size_bytes=1)
+        digest = f"{references.parse(ref).name}@{image_id}"
+        info = ImageInfo(id=image_id, tags=(locator,), digests=(digest,), size_bytes=1)
         self.remote[locator] = FakeImage(info=info, command=command, pull_ms=pull_ms)
 
 

@@ -10,7 +10,7 @@ agent needs no memory of its own to adopt what runs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from nodeagent.runtime.values import (
@@ -127,6 +127,13 @@ class Runtime(Protocol):
 
     async def list(self) -> Snapshot:
         """Everything there is of ours, running or not. Cheap when nothing has changed since the last call."""
+        ...
+
+    async def disk_used(self) -> Mapping[str, int]:
+        """The bytes that our containers have written into their own layers, by container id.
+
+        Expensive: the engine looks at every file of theirs.
+        """
         ...
 
     def events(self) -> AsyncGenerator[Event, None]:

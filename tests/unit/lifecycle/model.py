@@ -12,7 +12,7 @@ from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.containers import find, spec_hash
-from nodeagent.lifecycle.memory import PodMemory
+from nodeagent.lifecycle.memory import PodFailure, PodMemory
 from nodeagent.lifecycle.observation import Failure, Observation, ProbeKind, Rejection, Result, Verdict
 from nodeagent.lifecycle.pod import step
 from nodeagent.runtime.values import ContainerState, PodRef, SandboxState, Status
@@ -107,6 +107,7 @@ class Machine:
     wanted: bool = True
     served: bool = False
     rejection: Rejection | None = None
+    ordered: PodFailure | None = None
     resize: Rejection | None = None
     objects: int = 0
     results: list[Result] = field(default_factory=list)
@@ -128,6 +129,7 @@ class Machine:
             host_ip=HOST_IP,
             objects=self.objects,
             rejection=self.rejection,
+            ordered=self.ordered,
             resize=self.resize,
             wanted=self.wanted,
             served=self.served,

@@ -1,4 +1,4 @@
-"""The smaller deciders: probes, admission, specs, pull credentials, whose log is meant, the node's conditions."""
+"""The smaller deciders: probes, admission, specs, pull credentials, whose log is meant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from nodeagent.lifecycle.credentials import credentials
 from nodeagent.lifecycle.downward import ConfigError
 from nodeagent.lifecycle.logs import NoLogs, chosen_container, logs_of
 from nodeagent.lifecycle.memory import ContainerMemory, Ending, PodMemory
-from nodeagent.lifecycle.pressure import Disk, Readings, conditions, same_but_for_heartbeat
 from nodeagent.lifecycle.probes import Outcome, after, begin, jobs, port_of
 from nodeagent.lifecycle.specs import (
     Made,
@@ -29,7 +28,7 @@ from nodeagent.lifecycle.specs import (
     seccomp_profile,
 )
 from nodeagent.runtime.values import Mount, Status
-from tests.unit.lifecycle.model import NOW, container, instance, pod
+from tests.unit.lifecycle.model import container, instance, pod
 
 GOOD, BAD, BROKEN = Outcome.SUCCESS, Outcome.FAILURE, Outcome.ERROR
 
@@ -387,47 +386,6 @@ def test_which_instances_log_is_meant() -> None:
         logs_of(pod(), core.PodStatus(), (running,), "app", previous=True)
     with pytest.raises(NoLogs, match="is waiting to start: image can't be pulled"):
         logs_of(pod(), waiting("ErrImagePull"), (), "app", previous=False)
-
-
-# ---------------------------------------------------------------------------------------------------- pressure
-
-
-def readings(**changed: Any) -> Readings:
-    """A machine that is well, but for what is given."""
-    disk = Disk(total_bytes=100, free_bytes=50, total_inodes=100, free_inodes=50)
-    given = {"memory_free_bytes": 8 << 30, "volumes": disk, "images": disk, "pids": 100, "pids_max": 1000, **changed}
-    return Readings(**given)
-
-
-@pytest.mark.parametrize(
-    ("changed", "wrong"),
-    [
-        pytest.param({}, "", id="well"),
-        pytest.param({"memory_free_bytes": 99 << 20}, "MemoryPressure", id="memory"),
-        pytest.param({"volumes": Disk(total_bytes=100, free_bytes=9)}, "DiskPressure", id="volumes"),
-        pytest.param({"images": Disk(total_bytes=100, free_bytes=14)}, "DiskPressure", id="images"),
-        pytest.param({"images": Disk(total_bytes=9, free_bytes=9, total_inodes=100, free_inodes=4)}, "DiskPressure",
-                     id="inodes"),
-        pytest.param({"pids": 901}, "PIDPressure", id="pids"),
-        pytest.param({"volumes": Disk(), "images": Disk()}, "", id="unknown-disks"),
-    ],
-)  # fmt: skip
-def test_pressure(changed: dict[str, Any], wrong: str) -> None:
-    found = {c.type: c.status for c in conditions(readings(**changed), (), NOW)}
-    expected = dict.fromkeys(("MemoryPressure", "DiskPressure", "PIDPressure"), "False") | {"Ready": "True"}
-    assert found == (expected | {wrong: "True"} if wrong else expected)
-
-
-def test_a_node_that_can_not_run_pods_says_why() -> None:
-    before = conditions(readings(), (), NOW)
-    after_ = conditions(readings(problems=("container runtime is down",)), before, NOW + 60_000)
-    ready = after_[-1]
-    assert (ready.status, ready.reason, ready.message) == ("False", "KubeletNotReady", "container runtime is down")
-    assert ready.last_transition_time != before[-1].last_transition_time
-    assert after_[0].last_transition_time == before[0].last_transition_time
-    well, later = (core.NodeStatus(conditions=conditions(readings(), before, NOW + ms)) for ms in (0, 60_000))
-    assert same_but_for_heartbeat(well, later)
-    assert not same_but_for_heartbeat(well, core.NodeStatus(conditions=after_))
 
 
 PROFILE = core.AppArmorProfile(type="Localhost", localhost_profile="mine")
