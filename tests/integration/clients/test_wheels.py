@@ -1,4 +1,8 @@
-"""Clients in Python beside the official one, each in an environment of its own, doing what programs do with them."""
+"""Clients that wheels carry, each in an environment of its own, doing what programs do with them.
+
+Three are Python's, beside the official one. `kubernetes-lite` is Go's client-go (discovery and the dynamic client, 0.32)
+in a wheel. Informers of client-go run in Prometheus and in Helm 4, which have tests of their own.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,14 @@ from tests.fixtures.stock_tools import ToolMissing, python_with
 
 WORK_S = 90
 WATCHED = ["ADDED w", "MODIFIED w", "DELETED w"]
-CLIENTS: dict[tuple[str, ...], dict[str, Any]] = {
-    ("kubernetes-asyncio==36.1.0",): {
+WHEELS = {
+    "asyncio": ("kubernetes-asyncio==36.1.0",),
+    "kr8s": ("kr8s==0.20.15",),
+    "lightkube": ("lightkube==1.0.1", "jinja2==3.1.6"),
+    "go": ("kubernetes-lite==0.1.0",),
+}
+FOUND: dict[str, dict[str, Any]] = {
+    "asyncio": {
         "managed": ["asyncio", "Apply"],
         "image": "web:2",
         "scaled": 3,
@@ -28,7 +38,7 @@ CLIENTS: dict[tuple[str, ...], dict[str, Any]] = {
         "refused": 422,
         "led": ["first", "second"],
     },
-    ("kr8s==0.20.15",): {
+    "kr8s": {
         "scaled": 2,
         "patched": ["b", "c", 3],
         "pods": 2,
@@ -45,7 +55,7 @@ CLIENTS: dict[tuple[str, ...], dict[str, Any]] = {
         "me": "kubernetes-admin",
         "cordoned": True,
     },
-    ("lightkube==1.0.1", "jinja2==3.1.6"): {
+    "lightkube": {
         "managed": ["lightkube", "Apply"],
         "scaled": 3,
         "apart": 409,
@@ -63,20 +73,34 @@ CLIENTS: dict[tuple[str, ...], dict[str, Any]] = {
         "custom": {"size": 2},
         "customScale": 3,
     },
+    "go": {
+        "defaulted": "RollingUpdate",
+        "scaled": ["Scale", 3],
+        "image": "web:2",
+        "labels": {"a": "b"},
+        "errors": ["ConflictError", "AlreadyExistsError", "InvalidError", "NotFoundError"],
+        "pods": [],
+        "owner": "Apply",
+        "apart": "ConflictError",
+        "forced": {"colour": "blue"},
+        "pages": [2, 1],
+        "watched": ["ADDED a", "MODIFIED a", "ADDED b", "ADDED c"],
+        "custom": {"size": 2},
+        "refused": "InvalidError",
+    },
 }
 
 pytestmark = pytest.mark.etcd
 
 
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize("packages", CLIENTS, ids=lambda packages: packages[0].partition("==")[0])
-def test_everyday(packages: tuple[str, ...], cluster: Path) -> None:
+@pytest.mark.parametrize("client", WHEELS)
+def test_everyday(client: str, cluster: Path) -> None:
     try:
-        python = python_with(*packages)
+        python = python_with(*WHEELS[client])
     except ToolMissing as error:
         pytest.skip(str(error))
-    name = packages[0].partition("==")[0].removeprefix("kubernetes-")
-    program = Path(__file__).with_name(f"{name}_everyday.py")
+    program = Path(__file__).with_name(f"{client}_everyday.py")
     done = subprocess.run([python, program, cluster], capture_output=True, text=True, timeout=WORK_S, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == CLIENTS[packages]
+    assert json.loads(done.stdout) == FOUND[client]
