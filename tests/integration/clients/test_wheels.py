@@ -1,7 +1,7 @@
 """Clients that wheels carry, each in an environment of its own, doing what programs do with them.
 
-Three are Python's, beside the official one. `kubernetes-lite` is Go's client-go (discovery and the dynamic client, 0.32)
-in a wheel. Informers of client-go run in Prometheus and in Helm 4, which have tests of their own.
+Three are of Python, beside the official one. `kubernetes-lite` is client-go 0.32 (discovery and the dynamic client) in
+a wheel. Informers of client-go run in Prometheus and in Helm 4, which have tests of their own.
 """
 
 from __future__ import annotations
