@@ -49,7 +49,7 @@ from controlplane.server.node_reports import Reports
 from controlplane.server.oidc import OidcLogin
 from controlplane.server.outward.dial import Dialer
 from controlplane.server.presence import Presence, check_authority
-from controlplane.server.rest_api import Deps, build_app
+from controlplane.server.rest_api import Deps, RestApi
 from controlplane.server.rest_listen import listen
 from controlplane.server.rest_site import SiteInfo
 from controlplane.server.serving import ServingCertificate
@@ -296,7 +296,7 @@ async def _rest_server(
         tokens=core.tokens,
         routes=joining.routes(),
     )
-    async with listen(build_app(deps), settings.bind_address, settings.https_port, tls):
+    async with listen(RestApi(deps), settings.bind_address, settings.https_port, tls):
         yield
 
 

@@ -5,7 +5,7 @@ Selectors only narrow what is asked for. So of those that cannot be read the res
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from controlplane.access.grants import wants
 from controlplane.access.values import Wanted

@@ -134,7 +134,7 @@ class _Driver:
                     self._performing += 1
                     group.create_task(self._perform(turn), name=f"perform-{turn.key}")
                 else:
-                    self._ran.add(self.loop.succeeded(turn, 0, self._clock.monotonic_ms()))
+                    self._ran.observe(self.loop.succeeded(turn, 0, self._clock.monotonic_ms()) / 1000)
                 if turns % TURNS_A_TICK == 0:
                     await asyncio.sleep(0)
 
@@ -147,10 +147,12 @@ class _Driver:
         except TurnFailed as failure:
             # A defect of one reconciler on one object must not stop the others.
             self._log.error("reconcile_failed", key=str(failure.turn.key), exc_info=failure.__cause__)
-            self._ran.add(self.loop.failed(failure.turn, repr(failure.__cause__), 0, self._clock.monotonic_ms()))
+            self._ran.observe(
+                self.loop.failed(failure.turn, repr(failure.__cause__), 0, self._clock.monotonic_ms()) / 1000
+            )
             return None
         if turn is not None:
-            self._waited.add(turn.waited_ms)
+            self._waited.observe(turn.waited_ms / 1000)
         return turn
 
     async def _wait(self) -> None:
@@ -181,10 +183,10 @@ class _Driver:
         self._performing -= 1
         tick = self._clock.monotonic_ms()
         if performed.error is None:
-            self._ran.add(self.loop.succeeded(turn, performed.version, tick))
+            self._ran.observe(self.loop.succeeded(turn, performed.version, tick) / 1000)
         else:
             self._log.info("decision_bounced", key=str(turn.key), error=str(performed.error))
-            self._ran.add(self.loop.failed(turn, str(performed.error), performed.version, tick))
+            self._ran.observe(self.loop.failed(turn, str(performed.error), performed.version, tick) / 1000)
         # The barrier may have been reached before it was known.
         self.loop.advanced(self._registry.revision, tick)
         self._woken.set()

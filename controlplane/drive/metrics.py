@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
-from itertools import accumulate
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
-from mizzen.base.telemetry import exponential
+from mizzen.base.telemetry import Tally, exponential
 from mizzen.engine.loop import ControlLoop
 from mizzen.engine.values import Clock
 
 _BUCKETS_S = exponential(10e-9, 10, 10)
-_BUCKETS_MS = [1000 * bound for bound in _BUCKETS_S]
-
-
-class Durations:
-    """A histogram of durations; counting costs a fraction of what a metric's lock and buckets would."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._times = [0] * (len(_BUCKETS_MS) + 1)
-        self._total_ms = 0
-
-    def add(self, took_ms: int) -> None:
-        """Count one of so many milliseconds."""
-        self._times[bisect_left(_BUCKETS_MS, took_ms)] += 1
-        self._total_ms += took_ms
-
-    def buckets(self) -> tuple[list[tuple[str, float]], float]:
-        """The counts up to each bound as Prometheus wants them, and the sum in seconds."""
-        counts = accumulate(self._times)
-        bounds = [*map(floatToGoString, _BUCKETS_S), "+Inf"]
-        return list(zip(bounds, counts, strict=True)), self._total_ms / 1000
 
 
 class WorkqueueCollector(Collector):
@@ -46,12 +22,12 @@ class WorkqueueCollector(Collector):
         """Begin with no loops."""
         self._clock = clock
         self._retired: dict[str, tuple[int, int]] = {}  # adds and retries of loops that ended
-        self._durations: dict[str, tuple[Durations, Durations]] = {}
+        self._durations: dict[str, tuple[Tally, Tally]] = {}
         self._loops: tuple[ControlLoop, ...] = ()
 
-    def durations(self, name: str) -> tuple[Durations, Durations]:
-        """Where a loop of that name counts how long keys wait, and how long they run."""
-        return self._durations.setdefault(name, (Durations(), Durations()))
+    def durations(self, name: str) -> tuple[Tally, Tally]:
+        """Where a loop of that name counts how long keys wait, and how long they run, in seconds."""
+        return self._durations.setdefault(name, (Tally(_BUCKETS_S), Tally(_BUCKETS_S)))
 
     def use(self, loops: Iterable[ControlLoop]) -> None:
         """Report these loops from now on; counters go on from those before."""
@@ -76,8 +52,8 @@ class WorkqueueCollector(Collector):
         )
         ran = HistogramMetricFamily("workqueue_work_duration_seconds", "How long running a key takes", labels=["name"])
         for called, both in self._durations.items():
-            for family, durations in zip((waited, ran), both, strict=True):
-                family.add_metric([called], *durations.buckets())
+            for family, tally in zip((waited, ran), both, strict=True):
+                family.add_metric([called], *tally.buckets())
         tick = self._clock.monotonic_ms()
         for loop in self._loops:
             name = [loop.controller.name]

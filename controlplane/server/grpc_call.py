@@ -84,8 +84,11 @@ class GrpcCall:
         """Say what the call asks for. Raises Unauthorized or Forbidden unless the caller may."""
         place = Place(kind, namespace, name, sub)
         self._what = measured(verb, place, dry_run)
-        count = self._metrics.long_running if self._long else self._metrics.in_flight
-        self._counted.enter_context(count(self._what))
+        if self._long:
+            self._counted.enter_context(self._metrics.long_running(self._what))
+        else:
+            self._metrics.begin(self._what)
+            self._counted.callback(self._metrics.end, self._what)
         self.user = self._authenticated()
         self._access.check(self.user, wants(verb, kind.group, place.resource, namespace, name, field_selector))
         if not sub and verb not in kind.verbs:

@@ -25,12 +25,15 @@ Guard = Callable[[Any, Any], None]
 _GRANTING: tuple[Kind[Any], ...] = (
     kinds.ROLE, kinds.ROLE_BINDING, kinds.CLUSTER_ROLE, kinds.CLUSTER_ROLE_BINDING,
 )  # fmt: skip
+_READING = ("get", "list", "watch")
 _CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 _SIGNER_VERBS = {"approval": "approve", "status": "sign"}
 
 
 def guard_of(access: Authorizer, user: UserInfo, place: Place, verb: str) -> Guard | None:
     """The guard of a write; None where the permission to write is all that it takes."""
+    if verb in _READING:
+        return None
     guard = _guard_of_kind(access, user, place)
     if verb not in ("patch", "update") or place.subresource:
         return guard

@@ -42,7 +42,7 @@ class _Mask:
 
 def acting(user: UserInfo, headers: Iterable[tuple[str, str]], access: Authorizer) -> UserInfo:
     """Who asks, when this user sends these headers. Raises Forbidden for who may not, BadRequest without a user."""
-    wanted = [(name.lower(), value) for name, value in headers if name[:12].lower() == _PREFIX]
+    wanted = [(name.lower(), value) for name, value in headers if name[:1] in "iI" and name[:12].lower() == _PREFIX]
     if not wanted:
         return user
     mask = _mask(wanted)

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from controlplane.server import join, pki
+from controlplane.server.rest_site import Page
 from controlplane.server.verbs import api_error
 from controlplane.store.registry import Registry
 from controlplane.store.values import StoreError
@@ -29,7 +30,7 @@ class JoinRequest(msgspec.Struct, frozen=True):
 
 
 class JoinApi:
-    """Handlers for an aiohttp application; they authenticate by join token only."""
+    """Handlers of pages of the API server; they authenticate by join token only."""
 
     def __init__(
         self, registry: Registry, authority: pki.Pki, clock: Clock, grpc_port: int, connected: Callable[[], Any]
@@ -40,9 +41,9 @@ class JoinApi:
         self._grpc_port = grpc_port
         self._connected = connected
 
-    def routes(self) -> list[web.RouteDef]:
-        """The paths."""
-        return [web.get("/mizzen.dev/v1/ca", self.ca), web.post("/mizzen.dev/v1/join", self.join)]
+    def routes(self) -> dict[tuple[str, str], Page]:
+        """The pages by method and path."""
+        return {("GET", "/mizzen.dev/v1/ca"): self.ca, ("POST", "/mizzen.dev/v1/join"): self.join}
 
     async def ca(self, request: web.Request) -> web.Response:
         """The authority's certificate; whoever asks checks it against the hash in the token."""

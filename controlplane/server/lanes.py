@@ -35,25 +35,27 @@ class _Lane:
     by_client: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
 class Held:
-    """A place in a lane; every request passes here, so it is no generator."""
+    """A place in a lane; every request passes here, so it is as little as can be."""
 
-    lane: _Lane
-    client: str
+    __slots__ = ("_client", "_lane")
+
+    def __init__(self, lane: _Lane, client: str) -> None:
+        self._lane = lane
+        self._client = client
 
     def __enter__(self) -> None:
         """Served from now on."""
 
     def __exit__(self, *_: object) -> None:
         """Served no more."""
-        lane = self.lane
+        lane = self._lane
         lane.taken -= 1
-        left = lane.by_client[self.client] - 1
+        left = lane.by_client[self._client] - 1
         if left:
-            lane.by_client[self.client] = left
+            lane.by_client[self._client] = left
         else:
-            del lane.by_client[self.client]
+            del lane.by_client[self._client]
 
 
 class Lanes:

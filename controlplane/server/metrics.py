@@ -6,16 +6,20 @@ count as in flight and have their duration measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import msgspec
 from cryptography import x509
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from controlplane.server.paths import Place
+from mizzen.api.kinds import Kind
+from mizzen.base.telemetry import Tally
 
 _SECONDS = (
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
@@ -31,8 +35,7 @@ _COMPONENT = "apiserver"
 Labels: TypeAlias = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """What a request is counted as; the fields of `_TARGET` but the last, and whether nothing was stored."""
 
     verb: str
@@ -51,13 +54,18 @@ class Measured:
 
 def measured(verb: str, place: Place | None, dry_run: bool) -> Measured:
     """The labels for a request."""
-    shown = verb.upper() if verb not in _METHODS else _METHODS[verb]
     if place is None:
-        return Measured(shown)
-    kind = place.kind
-    return Measured(
-        shown, kind.group, kind.version, kind.plural, place.subresource, place.scope, "All" if dry_run else ""
-    )
+        return Measured(_shown(verb))
+    return _measured(verb, place.kind, place.subresource, place.scope, dry_run)
+
+
+@lru_cache(maxsize=1024)
+def _measured(verb: str, kind: Kind[Any], subresource: str, scope: str, dry_run: bool) -> Measured:
+    return Measured(_shown(verb), kind.group, kind.version, kind.plural, subresource, scope, "All" if dry_run else "")
+
+
+def _shown(verb: str) -> str:
+    return _METHODS.get(verb) or verb.upper()
 
 
 CANCELLED = 499
@@ -65,27 +73,29 @@ CANCELLED = 499
 _METHODS = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 
 
-class Metrics:
-    """The metrics of one server."""
+class Served:
+    """How often something was asked for and how it ended, by code, and how long that took in seconds."""
+
+    __slots__ = ("codes", "took")
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.codes: dict[int, int] = {}
+        self.took = Tally(_SECONDS)
+
+    def count(self, code: int, seconds: float | None) -> None:
+        """Count one that has ended."""
+        self.codes[code] = self.codes.get(code, 0) + 1
+        if seconds is not None:
+            self.took.observe(seconds)
+
+
+class Metrics(Collector):
+    """The metrics of one server. What every request counts is counted without locks, on the loop, and read here."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the metrics."""
         self.registry = registry
-        labels = ("dry_run", *_TARGET)
-        self._requests = Counter(
-            "apiserver_request_total", "Requests, by what they asked for and how they ended.", (*labels, "code"),
-            registry=registry,
-        )  # fmt: skip
-        self._duration = Histogram(
-            "apiserver_request_duration_seconds", "How long requests took.", labels, buckets=_SECONDS, registry=registry
-        )
-        self._sli = Histogram(
-            "apiserver_request_sli_duration_seconds", "How long requests took, without what others are to blame for.",
-            _TARGET, buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self._inflight = Gauge(
-            "apiserver_current_inflight_requests", "Requests being served.", ("request_kind",), registry=registry
-        )
         self._longrunning = Gauge(
             "apiserver_longrunning_requests", "Watches and streams that are open.", _TARGET, registry=registry
         )
@@ -93,23 +103,56 @@ class Metrics:
             "apiserver_request_terminations_total", "Requests that were broken off in self-defence.",
             (*_TARGET, "code"), registry=registry,
         )  # fmt: skip
-        self._certificates = Histogram(
-            "apiserver_client_certificate_expiration_seconds", "How long the certificates that clients show are good.",
-            buckets=_CERTIFICATE_SECONDS, registry=registry,
-        )  # fmt: skip
-        self._reading = self._inflight.labels("readOnly")
-        self._mutating = self._inflight.labels("mutating")
-        self._children: dict[tuple[Measured, int], tuple[Counter, Histogram, Histogram]] = {}
+        self._certificates = Tally(_CERTIFICATE_SECONDS)
+        self._served: dict[Measured, Served] = {}
+        self._reading = self._mutating = 0
+        registry.register(self)
 
-    @contextmanager
-    def in_flight(self, what: Measured) -> Iterator[None]:
-        """Count a request as being served."""
-        gauge = self._reading if what.verb in _READING else self._mutating
-        gauge.inc()
-        try:
-            yield
-        finally:
-            gauge.dec()
+    def collect(self) -> Iterable[Metric]:
+        """Return what has been counted so far."""
+        labels = ("dry_run", *_TARGET)
+        requests = CounterMetricFamily(
+            "apiserver_request", "Requests, by what they asked for and how they ended.", labels=(*labels, "code")
+        )
+        durations = HistogramMetricFamily(
+            "apiserver_request_duration_seconds", "How long requests took.", labels=labels
+        )
+        targets: dict[Labels, Tally] = {}
+        for what, served in self._served.items():
+            for code, count in served.codes.items():
+                requests.add_metric((what.dry_run, *what.target, str(code)), count)
+            durations.add_metric((what.dry_run, *what.target), *served.took.buckets())
+            targets.setdefault(what.target, Tally(_SECONDS)).include(served.took)
+        slis = HistogramMetricFamily(
+            "apiserver_request_sli_duration_seconds", "How long requests took, without what others are to blame for.",
+            labels=_TARGET,
+        )  # fmt: skip
+        for target, took in targets.items():
+            slis.add_metric(target, *took.buckets())
+        inflight = GaugeMetricFamily(
+            "apiserver_current_inflight_requests", "Requests being served.", labels=("request_kind",)
+        )
+        inflight.add_metric(("readOnly",), self._reading)
+        inflight.add_metric(("mutating",), self._mutating)
+        certificates = HistogramMetricFamily(
+            "apiserver_client_certificate_expiration_seconds", "How long the certificates that clients show are good."
+        )
+        certificates.add_metric((), *self._certificates.buckets())
+        return requests, durations, slis, inflight, certificates
+
+    def begin(self, what: Measured) -> None:
+        """Count a short request as being served, until `end`."""
+        if what.verb in _READING:
+            self._reading += 1
+        else:
+            self._mutating += 1
+
+    def end(self, what: Measured) -> None:
+        """It is served no more."""
+        if what.verb in _READING:
+            self._reading -= 1
+        else:
+            self._mutating -= 1
 
     @contextmanager
     def long_running(self, what: Measured) -> Iterator[None]:
@@ -123,19 +166,10 @@ class Metrics:
 
     def served(self, what: Measured, code: int, seconds: float | None) -> None:
         """Count a request that has ended; without `seconds` its duration says nothing."""
-        children = self._children.get((what, code))
-        if children is None:
-            children = (
-                self._requests.labels(what.dry_run, *what.target, str(code)),
-                self._duration.labels(what.dry_run, *what.target),
-                self._sli.labels(*what.target),
-            )
-            self._children[what, code] = children
-        total, duration, sli = children
-        total.inc()
-        if seconds is not None:
-            duration.observe(seconds)
-            sli.observe(seconds)
+        found = self._served.get(what)
+        if found is None:
+            found = self._served[what] = Served()
+        found.count(code, seconds)
 
     def terminated(self, what: Measured, code: int) -> None:
         """Count a request that was broken off because the server would otherwise be harmed."""

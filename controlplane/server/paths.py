@@ -12,8 +12,10 @@ Paths that are well-formed but name nothing that is served give None; the server
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.custom import CustomKind
@@ -33,8 +35,7 @@ _OWN_SUBRESOURCES = ("status", "finalize")
 """What may follow a namespace's name without being a resource in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """The objects or the one object that a path names."""
 
     kind: Kind[Any]

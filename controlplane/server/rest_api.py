@@ -1,4 +1,4 @@
-"""The REST server: one aiohttp application in which every request takes the same way.
+"""The REST server: one handler of all requests, in which each takes the same way.
 
     path -> who is it -> may they -> which handler -> answer (or Status) -> counted
 
@@ -10,33 +10,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from msgspec.structs import replace
 from multidict import MultiDict, MultiMapping
 
 from controlplane.server import authn, negotiate, paths, subresources
 from controlplane.server.aggregation.aggregator import Aggregator
-from controlplane.server.aggregation.claims import wanted_by
+from controlplane.server.aggregation.claims import Served, wanted_by
 from controlplane.server.authn import UserInfo, VerifyToken
 from controlplane.server.guards import guard_of
 from controlplane.server.impersonate import acting
 from controlplane.server.lanes import Held, Lanes
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
+from controlplane.server.negotiate import PLAIN
 from controlplane.server.outward.dial import Dialer
 from controlplane.server.paths import Place
 from controlplane.server.rest_answers import error_answer, warning_header
-from controlplane.server.rest_call import BODY_MAX_BYTES, Call, error_output, truth
+from controlplane.server.rest_call import Call, error_output, output_of, truth
 from controlplane.server.rest_identity import IdentityHandlers
 from controlplane.server.rest_objects import Handler, ObjectHandlers
 from controlplane.server.rest_proxy import ProxyHandlers
-from controlplane.server.rest_site import Site, SiteInfo
+from controlplane.server.rest_site import Page, Site, SiteInfo
 from controlplane.server.rest_streams import StreamHandlers
 from controlplane.server.rest_watch import Watches
 from controlplane.server.rest_websocket import authorization_of
+from controlplane.server.spans import Spans
 from controlplane.server.streams import Streams
 from controlplane.server.tokens import Tokens
 from controlplane.server.verbs import Verbs, api_error
@@ -49,6 +53,7 @@ _LOG = structlog.get_logger(__name__)
 
 REQUEST_S = 60.0
 """How long a short request may take, in seconds."""
+_EXPECTATION_FAILED = 417
 _LONG = ("exec", "attach", "portforward", "log", "proxy")
 _ENTERED = ("exec", "attach", "portforward")
 _NO_QUERY: MultiMapping[str] = MultiDict()
@@ -70,8 +75,8 @@ class Deps:
     verify_token: VerifyToken = authn.no_tokens
     tokens: Tokens | None = None
     """Where service accounts' tokens come from; None for a server that has none."""
-    routes: Sequence[web.RouteDef] = ()
-    """Paths of others, served without authentication here: they do their own."""
+    routes: Mapping[tuple[str, str], Page] = field(default_factory=dict)
+    """Pages of others by method and path, served without authentication here: they do their own."""
 
 
 class RestApi:
@@ -80,6 +85,7 @@ class RestApi:
     def __init__(self, deps: Deps) -> None:
         """Answer from `deps`."""
         self._metrics = deps.metrics
+        self._routes = deps.routes
         self._registry = deps.verbs.registry
         self._verify_token = deps.verify_token
         self._access = deps.verbs.access
@@ -89,16 +95,21 @@ class RestApi:
         self._proxies = ProxyHandlers(deps.verbs.registry, deps.dialer)
         self._aggregator = deps.aggregator
         self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry, deps.aggregator.extended)
-        self.watches = Watches(deps.verbs)
+        self._watches = Watches(deps.verbs)
         self._lanes = Lanes()
+        self._spans = Spans(REQUEST_S)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever goes wrong becomes a Status."""
+        if "Expect" in request.headers and not await _encouraged(request):
+            return web.Response(status=_EXPECTATION_FAILED)
+        if (page := self._routes.get((request.method, request.path))) is not None:
+            return await page(request)
         begun = time.perf_counter()
         served = self._aggregator.claims.at(request.path)
         place = paths.parse(request.path, self._registry.catalog) if served is None else None
         query = request.query if request.query_string else _NO_QUERY
-        what, long = self._measured(request, place, query)
+        what, long = _counted_as(request, place, served, query)
         code = 500
         try:
             if long:
@@ -114,29 +125,24 @@ class RestApi:
         finally:
             self._metrics.served(what, code, None if long else time.perf_counter() - begun)
 
+    def end(self) -> None:
+        """End the watches: the server stops."""
+        self._watches.end()
+
     async def _short(
         self, request: web.Request, place: Place | None, query: MultiMapping[str], what: Measured
     ) -> web.StreamResponse:
         """Answer a request that must not take long."""
+        self._metrics.begin(what)
         try:
-            with self._metrics.in_flight(what):
-                async with asyncio.timeout(REQUEST_S):
-                    return await self._answered(request, place, query, what)
+            with self._spans.span():
+                return await self._answered(request, place, query, what)
         except TimeoutError:
             late = errors.Timeout(f"request did not complete within {REQUEST_S:.0f} s")
             self._metrics.terminated(what, late.code)
             return _refused(request, place, query, late)
-
-    def _measured(self, request: web.Request, place: Place | None, query: MultiMapping[str]) -> tuple[Measured, bool]:
-        if (served := self._aggregator.claims.at(request.path)) is not None:
-            return Measured("PROXY", served.spec.group, served.spec.version), True
-        if place is None:
-            return measured(request.method.lower() if request.method == "GET" else "other", None, dry_run=False), False
-        watching = query.get("watch", "") not in ("", "0", "false") and not place.subresource
-        verb = paths.verb(request.method, place, watching) or "other"
-        if verb == "patch" and negotiate.media_type(request.headers.get("Content-Type", "")) == negotiate.APPLY_PATCH:
-            verb = "apply"
-        return measured(verb, place, dry_run="dryRun" in query), verb == "watch" or place.subresource in _LONG
+        finally:
+            self._metrics.end(what)
 
     async def _answered(
         self, request: web.Request, place: Place | None, query: MultiMapping[str], short: Measured | None
@@ -197,11 +203,13 @@ class RestApi:
             # A WebSocket begins with GET; it is as much of an entrance as a POST.
             self._access.check_place(user, "create", place)
         paths.check_segments(place)
-        call = Call(request, place, verb, user, query, guard_of(self._access, user, place, verb))
-        if place.subresource not in _LONG:
-            call.check_answer()
+        # Before anything is done it must be clear that the answer can be as it is wanted.
+        output = PLAIN if place.subresource in _LONG else output_of(request, place, verb, query)
+        call = Call(request, place, verb, user, query, output, guard_of(self._access, user, place, verb))
+        if output.form == "table":
+            _ = call.include
         if verb == "watch":
-            return await self.watches.serve(call, call.include)
+            return await self._watches.serve(call, call.include)
         answer = await self._handler(call)(call)
         if place.kind.warning:
             answer.headers.add("Warning", warning_header(place.kind.warning))
@@ -220,6 +228,31 @@ class RestApi:
         return handler
 
 
+def _counted_as(
+    request: web.Request, place: Place | None, served: Served | None, query: MultiMapping[str]
+) -> tuple[Measured, bool]:
+    """What a request is counted as, and whether it may take long."""
+    if served is not None:
+        return Measured("PROXY", served.spec.group, served.spec.version), True
+    if place is None:
+        return measured(request.method.lower() if request.method == "GET" else "other", None, dry_run=False), False
+    watching = query.get("watch", "") not in ("", "0", "false") and not place.subresource
+    verb = paths.verb(request.method, place, watching) or "other"
+    if verb == "patch" and negotiate.media_type(request.headers.get("Content-Type", "")) == negotiate.APPLY_PATCH:
+        verb = "apply"
+    return measured(verb, place, dry_run="dryRun" in query), verb == "watch" or place.subresource in _LONG
+
+
+async def _encouraged(request: web.Request) -> bool:
+    """Tell a client that waits with its body to send it; whether that was all that it expects."""
+    if request.headers["Expect"].lower() != "100-continue":
+        return False
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+    return True
+
+
 def _refused(request: web.Request, place: Place | None, query: MultiMapping[str], error: ApiError) -> web.Response:
     return error_answer(error, error_output(request, place, query))
 
@@ -229,28 +262,19 @@ def _only(verb: str, query: MultiMapping[str]) -> str:
     return only_name(query.get("fieldSelector", "")) if verb in ("list", "watch") else ""
 
 
-def _verbs_at(place: Place) -> list[str]:
+def _verbs_at(place: Place) -> tuple[str, ...]:
     """The verbs for as much as the path names: one object, or many."""
     if place.watched:
-        return [verb for verb in ("watch",) if verb in place.kind.verbs]
-    if place.name:
-        wanted: tuple[str, ...] = ("get", "watch", "update", "patch", "delete")
+        wanted: tuple[str, ...] = ("watch",)
+    elif place.name:
+        wanted = ("get", "watch", "update", "patch", "delete")
     elif place.kind.namespaced and not place.namespace:
         wanted = ("list", "watch")
     else:
         wanted = ("list", "watch", "create", "deletecollection")
-    return [verb for verb in wanted if verb in place.kind.verbs]
+    return _served(wanted, place.kind.verbs)
 
 
-def build_app(deps: Deps) -> web.Application:
-    """The application that serves the API; its owner listens with TLS and asks for client certificates."""
-    app = web.Application(client_max_size=BODY_MAX_BYTES)
-    api = RestApi(deps)
-    app.add_routes(deps.routes)
-    app.router.add_route("*", "/{path:.*}", api.handle)
-
-    async def end_watches(_: web.Application) -> None:
-        api.watches.end()
-
-    app.on_shutdown.append(end_watches)
-    return app
+@lru_cache
+def _served(wanted: tuple[str, ...], verbs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(verb for verb in wanted if verb in verbs)

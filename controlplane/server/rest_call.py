@@ -7,7 +7,7 @@ What it is not: handling, answers.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -21,8 +21,9 @@ from controlplane.server import negotiate, rest_yaml
 from controlplane.server.authn import UserInfo
 from controlplane.server.field_managers import NAME_MAX_BYTES, manager_of
 from controlplane.server.guards import Guard, signed_by_sender
-from controlplane.server.negotiate import Output
+from controlplane.server.negotiate import PLAIN, Output
 from controlplane.server.paths import Place
+from controlplane.server.rest_listen import BODY_MAX_BYTES
 from controlplane.server.verbs_delete import DeleteOptions
 from controlplane.server.verbs_read import ListOptions
 from controlplane.server.verbs_watch import TIMEOUT_S, WatchOptions
@@ -38,8 +39,6 @@ from mizzen.wire import convert
 
 T = TypeVar("T")
 
-BODY_MAX_BYTES = 3 * 1024 * 1024
-"""Largest request body."""
 _TRUE = ("1", "true", "True", "TRUE", "t", "T")
 _FALSE = ("0", "false", "False", "FALSE", "f", "F", "")
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
@@ -49,8 +48,7 @@ _PEOPLE = ("curl", "Wget", "Mozilla/5.0")
 _PROPAGATIONS = ("Background", "Foreground", "Orphan")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request that may be answered: who asks what of which objects."""
 
     request: web.Request
@@ -58,6 +56,8 @@ class Call:
     verb: str
     user: UserInfo
     query: MultiMapping[str]
+    output: Output = PLAIN
+    """The form that the answer is wanted in."""
     guard: Guard | None = None
     """What a write must pass beside the permission to write."""
 
@@ -67,24 +67,12 @@ class Call:
         return self.place.kind
 
     @property
-    def output(self) -> Output:
-        """The form that the answer is wanted in. Raises NotAcceptable."""
-        accept, watching = self.request.headers.get("Accept", ""), self.verb == "watch"
-        found = negotiate.output(accept, watching=watching, protobuf=self.place.has_protobuf)
-        return found if watching else _pretty(found, self.request, self.query)
-
-    @property
     def include(self) -> str:
         """What a table's rows carry of their objects. Raises BadRequest."""
         wanted = self.query.get("includeObject") or "Metadata"
         if wanted not in _INCLUDES:
             raise BadRequest(f"unrecognized includeObject value: {errors.quoted(wanted)}")
         return wanted
-
-    def check_answer(self) -> None:
-        """Raise NotAcceptable or BadRequest, before anything is done, where the answer cannot be as it is wanted."""
-        if self.output.form == "table":
-            _ = self.include
 
     @property
     def dry_run(self) -> bool:
@@ -264,6 +252,13 @@ class Call:
             propagation_policy=self.query.get("propagationPolicy"),
             orphan_dependents=truth(self.query, "orphanDependents"),
         )
+
+
+def output_of(request: web.Request, place: Place, verb: str, query: MultiMapping[str]) -> Output:
+    """The form that an answer is wanted in. Raises NotAcceptable."""
+    watching = verb == "watch"
+    found = negotiate.output(request.headers.get("Accept", ""), watching=watching, protobuf=place.has_protobuf)
+    return found if watching else _pretty(found, request, query)
 
 
 def error_output(request: web.Request, place: Place | None, query: MultiMapping[str]) -> Output:

@@ -36,9 +36,9 @@ RETRY_S = 0.5
 """Pause before the log is asked for again after a failure, in seconds."""
 
 CROWD = 8
-CROWD_S = 0.002
-"""After an answer to so many at once the store is left alone for this time, in seconds: a question costs as much as
-serving a request, and whoever is one of a crowd waits for the others anyway."""
+SERVED_S = 0.00015
+"""After an answer to so many at once the store is left alone for as long as the loop is busy with serving them, so many
+seconds each: a question costs as much as serving two requests, and who comes meanwhile can share the next one."""
 
 Subscriber: TypeAlias = Callable[[Sequence[Change], int], None]
 """`subscriber(changes, revision)`: the next changes (possibly none) and the revision that the cache is at with them."""
@@ -73,7 +73,7 @@ class Latest:
                 else:
                     _settle(asking, version)
                 if len(asking) >= CROWD:
-                    await asyncio.sleep(CROWD_S)
+                    await asyncio.sleep(SERVED_S * len(asking))
         finally:
             self._asking = None
             _settle(self._waiting, Closed("nobody asks the store any more"))

@@ -140,7 +140,8 @@ async def plane(
     await server.start()
     made = Plane(folder, registry, authority, gateway, bound)
     app = web.Application()
-    app.add_routes(JoinApi(registry, authority, clock, bound, gateway.connected).routes())
+    for (method, path), page in JoinApi(registry, authority, clock, bound, gateway.connected).routes().items():
+        app.router.add_route(method, path, page)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

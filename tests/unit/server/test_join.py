@@ -121,7 +121,8 @@ async def serving(tmp_path: Path) -> AsyncIterator[Site]:
     authority = pki.Pki.open(tmp_path, SystemClock().now())
     connected: list[str] = []
     app = web.Application()
-    app.add_routes(JoinApi(registry, authority, SystemClock(), 6440, lambda: connected).routes())
+    for (method, path), page in JoinApi(registry, authority, SystemClock(), 6440, lambda: connected).routes().items():
+        app.router.add_route(method, path, page)
     try:
         async with TestClient(TestServer(app)) as client:
             site = Site(client, authority, registry, backend)
