@@ -174,7 +174,9 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     registry = Registry(store)
     await registry.start()
     stack.push_async_callback(registry.close)
-    admission = AdmissionSettings(service_cidr=settings.service_cidr, service_accounts=True)
+    admission = AdmissionSettings(
+        service_cidr=settings.service_cidr, external_ips=settings.allow_external_ips, service_accounts=True
+    )
     dialer = Dialer()
     stack.push_async_callback(dialer.close)
     verbs = Verbs.over(registry, clock, ids, admission, dialer)

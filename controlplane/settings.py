@@ -54,6 +54,7 @@ class ServerSettings:
     node_prefix: int
     """Length of the prefix of one node's share of them."""
     service_cidr: str
+    allow_external_ips: bool
     cluster_dns: str
     cluster_domain: str
     heartbeat_ms: int
@@ -130,6 +131,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         cluster_cidr=str(cluster),
         node_prefix=prefix or 0,
         service_cidr=str(services),
+        allow_external_ips=args.allow_external_ips,
         cluster_dns=dns or "",
         cluster_domain=args.cluster_domain,
         heartbeat_ms=heartbeat_ms or 0,
@@ -161,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cluster-cidr", default=str(CLUSTER_CIDR), help="addresses of all pods")
     add("--node-prefix", default=str(NODE_PREFIX), help="prefix length of a node's share of the pods' addresses")
     add("--service-cidr", default=str(SERVICE_CIDR), help="addresses of all services")
+    add("--allow-external-ips", action="store_true", help="let services claim addresses by spec.externalIPs")
     add("--cluster-dns", default="", help="where pods ask for names (default: the tenth service address)")
     add("--cluster-domain", default="cluster.local", help="domain of the cluster's names")
     add("--heartbeat-interval", default="10s", help="how often nodes say that they are alive")

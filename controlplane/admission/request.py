@@ -104,6 +104,8 @@ class Settings:
     """Where cluster IPs are from until a ServiceCIDR is ready."""
     node_port_first: int = 30000
     node_port_last: int = 32767
+    external_ips: bool = False
+    """Whether services may claim addresses of the outside by themselves."""
     """The last node port, included."""
     service_accounts: bool = False
     """Whether a new pod's service account must exist, and gives the pod its token."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from controlplane.admission import allocation, cluster_ips
 from controlplane.admission.allocation import port_claim
 from controlplane.admission.request import Admitted, Request, Settings, unique
-from mizzen.api.errors import FieldError, InternalError, Invalid
+from mizzen.api.errors import FieldError, Forbidden, InternalError, Invalid
 from mizzen.api.service_ranges import HEADLESS, addresses_of, family_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.validate_service import is_outside, needs_health_check
@@ -113,7 +113,12 @@ def _without_ports_of(
 def allocate(
     request: Request, service: core.Service, old: core.Service | None, view: View, settings: Settings
 ) -> Admitted:
-    """The service with its addresses and ports, and which of them are new. Raises Invalid or InternalError."""
+    """The service with its addresses and ports, and which of them are new.
+
+    Raises Forbidden, Invalid or InternalError.
+    """
+    if not settings.external_ips:
+        _refuse_external_ips(request, service, old)
     held = frozenset(claims_of(old)) if old else frozenset()
     had = addresses_of(old) if old else ()
     if _needs_ip(service.spec) and service.spec.cluster_ip != HEADLESS:
@@ -121,6 +126,14 @@ def allocate(
     service = _with_node_ports(request, service, settings, _Ports(request, service, view, held))
     claims = tuple(claim for claim in claims_of(service) if claim not in held)
     return Admitted(service, claims=claims, addresses=tuple(ip for ip in addresses_of(service) if ip not in had))
+
+
+def _refuse_external_ips(request: Request, service: core.Service, old: core.Service | None) -> None:
+    """Whoever may make a service could else take over the traffic to any address; those that are there may stay."""
+    had = old.spec.external_ips if old is not None else ()
+    if any(ip not in had for ip in service.spec.external_ips):
+        why = "use of external IPs is denied; the server allows it with --allow-external-ips"
+        raise Forbidden(request.kind, service.metadata.name, f"spec.externalIPs: {why}")
 
 
 class _Ports:

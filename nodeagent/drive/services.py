@@ -30,6 +30,7 @@ PAUSE_MIN_S = 0.1
 PAUSE_FACTOR = 4
 """Between two rounds: endpoints of a rollout change in bursts, and each round runs a program that changes rules."""
 RETRY_S = 2.0
+ZONE = "topology.kubernetes.io/zone"
 
 _LOG = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ class ServiceSync:
         self._reach = reach
         self._rules: dict[str, ServiceRule] = {}
         self._names: dict[str, ServiceNames] = {}
+        self._zone = ""
         self._host_ports: tuple[HostPort, ...] = ()
         self._policies: PolicyTable = NO_POLICIES
         self._owners: dict[tuple[str, str], str] = {}
@@ -67,6 +69,8 @@ class ServiceSync:
                 self._slice_changed(key)
             elif key.resource == kinds.NODE.resource:
                 self._routes_dirty = True
+                if key.name == self._node.name:
+                    self._zone_changed()
             elif key.resource in (kinds.NETWORK_POLICY.resource, kinds.POD.resource):
                 self._policies_dirty = True
             else:
@@ -99,6 +103,7 @@ class ServiceSync:
         """The network has been started anew: tell it everything."""
         cache = self._node.objects.cache
         self._rules, self._names = {}, {}
+        self._zone_changed()
         self._dirty = {f"{entry.namespace}/{entry.name}" for entry in cache.entries(kinds.SERVICE)}
         for entry in cache.entries(kinds.ENDPOINT_SLICE):
             self._slice_changed(entry.key)
@@ -167,7 +172,7 @@ class ServiceSync:
                 self._names.pop(key, None)
                 continue
             slices = [item for item in cache.select(SLICES_OF_SERVICE, key) if item.address_type == "IPv4"]
-            rule = service_rule(service, slices, node)
+            rule = service_rule(service, slices, node, self._zone)
             if rule is None:
                 self._rules.pop(key, None)
             elif self._rules.get(key) != rule:
@@ -184,6 +189,13 @@ class ServiceSync:
         if owner:
             self._owners[place] = owner
         self._dirty.update(f"{key.namespace}/{name}" for name in (before, owner) if name)
+
+    def _zone_changed(self) -> None:
+        own = self._node.objects.cache.get(kinds.NODE, "", self._node.name)
+        zone = own.metadata.labels.get(ZONE, "") if own is not None else ""
+        if zone != self._zone:
+            self._zone = zone
+            self._dirty.update(self._rules)
 
     def _routes(self) -> Sequence[NodeRoute]:
         found = []

@@ -16,6 +16,7 @@ import structlog
 
 from nodeagent.network import announce, bridge, firewall, peers
 from nodeagent.network.dns import DnsServer
+from nodeagent.network.health import HealthPorts
 from nodeagent.network.port import AttachedPod, NetworkConfig, NetworkError, NodeRoute, PodNetwork
 from nodeagent.network.proxy import ServiceProxy
 from nodeagent.network.routes import paths, pod_mtu
@@ -35,6 +36,7 @@ class _Running:
     config: NetworkConfig
     proxy: ServiceProxy
     dns: DnsServer
+    health: HealthPorts
     nodes: tuple[NodeRoute, ...] | None = None
     tunnelled: bool = False
     announced: tuple[str, ...] | None = None
@@ -53,7 +55,7 @@ class NodeNetwork:
         """See the port."""
         await self._blocking(lambda: _prepare_host(config))
         proxy = ServiceProxy(config, self._threads)
-        running = _Running(config, proxy, DnsServer(config), tunnelled=config.overlay == "always")
+        running = _Running(config, proxy, DnsServer(config), HealthPorts(), tunnelled=config.overlay == "always")
         try:
             await proxy.prepare()
             await firewall.let_through(config)
@@ -89,6 +91,7 @@ class NodeNetwork:
         running = self._started()
         # The rules come first: an address that leads nowhere yet must not be answered for.
         await running.proxy.sync(rules)
+        await running.health.sync(rules.services.values())
         if rules.announced != running.announced:
             await self._announce(running, rules.announced)
 
@@ -111,6 +114,7 @@ class NodeNetwork:
             running.watch.cancel()
             await asyncio.gather(running.watch, return_exceptions=True)
         await running.dns.stop()
+        await running.health.close()
         await running.proxy.close(remove=remove)
         if remove:
             for pod_uid in await self.adopt():

@@ -16,6 +16,7 @@ from mizzen.api.services import ANNOUNCED_BY
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import discovery_v1 as discovery
 from nodeagent.network.policies import NO_POLICIES, PolicyTable
+from nodeagent.network.topology import preferred
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _DEFAULT_AFFINITY_S = 10800
@@ -38,7 +39,7 @@ class PortRule:
     node_port: int
     """0 when the service has none."""
     backends: tuple[Backend, ...]
-    """All usable ones of the cluster, sorted."""
+    """All of the cluster that this node is to use, sorted."""
     local_backends: tuple[Backend, ...]
     """Those on this node, sorted."""
 
@@ -61,6 +62,10 @@ class ServiceRule:
     """Clients outside may use this node's backends only, and are seen with their own address there."""
     announced: tuple[str, ...] = ()
     """Addresses of the outside that this node answers for."""
+    health_port: int = 0
+    """Where the node says whether it has ready pods of the service; 0 when nobody is to ask."""
+    local_ready: int = 0
+    """How many ready pods it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +121,14 @@ def service_table(
     slices: Iterable[discovery.EndpointSlice],
     node: str,
     host_ports: tuple[HostPort, ...] = (),
+    zone: str = "",
 ) -> ServiceTable:
-    """The whole table for the node of this name."""
+    """The whole table for the node of this name and zone."""
     grouped = slices_by_service(slices)
     table: dict[str, ServiceRule] = {}
     for service in services:
         key = service_key(service)
-        rule = service_rule(service, grouped.get(key, ()), node)
+        rule = service_rule(service, grouped.get(key, ()), node, zone)
         if rule is not None:
             table[key] = rule
     return ServiceTable(table, host_ports)
@@ -143,7 +149,9 @@ def slices_by_service(slices: Iterable[discovery.EndpointSlice]) -> dict[str, tu
     return {key: tuple(found) for key, found in grouped.items()}
 
 
-def service_rule(service: core.Service, slices: Sequence[discovery.EndpointSlice], node: str) -> ServiceRule | None:
+def service_rule(
+    service: core.Service, slices: Sequence[discovery.EndpointSlice], node: str, zone: str = ""
+) -> ServiceRule | None:
     """What this node must forward for one service and its own slices; None when it has no virtual address."""
     spec = service.spec
     cluster_ip = spec.cluster_ip
@@ -153,11 +161,13 @@ def service_rule(service: core.Service, slices: Sequence[discovery.EndpointSlice
         key=service_key(service),
         cluster_ip=cluster_ip,
         external_ips=_external_ips(service),
-        ports=tuple(_port_rule(port, slices, node) for port in spec.ports),
+        ports=tuple(_port_rule(port, slices, node, zone) for port in spec.ports),
         affinity_s=_affinity_s(spec),
         internal_local=spec.internal_traffic_policy == "Local",
         external_local=spec.external_traffic_policy == "Local",
         announced=_balanced_ips(service) if service.metadata.annotations.get(ANNOUNCED_BY) == node else (),
+        health_port=spec.health_check_node_port if spec.external_traffic_policy == "Local" else 0,
+        local_ready=len(_ready_at(slices, node)),
     )
 
 
@@ -188,31 +198,48 @@ def _affinity_s(spec: core.ServiceSpec) -> int:
     return seconds or _DEFAULT_AFFINITY_S
 
 
-def _port_rule(port: core.ServicePort, slices: Sequence[discovery.EndpointSlice], node: str) -> PortRule:
+def _ready_at(slices: Sequence[discovery.EndpointSlice], node: str) -> set[str]:
+    return {
+        address
+        for item in slices
+        for endpoint in item.endpoints
+        if endpoint.node_name == node and is_ready(endpoint)
+        for address in endpoint.addresses[:1]
+    }
+
+
+class _Found(NamedTuple):
+    """An endpoint, and the number that a service's port has there."""
+
+    endpoint: discovery.Endpoint
+    number: int
+
+
+def _port_rule(port: core.ServicePort, slices: Sequence[discovery.EndpointSlice], node: str, zone: str) -> PortRule:
     protocol = port.protocol or "TCP"
-    ready: set[tuple[Backend, bool]] = set()
-    draining: set[tuple[Backend, bool]] = set()
-    for item in slices:
-        number = _target_port(item, port.name, protocol)
-        if number is None:
-            continue
-        for endpoint in item.endpoints:
-            chosen = ready if is_ready(endpoint) else draining if _is_draining(endpoint) else None
-            if chosen is not None:
-                local = endpoint.node_name == node
-                chosen.update((Backend(address, number), local) for address in endpoint.addresses[:1])
+    numbered = ((item, _target_port(item, port.name, protocol)) for item in slices)
+    found = [_Found(one, number) for item, number in numbered if number is not None for one in item.endpoints]
+    ready = [one for one in found if is_ready(one.endpoint)]
+    draining = [one for one in found if _is_draining(one.endpoint)]
+    near = preferred([one.endpoint for one in ready], node, zone)
+    chosen = {id(endpoint) for endpoint in near}
     return PortRule(
         protocol=protocol.lower(),
         port=port.port,
         node_port=port.node_port,
-        backends=_usable(ready, draining),
-        local_backends=_usable({b for b in ready if b[1]}, {b for b in draining if b[1]}),
+        backends=_usable([one for one in ready if id(one.endpoint) in chosen], draining),
+        local_backends=_usable(_on(ready, node), _on(draining, node)),
     )
 
 
-def _usable(ready: set[tuple[Backend, bool]], draining: set[tuple[Backend, bool]]) -> tuple[Backend, ...]:
+def _on(found: Sequence[_Found], node: str) -> Sequence[_Found]:
+    return [one for one in found if one.endpoint.node_name == node]
+
+
+def _usable(ready: Sequence[_Found], draining: Sequence[_Found]) -> tuple[Backend, ...]:
     # Terminating pods that still serve are better than refusing, but only when nothing else is left.
-    return tuple(sorted({backend for backend, _ in ready or draining}))
+    found = ready or draining
+    return tuple(sorted({Backend(address, one.number) for one in found for address in one.endpoint.addresses[:1]}))
 
 
 def _target_port(item: discovery.EndpointSlice, name: str, protocol: str) -> int | None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.network.netlab import NetLab, Pod, ask_tcp, ask_udp, endpoints, eventually, inside, service
+from tests.integration.network.netlab import (
+    Machine,
+    NetLab,
+    Pod,
+    ask_tcp,
+    ask_udp,
+    endpoints,
+    eventually,
+    inside,
+    service,
+)
 
 pytestmark = pytest.mark.lab
 
-VIP, NODE_PORT = "10.96.7.1", 30080
+VIP, NODE_PORT, HEALTH_PORT = "10.96.7.1", 30080, 30081
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +42,7 @@ def nothing_left(lab: NetLab) -> Iterator[None]:
 def web(lab: NetLab, *backends: Pod, **spec: object) -> None:
     """One TCP service on port 80 and a node port, led to these."""
     port = {"port": 80, "protocol": "TCP", "nodePort": NODE_PORT}
-    lab.services([service("web", VIP, port, type="NodePort", **spec)], [endpoints("web", 8080, *backends)])
+    lab.services([service("web", VIP, port, **{"type": "NodePort", **spec})], [endpoints("web", 8080, *backends)])
 
 
 def test_cluster_ip_from_everywhere(lab: NetLab, pods: list[Pod]) -> None:
@@ -76,6 +87,35 @@ def test_external_traffic_policy_local(lab: NetLab, pods: list[Pod]) -> None:
         ask_tcp(lab.outside, lab.machines[1].address, NODE_PORT, timeout=0.5)
     assert ask_tcp(pods[2].netns, lab.machines[1].address, NODE_PORT).startswith(pods[0].ip)
     assert ask_tcp(lab.machines[1].netns, lab.machines[1].address, NODE_PORT).startswith(pods[0].ip)
+
+
+def test_health_check_ports(lab: NetLab, pods: list[Pod]) -> None:
+    """Balancers outside learn which machines have endpoints, on a port that goes with its service."""
+    asked = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": HEALTH_PORT}
+    web(lab, pods[0], pods[1], **asked)
+    near, far = (health(lab, machine) for machine in lab.machines[:2])
+    assert near.startswith("HTTP/1.0 200 ")
+    assert "X-Load-Balancing-Endpoint-Weight: 2" in near
+    told = {"service": {"namespace": "default", "name": "web"}, "localEndpoints": 2, "serviceProxyHealthy": True}
+    assert json.loads(near.splitlines()[-1]) == told
+    assert far.startswith("HTTP/1.0 503 ")
+    assert '"localEndpoints": 0' in far
+    web(lab, pods[2], **asked)
+    assert [health(lab, machine)[9:12] for machine in lab.machines[:2]] == ["503", "200"]
+    web(lab, pods[2])
+    with pytest.raises(ConnectionRefusedError):
+        health(lab, lab.machines[0])
+
+
+def health(lab: NetLab, machine: Machine) -> str:
+    """What a machine says from the outside about its endpoints."""
+
+    def ask() -> str:
+        with socket.create_connection((machine.address, HEALTH_PORT), 2) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+
+    return inside(lab.outside, ask)
 
 
 def test_internal_traffic_policy_local(lab: NetLab, pods: list[Pod]) -> None:

@@ -59,6 +59,19 @@ def test_an_address_can_be_asked_for_once() -> None:
         _made(_service("other", cluster_ip="10.97.0.1"))
 
 
+def test_addresses_of_the_outside_are_for_those_who_may() -> None:
+    asked = _service(external_ips=("192.0.2.1",))
+    with pytest.raises(errors.Forbidden, match=r"spec\.externalIPs: use of external IPs is denied"):
+        _made(asked)
+    made = _made(asked, Cluster(CLUSTER.objects, Settings(external_ips=True)))
+    cluster = CLUSTER.having(made)
+    kept = replace(made, metadata=replace(made.metadata, labels={"a": "b"}))
+    assert cluster.update(kept, made).object.spec.external_ips == ("192.0.2.1",)
+    more = replace(made, spec=replace(made.spec, external_ips=("192.0.2.1", "192.0.2.2")))
+    with pytest.raises(errors.Forbidden):
+        cluster.update(more, made)
+
+
 def test_node_ports() -> None:
     ports = (core.ServicePort(name="a", port=53, protocol="UDP"), core.ServicePort(name="b", port=53))
     admitted = CLUSTER.create(_service(ports=ports, type="NodePort"), "shop")

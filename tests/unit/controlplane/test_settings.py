@@ -28,6 +28,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         https_port=6443, grpc_port=6440, grpc_token_port=6441,
         etcd=(), etcd_ca=None, etcd_certificate=None, etcd_key=None,
         cluster_cidr="10.244.0.0/16", node_prefix=24, service_cidr="10.96.0.0/16", cluster_dns="10.96.0.10",
+        allow_external_ips=False,
         cluster_domain="cluster.local", heartbeat_ms=10_000, node_grace_ms=50_000, leader_ttl_s=15,
         event_ttl_ms=259_200_000,
         balancer_pool=(),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from nodeagent.network.services import (
     Backend,
     HostPort,
@@ -95,6 +99,58 @@ def test_settings_of_a_service() -> None:
     )
     assert timed is not None
     assert timed.affinity_s == 60
+
+
+def hinted(ip: str, node: str, nodes: tuple[str, ...] = (), zones: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A ready endpoint with hints."""
+    hints = {"forNodes": [{"name": name} for name in nodes], "forZones": [{"name": name} for name in zones]}
+    return endpoint(ip, node) | {"hints": hints}
+
+
+A1, A2, B1 = "10.244.1.2", "10.244.2.2", "10.244.3.2"
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "node", "zone", "wanted"),
+    [
+        ([hinted(A1, "a1", ("a1",), ("a",)), hinted(A2, "a2", ("a2",), ("a",))], "a1", "a", {A1}),
+        ([hinted(A1, "a1", ("a1",), ("a",)), hinted(B1, "b1", ("b1",), ("b",))], "a2", "a", {A1}),
+        (
+            [hinted(A1, "a1", (), ("a",)), hinted(A2, "a2", (), ("a",)), hinted(B1, "b1", (), ("b",))],
+            "a1",
+            "a",
+            {A1, A2},
+        ),
+        ([hinted(A1, "a1", (), ("a",)), hinted(B1, "b1", (), ("b",))], "c1", "c", {A1, B1}),
+        ([hinted(A1, "a1", (), ("a",)), hinted(B1, "b1", (), ("b",))], "a1", "", {A1, B1}),
+        ([hinted(A1, "a1", (), ("a",)), endpoint(B1, "b1")], "a1", "a", {A1, B1}),
+        ([hinted(A1, "a1", ("a1",), ("a",)), hinted(A2, "a2", (), ("a",))], "a1", "a", {A1, A2}),
+        ([hinted(A1, "a1", (), ("a",)), endpoint(B1, "b1", ready=False)], "a1", "a", {A1}),
+    ],
+)
+def test_near_endpoints_are_preferred_where_all_have_hints(
+    endpoints: list[dict[str, Any]], node: str, zone: str, wanted: set[str]
+) -> None:
+    """First those for the node, then those for its zone; half a truth, or nothing near, leads to all."""
+    rule = service_rule(service("web", "10.96.0.5", WEB), [endpoint_slice("web", TARGET, *endpoints)], node, zone)
+    assert {backend.ip for backend in only_port(rule).backends} == wanted
+
+
+def test_what_health_checks_are_told() -> None:
+    """The ready endpoints of the node, counted once, for services whose outside stays on a node."""
+    slices = [
+        endpoint_slice("web", TARGET, endpoint(A1), endpoint(A1), endpoint(A2), endpoint(B1, "node2")),
+        endpoint_slice("web", TARGET, endpoint("10.244.1.9", ready=False, serving=True, terminating=True)),
+    ]
+    asked = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30999}
+    rule = service_rule(service("web", "10.96.0.5", WEB, **asked), slices, "node1")
+    assert rule is not None
+    assert (rule.health_port, rule.local_ready) == (30999, 2)
+    other = service_rule(
+        service("web", "10.96.0.5", WEB, **asked | {"externalTrafficPolicy": "Cluster"}), slices, "node1"
+    )
+    assert other is not None
+    assert other.health_port == 0
 
 
 def test_replacing_one() -> None:
