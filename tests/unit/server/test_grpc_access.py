@@ -62,6 +62,7 @@ CALLS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
         lambda: _one(pb.PortForwardRequest(start=pb.PortForwardStart(namespace="default", pod="p", port=80))),
         ("edit",),
     ),
+    "LoadImage": (lambda: _one(pb.LoadImageRequest(start=pb.LoadImageStart(nodes=["n"]))), ()),
 }
 
 
