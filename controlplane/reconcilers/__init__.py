@@ -8,6 +8,7 @@ from controlplane.reconcilers import (
     allocations,
     apiservers,
     apiservices,
+    attachdetach,
     autoscaler,
     certificates,
     clusterroleaggregation,
@@ -65,6 +66,7 @@ _STORAGE = (
     ephemeralvolume.CONTROLLER,
     persistentvolumeclaim.CONTROLLER,
     persistentvolume.CONTROLLER,
+    attachdetach.CONTROLLER,
     protection.CLAIMS,
     protection.VOLUMES,
 )

@@ -254,11 +254,12 @@ def _own_part_of(entry: Entry) -> bytes:
 
 
 def own_part(node: core_v1.Node) -> core_v1.Node:
-    """What a node is told of itself: also its taints, and the resources that others have given it."""
+    """What a node is told of itself: also its taints, what is attached to it, and the resources that others gave it."""
     part = routing_part(node)
     spec = msgspec.structs.replace(part.spec, taints=node.spec.taints)
     given = {name: text for name, text in node.status.capacity.items() if is_extended(name)}
-    status = msgspec.structs.replace(part.status, capacity=given)
+    attached = node.status.volumes_attached
+    status = msgspec.structs.replace(part.status, capacity=given, volumes_attached=attached)
     return msgspec.structs.replace(part, spec=spec, status=status)
 
 

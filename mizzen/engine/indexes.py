@@ -13,7 +13,7 @@ from typing import Any
 from mizzen.api import config_versions, kinds, selectors, workloads
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.service_ranges import is_allocated, service_of
-from mizzen.api.types import apps_v1, core_v1, discovery_v1, networking_v1, policy_v1, rbac_v1
+from mizzen.api.types import apps_v1, core_v1, discovery_v1, networking_v1, policy_v1, rbac_v1, storage_v1
 from mizzen.api.volumes import claims_of, class_of, home_of
 from mizzen.engine.view import Index
 
@@ -130,6 +130,15 @@ def _claim_of(volume: core_v1.PersistentVolume) -> Iterable[str]:
     return [namespaced(ref.namespace, ref.name)] if ref is not None else []
 
 
+def _attached_to(attachment: storage_v1.VolumeAttachment) -> Iterable[str]:
+    return [attachment.spec.node_name]
+
+
+def _attached(attachment: storage_v1.VolumeAttachment) -> Iterable[str]:
+    name = attachment.spec.source.persistent_volume_name
+    return [name] if name else []
+
+
 def _free(volume: core_v1.PersistentVolume) -> Iterable[str]:
     return [class_of(volume)] if volume.spec.claim_ref is None else []
 
@@ -206,6 +215,10 @@ FREE_VOLUMES_BY_CLASS = Index("free-volumes-by-class", kinds.PERSISTENT_VOLUME, 
 """Volumes that are reserved for no claim, by the name of their class."""
 VOLUMES_BY_HOME = Index("volumes-by-home", kinds.PERSISTENT_VOLUME, _home)
 """Volumes whose folder a node keeps or is to take away, by the name of the node."""
+ATTACHMENTS_BY_NODE = Index("volumeattachments-by-node", kinds.VOLUME_ATTACHMENT, _attached_to)
+"""Attachments by the name of their node."""
+ATTACHMENTS_BY_VOLUME = Index("volumeattachments-by-volume", kinds.VOLUME_ATTACHMENT, _attached)
+"""Attachments by the name of their volume."""
 ROLE_BINDINGS_BY_SUBJECT = Index("rolebindings-by-subject", kinds.ROLE_BINDING, _subjects)
 """Role bindings by namespace and subject: `namespaced(namespace, user_subject(name))` or the same with a group."""
 CLUSTER_ROLE_BINDINGS_BY_SUBJECT = Index("clusterrolebindings-by-subject", kinds.CLUSTER_ROLE_BINDING, _subjects)
@@ -282,6 +295,8 @@ ALL: tuple[Index[Any], ...] = (
     VOLUMES_BY_CLAIM,
     FREE_VOLUMES_BY_CLASS,
     VOLUMES_BY_HOME,
+    ATTACHMENTS_BY_NODE,
+    ATTACHMENTS_BY_VOLUME,
     ROLE_BINDINGS_BY_SUBJECT,
     CLUSTER_ROLE_BINDINGS_BY_SUBJECT,
     *(config_users(kind) for kind in (kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET)),

@@ -45,6 +45,8 @@ class CsiVolumes:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.grown: Callable[[str, str, int], None] = lambda namespace, claim, size_bytes: None
         """Called when a claim's volume has become as large on the node as it is at its back end."""
+        self.used: Callable[[], None] = lambda: None
+        """Called before a volume is mounted that must stay attached from then on, and when one need no longer."""
 
     # the port
 
@@ -85,6 +87,8 @@ class CsiVolumes:
         for volume, record in self._records.of(pod_uid).items():
             try:
                 await self._hide(pod_uid, volume, record)
+                if record.is_attachable:
+                    self.used()
             except (VolumeFailure, OSError) as error:
                 why = error.message if isinstance(error, VolumeFailure) else str(error)
                 raise VolumeFailure(f'UnmountVolume.TearDown failed for volume "{volume}" : {why}') from error
@@ -137,18 +141,23 @@ class CsiVolumes:
                     for records in self._records.all().values()
                     for other in records.values()
                 )
-                self._records.put(uid, volume, msgspec.structs.replace(record, is_staged=is_staged))
+                self._note(uid, volume, msgspec.structs.replace(record, is_staged=is_staged))
                 if not is_staged:
                     _make(Path(record.staging))
                     await driver.stage(wanted, record.staging)
                     self._records.put(uid, volume, msgspec.structs.replace(record, is_staged=True))
         else:
-            self._records.put(uid, volume, record)
+            self._note(uid, volume, record)
         _make(Path(record.target).parent)
         await driver.publish(wanted, record.staging, record.target)
         self._records.put(
             uid, volume, msgspec.structs.replace(record, is_staged=bool(record.staging), is_published=True)
         )
+
+    def _note(self, uid: str, volume: str, record: Record) -> None:
+        self._records.put(uid, volume, record)
+        if record.is_attachable:
+            self.used()
 
     async def _grow(self, pod: core.Pod, wanted: Wanted, driver: Driver, staging: str, target: str) -> None:
         size_bytes = 0

@@ -134,7 +134,8 @@ def _attached(source: core.CSIPersistentVolumeSource, sources: Sources) -> Mappi
     """What attaching the volume came to. Raises ConfigError until it is attached."""
     name = csivolumes.attachment_name(source.driver, source.volume_handle, sources.storage.node)
     found = sources.storage.attachments.get(name)
-    if found is not None and found.status.attached:
+    unique = csivolumes.unique_name(source.driver, source.volume_handle)
+    if found is not None and found.status.attached and unique in sources.storage.attached:
         return found.status.attachment_metadata
     error = found.status.attach_error if found is not None else None
     why = f": {error.message}" if error is not None else ""

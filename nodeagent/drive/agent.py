@@ -123,7 +123,9 @@ class Agent:
         self._tokens.changed = self.pods.set_up_again
         self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
         self._status = self._make_status(info)
-        self._drivers = Drivers(self._registrations, self._volumes, self.node, self.pods, self.outbox)
+        self._drivers = Drivers(
+            self._registrations, self._volumes, self.node, self.pods, self.outbox, self._status.tell
+        )
         self._streams = Streams(
             runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock,
             page=lambda: self.page.address, image_loads=ImageLoads(runtime, self._images_loaded),

@@ -143,6 +143,7 @@ class NodeContext:
         if not csivolumes.drivers_of(pod, behind):
             return Storage(node=self.name)
         cache, namespace = self.objects.cache, pod.metadata.namespace
+        own = cache.get(kinds.NODE, "", self.name)
         secrets = {
             place: cache.get(kinds.SECRET, *place) for volume in behind for place in csivolumes.secrets_of(volume)
         }
@@ -150,6 +151,7 @@ class NodeContext:
         return Storage(
             node=self.name,
             drivers={driver.metadata.name: driver for driver in self.drivers_of(pod)},
+            attached=frozenset(one.name for one in own.status.volumes_attached) if own is not None else frozenset(),
             attachments={one.metadata.name: one for one in cache.list(kinds.VOLUME_ATTACHMENT)},
             secrets={place: found for place, found in secrets.items() if found is not None},
             bound={name: found for name, found in claims.items() if found is not None},

@@ -7,7 +7,7 @@ attachment look again when one has come; and drivers that renew what is in their
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mizzen.api import csivolumes, kinds
 from mizzen.api.types import core_v1 as core
@@ -28,9 +28,15 @@ class Drivers:
     """The node's storage drivers."""
 
     def __init__(
-        self, registrations: Registrations, volumes: CsiVolumes, node: NodeContext, pods: Pods, outbox: Outbox
+        self,
+        registrations: Registrations,
+        volumes: CsiVolumes,
+        node: NodeContext,
+        pods: Pods,
+        outbox: Outbox,
+        tell_status: Callable[[], None],
     ) -> None:
-        """Nothing happens before `run`."""
+        """Nothing happens before `run`. `tell_status` reports the node's status if it has changed."""
         self._registrations = registrations
         self._volumes = volumes
         self._node = node
@@ -39,6 +45,8 @@ class Drivers:
         self._is_told = False
         registrations.changed = self._drivers_changed
         volumes.grown = outbox.claim_grown
+        # At once: what is not known to be mounted may be detached.
+        volumes.used = tell_status
 
     async def run(self) -> None:
         """Take drivers in and have volumes renewed until cancelled."""
@@ -53,12 +61,9 @@ class Drivers:
 
     def changed(self, keys: Iterable[Key]) -> None:
         """Objects have changed."""
-        if any(key.resource in _CONCERNING for key in keys):
+        own = Key(kinds.NODE.resource, "", self._node.name)
+        if any(key.resource in _CONCERNING or key == own for key in keys):
             self._look_again()
-
-    def in_use(self) -> tuple[str, ...]:
-        """The volumes that must stay attached, for the node's status."""
-        return self._volumes.in_use()
 
     def _drivers_changed(self) -> None:
         self._tell()

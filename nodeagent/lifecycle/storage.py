@@ -28,6 +28,8 @@ class Storage:
     """By name, as far as they have such an object."""
     attachments: Mapping[str, storage.VolumeAttachment] = field(default_factory=dict)
     """Of this node, by name."""
+    attached: frozenset[str] = frozenset()
+    """The volumes that the node's status says are attached: what is about to be detached is no longer among them."""
     secrets: Mapping[tuple[str, str], core.Secret] = field(default_factory=dict)
     """Those that volumes name, by namespace and name."""
     bound: Mapping[str, core.PersistentVolumeClaim] = field(default_factory=dict)

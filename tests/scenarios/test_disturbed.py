@@ -34,7 +34,14 @@ from tests.fixtures.definitions import definition
 from tests.fixtures.likeness import likeness
 from tests.scenarios import autoscaled, expired
 from tests.scenarios.test_controllers import APP, LOST_MS, SELECTOR, Story, named, template
-from tests.scenarios.volume_stories import ended_shared_volumes, ended_volumes, shared_volumes, volumes
+from tests.scenarios.volume_stories import (
+    attached,
+    ended_attached,
+    ended_shared_volumes,
+    ended_volumes,
+    shared_volumes,
+    volumes,
+)
 
 COMPARED = tuple(kind for kind in kinds.KINDS if kind.stored and kind not in (kinds.EVENT, kinds.LEASE))
 CHANGE_MS = 200
@@ -384,6 +391,7 @@ STORIES: dict[Callable[[Disturbed], float], Callable[[Disturbed], None]] = {
     quotas: ended_quotas,
     volumes: ended_volumes,
     shared_volumes: ended_shared_volumes,
+    attached: ended_attached,
     nodes: ended_nodes,
     replicas: ended_replicas,
     jobs: ended_jobs,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mizzen.api import kinds, nfsvolumes
 from mizzen.api.types import apps_v1, core_v1, meta_v1, storage_v1
 from mizzen.api.volumes import HOME, LOCAL_FOLDER, NFS, NO_PROVISIONER
-from mizzen.engine.writes import replacement
+from mizzen.engine.writes import removal, replacement
 from tests.scenarios.test_controllers import LOST_MS, SELECTOR, named, template
 
 if TYPE_CHECKING:
@@ -125,3 +125,58 @@ def ended_shared_volumes(story: Disturbed) -> None:
     (left,) = (one for name, one in found.items() if name.startswith("pvc-"))
     assert left.metadata.deletion_timestamp is not None
     assert (left.metadata.finalizers, left.metadata.annotations[HOME]) == ((NFS,), many)
+
+
+DRIVER = "disks.example.org"
+ATTACHER = "external-attacher/disks-example-org"
+
+
+def attacher(story: Disturbed) -> None:
+    """What a driver's external attacher does: it attaches and detaches, and holds what is attached by a finalizer."""
+    for one in story.run.store.cache.list(kinds.VOLUME_ATTACHMENT):
+        version = int(one.metadata.resource_version)
+        is_going = one.metadata.deletion_timestamp is not None
+        if is_going and ATTACHER in one.metadata.finalizers:
+            story.run.store.commit((removal(kinds.VOLUME_ATTACHMENT, "", one.metadata.name, version),))
+        elif not is_going and not one.status.attached:
+            metadata = replace(one.metadata, finalizers=(ATTACHER,))
+            status = storage_v1.VolumeAttachmentStatus(attached=True)
+            story.run.store.commit((replacement(replace(one, metadata=metadata, status=status), version),))
+    story.run.world.after(700, lambda: attacher(story))
+
+
+def attached(story: Disturbed) -> float:
+    """A volume for one node follows its pods: it is detached here before it is attached there."""
+    source = core_v1.CSIPersistentVolumeSource(driver=DRIVER, volume_handle="disk-1")
+    disk = core_v1.PersistentVolume(
+        metadata=meta_v1.ObjectMeta(name="pv"),
+        spec=core_v1.PersistentVolumeSpec(
+            capacity={"storage": "1Gi"}, access_modes=("ReadWriteOnce",), storage_class_name="disks", csi=source
+        ),
+    )
+    mounted = core_v1.PersistentVolumeClaimVolumeSource(claim_name="data")
+
+    def user(name: str, node: str) -> core_v1.Pod:
+        spec = replace(
+            template().spec,
+            volumes=(core_v1.Volume(name="data", persistent_volume_claim=mounted),),
+            node_selector={"kubernetes.io/hostname": node},
+        )
+        return core_v1.Pod(metadata=named(name), spec=spec)
+
+    first, second, _ = (machine.name for machine in story.run.nodes)
+    driver = storage_v1.CSIDriver(metadata=meta_v1.ObjectMeta(name=DRIVER))
+    story.create(driver, disk, claiming("data", "disks"), user("one", first))
+    story.at(30, lambda: story.create(user("two", second)))
+    story.at(60, lambda: story.delete(kinds.POD, "one"))
+    attacher(story)
+    return 180
+
+
+def ended_attached(story: Disturbed) -> None:
+    first, second, _ = (machine.name for machine in story.run.nodes)
+    (attachment,) = story.run.store.cache.list(kinds.VOLUME_ATTACHMENT)
+    assert (attachment.spec.node_name, attachment.status.attached) == (second, True)
+    shown = {name: story.get(kinds.NODE, name, "").status.volumes_attached for name in (first, second)}
+    assert [one.name for one in shown[second]] == [f"kubernetes.io/csi/{DRIVER}^disk-1"]
+    assert shown[first] == ()

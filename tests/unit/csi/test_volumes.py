@@ -89,7 +89,8 @@ def sources(
     known = {} if driver is None else {NAME: storage.CSIDriver(metadata=meta.ObjectMeta(name=NAME), spec=driver)}
     attachment = csivolumes.attachment_name(NAME, "disk-1", "n1")
     facts = Storage(
-        node="n1", drivers=known, attachments={attachment: attached} if attached else {}, secrets=secrets or {},
+        node="n1", drivers=known, attached=frozenset({csivolumes.unique_name(NAME, "disk-1")}),
+        attachments={attachment: attached} if attached else {}, secrets=secrets or {},
         bound={"data": claim},
     )  # fmt: skip
     return Sources(claims={"data": volume}, storage=facts, tokens=tokens or {})
