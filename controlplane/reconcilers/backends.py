@@ -29,7 +29,8 @@ def target(port: core_v1.ServicePort, pod: core_v1.Pod) -> int | None:
     """The number behind a service's port; None where the port has a name that the pod lacks."""
     if isinstance(port.target_port, int):
         return port.target_port or port.port
-    for container in (*pod.spec.containers, *pod.spec.init_containers):
+    sidecars = (container for container in pod.spec.init_containers if container.restart_policy == "Always")
+    for container in (*pod.spec.containers, *sidecars):
         for candidate in container.ports:
             if candidate.name == port.target_port and (candidate.protocol or "TCP") == (port.protocol or "TCP"):
                 return candidate.container_port

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from controlplane.reconcilers import slices
-from controlplane.reconcilers.slices import Ports
+from controlplane.reconcilers.slices import Group, Ports
 from mizzen.api import kinds
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1, discovery_v1
-from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
-from mizzen.engine.effects import Decision
+from mizzen.engine.effects import Decision, Emit
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
@@ -20,8 +19,11 @@ MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
 LEADER = "control-plane.alpha.kubernetes.io/leader"
 """The annotation of Endpoints that are a lock, and no endpoints."""
+NOT_MIRRORED = ("kubectl.kubernetes.io/last-applied-configuration", "endpoints.kubernetes.io/last-change-trigger-time")
+"""Annotations that are about the Endpoints and not about what is in them."""
+COMPONENT = "endpoint-slice-mirroring-controller"
 MAX_ADDRESSES = 1000
-"""Addresses of one subset that are mirrored."""
+"""Addresses of one subset that are mirrored; as many go into one slice."""
 
 _Groups = dict[str, dict[Ports, list[discovery_v1.Endpoint]]]
 
@@ -33,8 +35,16 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     source = view.get(kinds.ENDPOINTS, key.namespace, key.name)
     if service is None or service.spec.selector or source is None or not _is_mirrored(source):
         return Decision(tuple(slices.delete(piece) for piece in mirrored))
-    shall = [one for family, groups in _groups(source).items() for one in slices.wanted(family, groups)]
-    return Decision(tuple(slices.converge(source, _labels(source), mirrored, shall, ids)))
+    found, skipped = _groups(source)
+    groups = [Group(family, ports, own) for family, by_ports in found.items() for ports, own in by_ports.items()]
+    effects = slices.converge(source, _marks(source), mirrored, groups, ids, MAX_ADDRESSES)
+    if effects and skipped:
+        told = (
+            f"A max of {MAX_ADDRESSES} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} "
+            "addresses were skipped"
+        )
+        effects.append(Emit(source, "Warning", "TooManyAddressesToMirror", told, COMPONENT))
+    return Decision(tuple(effects))
 
 
 def _is_mirrored(source: core_v1.Endpoints) -> bool:
@@ -43,14 +53,16 @@ def _is_mirrored(source: core_v1.Endpoints) -> bool:
     return not skipped and metadata.deletion_timestamp is None
 
 
-def _labels(source: core_v1.Endpoints) -> dict[str, str]:
-    own = {indexes.SERVICE_NAME_LABEL: source.metadata.name, slices.MANAGED_BY: MANAGER}
-    return {**source.metadata.labels, **own}
+def _marks(source: core_v1.Endpoints) -> slices.Marks:
+    headless = slices.HEADLESS in source.metadata.labels
+    labels = slices.labels(source.metadata.labels, source.metadata.name, MANAGER, headless=headless)
+    return slices.Marks(labels, {k: v for k, v in source.metadata.annotations.items() if k not in NOT_MIRRORED})
 
 
-def _groups(source: core_v1.Endpoints) -> _Groups:
-    """The endpoints by address family and ports."""
+def _groups(source: core_v1.Endpoints) -> tuple[_Groups, int]:
+    """The endpoints by address family and ports, and how many addresses are left out."""
     found: _Groups = {}
+    skipped = 0
     for subset in source.subsets:
         ports = tuple(
             discovery_v1.EndpointPort(
@@ -60,10 +72,11 @@ def _groups(source: core_v1.Endpoints) -> _Groups:
         )
         known = [(address, True) for address in subset.addresses]
         known += [(address, False) for address in subset.not_ready_addresses]
+        skipped += max(0, len(known) - MAX_ADDRESSES)
         for address, ready in known[:MAX_ADDRESSES]:
             family = f"IPv{ip_address(address.ip).version}"
             found.setdefault(family, {}).setdefault(ports, []).append(_endpoint(address, ready=ready))
-    return found
+    return found, skipped
 
 
 def _endpoint(address: core_v1.EndpointAddress, *, ready: bool) -> discovery_v1.Endpoint:

@@ -119,16 +119,29 @@ def _limited(subsets: Sequence[core_v1.EndpointSubset]) -> tuple[tuple[core_v1.E
     total = sum(len(one.addresses) + len(one.not_ready_addresses) for one in subsets)
     if total <= MAX_ADDRESSES:
         return tuple(subsets), False
-    left, kept = MAX_ADDRESSES, []
-    for one in subsets:
-        addresses = one.addresses[:left]
-        left -= len(addresses)
-        kept.append(msgspec.structs.replace(one, addresses=addresses))
-    for place, one in enumerate(kept):
-        waiting = one.not_ready_addresses[:left]
-        left -= len(waiting)
-        kept[place] = msgspec.structs.replace(one, not_ready_addresses=waiting)
+    ready = [len(one.addresses) for one in subsets]
+    kept_ready = _shares(ready, MAX_ADDRESSES)
+    kept_waiting = _shares([len(one.not_ready_addresses) for one in subsets], MAX_ADDRESSES - sum(kept_ready))
+    kept = (
+        msgspec.structs.replace(
+            one, addresses=one.addresses[:first], not_ready_addresses=one.not_ready_addresses[:second]
+        )
+        for one, first, second in zip(subsets, kept_ready, kept_waiting, strict=True)
+    )
     return tuple(one for one in kept if one.addresses or one.not_ready_addresses), True
+
+
+def _shares(counts: Sequence[int], room: int) -> list[int]:
+    """Shares the room by what there is, rounded up until none is left."""
+    total = sum(counts)
+    if total <= room:
+        return list(counts)
+    left, shares = room, []
+    for count in counts:
+        share = min(left, -(-count * room // total))
+        left -= share
+        shares.append(share)
+    return shares
 
 
 def _service_of(obj: Object, view: View) -> Iterable[Key]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controlplane.reconcilers import backends, podstate, slices
-from controlplane.reconcilers.slices import Ports, Wanted
+from controlplane.reconcilers.slices import Group, Ports
 from mizzen.api import kinds
 from mizzen.api.types import core_v1, discovery_v1
-from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision
 from mizzen.engine.values import Ids, Instant, Key
@@ -29,19 +28,20 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
     if not service.spec.selector or service.spec.type == "ExternalName":
         return Decision()
     pods = backends.pods_of(service, view)
-    shall = [one for family in service.spec.ip_families or ("IPv4",) for one in _wanted(service, pods, family, view)]
-    return Decision(tuple(slices.converge(service, _labels(service), present, shall, ids)))
+    groups = [one for family in service.spec.ip_families or ("IPv4",) for one in _groups(service, pods, family, view)]
+    headless = service.spec.cluster_ip == "None"
+    marks = slices.Marks(slices.labels(service.metadata.labels, key.name, MANAGER, headless=headless))
+    return Decision(tuple(slices.converge(service, marks, present, groups, ids)))
 
 
-def _wanted(service: core_v1.Service, pods: Sequence[core_v1.Pod], family: str, view: View) -> list[Wanted]:
+def _groups(service: core_v1.Service, pods: Sequence[core_v1.Pod], family: str, view: View) -> list[Group]:
     """The service's endpoints of one address family, by the ports that they resolve to."""
     groups: dict[Ports, list[discovery_v1.Endpoint]] = {}
     for pod in pods:
         address = backends.address(pod, family)
         if address and not podstate.is_finished(pod):
             groups.setdefault(_ports(service, pod), []).append(_endpoint(service, pod, address, view))
-    # An empty slice tells readers that the service was looked at and has nobody.
-    return slices.wanted(family, groups) or [Wanted(family, (), ())]
+    return [Group(family, ports, endpoints) for ports, endpoints in groups.items()] or [Group(family, (), ())]
 
 
 def _endpoint(service: core_v1.Service, pod: core_v1.Pod, address: str, view: View) -> discovery_v1.Endpoint:
@@ -80,12 +80,6 @@ def _ports(service: core_v1.Service, pod: core_v1.Pod) -> Ports:
         for port, number in found
         if number is not None
     )
-
-
-def _labels(service: core_v1.Service) -> dict[str, str]:
-    own = {indexes.SERVICE_NAME_LABEL: service.metadata.name, slices.MANAGED_BY: MANAGER}
-    headless = {slices.HEADLESS: ""} if service.spec.cluster_ip == "None" else {}
-    return {**service.metadata.labels, **own, **headless}
 
 
 CONTROLLER = Controller(

@@ -24,22 +24,34 @@ Ports = tuple[discovery_v1.EndpointPort, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What one slice shall hold."""
+class Group:
+    """Endpoints that may share slices: of one address family, and with the same ports."""
 
     family: str
     """`IPv4` or `IPv6`."""
     ports: Ports
-    endpoints: tuple[discovery_v1.Endpoint, ...]
+    endpoints: Sequence[discovery_v1.Endpoint]
 
 
-def wanted(family: str, groups: Mapping[Ports, Sequence[discovery_v1.Endpoint]]) -> list[Wanted]:
-    """Slices of one family for endpoints by their ports."""
-    return [
-        Wanted(family, ports, tuple(endpoints[start : start + MAX_ENDPOINTS]))
-        for ports, endpoints in groups.items()
-        for start in range(0, len(endpoints), MAX_ENDPOINTS)
-    ]
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the slices of a service carry of it."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str] | None = None
+    """None: it is nobody's business what they carry."""
+
+    def are_on(self, piece: discovery_v1.EndpointSlice) -> bool:
+        """Whether a slice carries them, and nothing that they have not any more."""
+        metadata = piece.metadata
+        same = self.annotations is None or dict(metadata.annotations) == dict(self.annotations)
+        return same and dict(metadata.labels) == dict(self.labels)
+
+
+def labels(of: Mapping[str, str], service: str, manager: str, *, headless: bool) -> dict[str, str]:
+    """The labels of a service's slices: its own, but those that tell what a slice is are the manager's to say."""
+    reserved = {indexes.SERVICE_NAME_LABEL: service, MANAGED_BY: manager, **({HEADLESS: ""} if headless else {})}
+    return {**{name: value for name, value in of.items() if name != HEADLESS}, **reserved}
 
 
 def managed(view: View, service: Key, manager: str) -> list[discovery_v1.EndpointSlice]:
@@ -50,57 +62,91 @@ def managed(view: View, service: Key, manager: str) -> list[discovery_v1.Endpoin
 
 def converge(
     owner: Object,
-    labels: Mapping[str, str],
+    marks: Marks,
     present: Sequence[discovery_v1.EndpointSlice],
-    shall: Sequence[Wanted],
+    groups: Iterable[Group],
     ids: Ids,
+    most: int = MAX_ENDPOINTS,
 ) -> list[Effect]:
-    """The fewest changes: equal slices stay, others of the same ports are changed, then made or deleted."""
+    """The fewest changes, with at most so many endpoints in a slice.
+
+    As in Kubernetes: an endpoint stays in its slice, new ones fill slices that change anyway, then one that has room
+    for all of them, then slices of their own; of those that are left over some are used again, the others go.
+    """
     spare = [piece for piece in present if piece.metadata.deletion_timestamp is None]
     effects: list[Effect] = []
-    missing = []
-    for one in shall:
-        same = next((piece for piece in spare if _holds(piece) == one), None)
-        if same is None:
-            missing.append(one)
-            continue
-        spare.remove(same)
-        if not labels.items() <= same.metadata.labels.items():
-            effects.append(_update(same, labels, one))
+    missing: list[Group] = []
+    for group in groups:
+        own = [piece for piece in spare if (piece.address_type, piece.ports) == (group.family, group.ports)]
+        staying, new = _packed(own, group, most)
+        for piece, endpoints in staying:
+            spare.remove(piece)
+            if endpoints != piece.endpoints or not marks.are_on(piece):
+                effects.append(_update(piece, marks, Group(group.family, group.ports, endpoints)))
+        missing += new
     for one in missing:
-        reusable = next((s for s in spare if s.address_type == one.family and s.ports == one.ports), None)
-        reusable = reusable or next((s for s in spare if s.address_type == one.family), None)
+        reusable = next((piece for piece in spare if piece.address_type == one.family), None)
         if reusable is None:
-            effects.append(Create(_make(owner, labels, one, ids)))
+            effects.append(Create(_make(owner, marks, one, ids)))
         else:
             spare.remove(reusable)
-            effects.append(_update(reusable, labels, one))
+            effects.append(_update(reusable, marks, one))
     return effects + [delete(piece) for piece in spare]
 
 
-def _holds(piece: discovery_v1.EndpointSlice) -> Wanted:
-    return Wanted(piece.address_type, piece.ports, piece.endpoints)
+_Staying = list[tuple[discovery_v1.EndpointSlice, tuple[discovery_v1.Endpoint, ...]]]
 
 
-def _make(owner: Object, labels: Mapping[str, str], one: Wanted, ids: Ids) -> discovery_v1.EndpointSlice:
+def _packed(own: Sequence[discovery_v1.EndpointSlice], group: Group, most: int) -> tuple[_Staying, list[Group]]:
+    """What the group's slices hold, without those that are not needed, and what goes into others."""
+    if not group.endpoints:
+        # An empty slice tells readers that the service was looked at and has nobody.
+        return ([(own[0], ())], []) if own else ([], [group])
+    left = {_identity(endpoint): endpoint for endpoint in group.endpoints}
+    held = [[left.pop(name) for e in piece.endpoints if (name := _identity(e)) in left] for piece in own]
+    new = list(left.values())
+    for piece, endpoints in zip(own, held, strict=True):
+        if endpoints and tuple(endpoints) != piece.endpoints:
+            fitting = most - len(endpoints)
+            endpoints += new[:fitting]
+            new = new[fitting:]
+    if 0 < len(new) < most:
+        roomy = [endpoints for endpoints in held if endpoints and len(endpoints) + len(new) <= most]
+        if roomy:
+            max(roomy, key=len).extend(new)
+            new = []
+    staying = [(piece, tuple(endpoints)) for piece, endpoints in zip(own, held, strict=True) if endpoints]
+    chunks = (tuple(new[start : start + most]) for start in range(0, len(new), most))
+    return staying, [Group(group.family, group.ports, chunk) for chunk in chunks]
+
+
+def _identity(endpoint: discovery_v1.Endpoint) -> tuple[object, ...]:
+    """What makes it the same endpoint, whatever its condition."""
+    target = endpoint.target_ref.uid if endpoint.target_ref is not None else None
+    return endpoint.addresses, target, endpoint.hostname, endpoint.node_name
+
+
+def _make(owner: Object, marks: Marks, one: Group, ids: Ids) -> discovery_v1.EndpointSlice:
     prefix = f"{owner.metadata.name}-"
     return discovery_v1.EndpointSlice(
         metadata=meta_v1.ObjectMeta(
             name=prefix + ids.suffix(f"endpointslice/{owner.metadata.uid}"),
             generate_name=prefix,
             namespace=owner.metadata.namespace,
-            labels=dict(labels),
+            labels=dict(marks.labels),
+            annotations=dict(marks.annotations or {}),
             owner_references=(ownership.controller_reference(owner),),
         ),
         address_type=one.family,
-        endpoints=one.endpoints,
+        endpoints=tuple(one.endpoints),
         ports=one.ports,
     )
 
 
-def _update(piece: discovery_v1.EndpointSlice, labels: Mapping[str, str], one: Wanted) -> Update:
-    metadata = msgspec.structs.replace(piece.metadata, labels=dict(labels))
-    return Update(msgspec.structs.replace(piece, metadata=metadata, endpoints=one.endpoints, ports=one.ports))
+def _update(piece: discovery_v1.EndpointSlice, marks: Marks, one: Group) -> Update:
+    annotations = piece.metadata.annotations if marks.annotations is None else dict(marks.annotations)
+    metadata = msgspec.structs.replace(piece.metadata, labels=dict(marks.labels), annotations=annotations)
+    return Update(msgspec.structs.replace(piece, metadata=metadata, endpoints=tuple(one.endpoints), ports=one.ports))
 
 
 def delete(piece: discovery_v1.EndpointSlice) -> Delete:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from controlplane.reconcilers import podstate
-from mizzen.api import kinds, times
+from mizzen.api import budgets, kinds, times
 from mizzen.api.kinds import Object
 from mizzen.api.tolerations import tolerates
 from mizzen.api.types import core_v1
 from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
-from mizzen.engine.effects import Decision, Delete, Emit, Waiting
+from mizzen.engine.effects import Decision, Delete, Emit, UpdateStatus, Waiting
 from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
@@ -33,7 +33,11 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
         waiting = Waiting("Tolerating", message, Key(kinds.NODE.resource, "", pod.spec.node_name))
         return Decision(wake_after_ms=leaves_at - now, waiting=(waiting,))
     message = f"Marking for deletion Pod {key.namespace}/{key.name}"
-    return Decision((Emit(pod, "Normal", "TaintManagerEviction", message, COMPONENT), Delete(key, pod.metadata.uid)))
+    told = Emit(pod, "Normal", "TaintManagerEviction", message, COMPONENT)
+    # Its controller should learn that this is not the pod's own failure.
+    why = "Taint manager: deleting due to NoExecute taint"
+    marked = UpdateStatus(budgets.targeted(pod, "DeletionByTaintManager", why, now))
+    return Decision((told, marked, Delete(key, pod.metadata.uid)))
 
 
 def leaves_at_ms(pod: core_v1.Pod, taints: Sequence[core_v1.Taint]) -> Instant | None:

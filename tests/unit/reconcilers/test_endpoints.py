@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -62,6 +63,50 @@ class TestEndpointSlices:
     def test_hundred_endpoints_a_slice(self) -> None:
         pods = [pod(f"p{n:03}", ip=f"10.244.1.{n}", node="n1") for n in range(1, 151)]
         assert [len(e.object.endpoints) for e in of(slices(service(), *pods), Create)] == [100, 50]
+
+    def test_endpoints_stay_in_their_slices_while_others_come_and_go(self) -> None:
+        rig = Rig(endpointslice.CONTROLLER, service())
+        for n in range(1, 251):
+            rig.put(pod(f"p{n:03}", ip=f"10.244.1.{n}", node="n1"))
+        rig.settle()
+
+        def changes() -> dict[str, int]:
+            counts = Counter(type(effect).__name__ for effect in rig.turn().effects)
+            kept = [e for piece in rig.list(kinds.ENDPOINT_SLICE) for e in piece.endpoints]
+            assert len(kept) == len({e.addresses for e in kept}) == len(rig.list(kinds.POD))
+            assert all(len(piece.endpoints) <= 100 for piece in rig.list(kinds.ENDPOINT_SLICE))
+            return dict(counts)
+
+        del rig.objects[("pods", "default", "p001")]
+        assert changes() == {"Update": 1}, "the others do not move up"
+        rig.put(pod("a-first", ip="10.244.2.1", node="n1"))
+        assert changes() == {"Update": 1}, "where there is room for it"
+        for n in range(60):
+            rig.put(pod(f"b{n}", ip=f"10.244.3.{n}", node="n1"))
+        assert changes() == {"Create": 1}, "too many for the room that is left in one"
+        for n in range(60):
+            del rig.objects[("pods", "default", f"b{n}")]
+        assert changes() == {"Delete": 1}
+        del rig.objects[("pods", "default", "p150")]
+        rig.put(pod("c-last", ip="10.244.2.2", node="n1"))
+        assert changes() == {"Update": 1}, "one that changes anyway is filled first"
+
+    def test_slices_carry_the_labels_of_their_service_and_no_others(self) -> None:
+        rig = Rig(endpointslice.CONTROLLER, service())
+        rig.settle()
+        own = {"kubernetes.io/service-name": "web", "endpointslice.kubernetes.io/managed-by": endpointslice.MANAGER}
+        for labels, headless in (
+            ({"tier": "front"}, False),
+            ({}, True),
+            ({"service.kubernetes.io/headless": ""}, False),
+        ):
+            found = service(cluster_ip="None" if headless else "10.96.0.5")
+            rig.put(msgspec.structs.replace(found, metadata=meta("web", labels=labels)))
+            rig.settle()
+            told = {"service.kubernetes.io/headless": ""} if headless else {}
+            kept = {} if "service.kubernetes.io/headless" in labels else labels
+            (piece,) = rig.list(kinds.ENDPOINT_SLICE)
+            assert piece.metadata.labels == {**kept, **own, **told}
 
     def test_slices_go_with_their_service(self) -> None:
         made = of(slices(service(), pod("a", node="n1", ip="10.244.0.2")), Create)[0].object
@@ -145,6 +190,12 @@ class TestEndpoints:
         made = rig.get(kinds.ENDPOINTS, "web")
         assert made.metadata.annotations == {"endpoints.kubernetes.io/over-capacity": "truncated"}
 
+    def test_what_is_cut_is_shared_among_subsets(self) -> None:
+        assert endpoints._shares([10, 20], 40) == [10, 20]
+        assert endpoints._shares([900, 300], 1000) == [750, 250]
+        assert endpoints._shares([1, 1, 1], 2) == [1, 1, 0]
+        assert endpoints._shares([5, 5], 0) == [0, 0]
+
     def test_they_go_with_their_service_but_those_of_users_stay(self) -> None:
         rig = Rig(endpoints.CONTROLLER, service())
         rig.settle()
@@ -182,9 +233,24 @@ class TestMirroring:
             "kubernetes.io/service-name": "web",
             "endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io",
         }
+        rig.put(by_hand(annotations={"owner": "db", "kubectl.kubernetes.io/last-applied-configuration": "{}"}))
+        rig.settle()
+        assert all(piece.metadata.annotations == {"owner": "db"} for piece in rig.list(kinds.ENDPOINT_SLICE))
+        assert "team" not in rig.list(kinds.ENDPOINT_SLICE)[0].metadata.labels
         rig.put(msgspec.structs.replace(by_hand(), subsets=()))
         rig.settle()
         assert rig.list(kinds.ENDPOINT_SLICE) == []
+
+    def test_so_many_of_a_subset_are_mirrored_and_the_rest_is_told(self) -> None:
+        addresses = tuple(core_v1.EndpointAddress(ip=f"10.0.{n // 250}.{n % 250}") for n in range(1003))
+        many = msgspec.structs.replace(by_hand(), subsets=(core_v1.EndpointSubset(addresses=addresses),))
+        rig = Rig(endpointmirror.CONTROLLER, service(selector={}), many)
+        rig.settle()
+        assert [len(piece.endpoints) for piece in rig.list(kinds.ENDPOINT_SLICE)] == [1000]
+        assert rig.told[-1] == (
+            "TooManyAddressesToMirror: A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. "
+            "3 addresses were skipped"
+        )
 
     @pytest.mark.parametrize(
         ("spec", "metadata"),

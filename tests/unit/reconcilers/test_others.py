@@ -106,6 +106,10 @@ def test_pods_leave_tainted_nodes(tolerations: tuple[core_v1.Toleration, ...], l
     assert tainteviction.leaves_at_ms(there, (taint,)) == leaves
     decision = tainteviction.reconcile(Key("pods", "default", "a"), view(where, there), NOW, SeededIds(1))
     assert bool(of(decision, Delete)) == (leaves == 0)
+    marks = [one.object.status.conditions[-1] for one in of(decision, UpdateStatus)]
+    assert [(mark.type, mark.status, mark.reason) for mark in marks] == (
+        [("DisruptionTarget", "True", "DeletionByTaintManager")] if leaves == 0 else []
+    )
     if leaves:
         assert decision.wake_after_ms == leaves - NOW
         assert decision.waiting[0].reason == "Tolerating"
