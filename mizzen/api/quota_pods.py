@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from mizzen.api import resource_lists, times
 from mizzen.api.resource_lists import Listed
@@ -56,8 +57,14 @@ def overdue_at(pod: core.Pod) -> int | None:
 
 def compute(requests: Mapping[str, str], limits: Mapping[str, str]) -> Listed:
     """The resources of a quota that requests and limits stand for."""
+    return _compute(tuple(requests.items()), tuple(limits.items())).copy()
+
+
+@lru_cache(maxsize=4096)
+def _compute(requests: tuple[tuple[str, str], ...], limited: tuple[tuple[str, str], ...]) -> Listed:
     used = {PODS: "1"}
-    for name, amount in requests.items():
+    limits = dict(limited)
+    for name, amount in requests:
         if name in _OF_BOTH or name.startswith(HUGE_PAGES_PREFIX):
             used[name] = used[_REQUESTS + name] = amount
         elif not is_native(name):

@@ -55,6 +55,19 @@ def test_a_new_quota_is_counted() -> None:
     assert found == {"pods": "2", "count/pods": "3", "count/replicasets.apps": "1", "secrets": "0", "requests.cpu": "0"}
 
 
+def asking(name: str, cpu: str) -> core_v1.Pod:
+    one = pod(name)
+    resources = core_v1.ResourceRequirements(requests={"cpu": cpu}, limits={"cpu": "1"})
+    container = msgspec.structs.replace(one.spec.containers[0], resources=resources)
+    return msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, containers=(container,)))
+
+
+def test_pods_that_ask_for_the_same_count_each() -> None:
+    pods = [asking(f"a{n}", "100m") for n in range(7)] + [asking(f"b{n}", "1") for n in range(3)]
+    found = counted(quota({"pods": "50", "requests.cpu": "50", "limits.cpu": "50"}), *pods)
+    assert found == {"pods": "10", "requests.cpu": "3700m", "limits.cpu": "10"}
+
+
 def test_what_is_right_is_not_written_again() -> None:
     status = {"hard": {"pods": "1000m"}, "used": {"pods": "1"}}
     assert decide(quota({"pods": "1"}, status), pod("a")).effects == ()
