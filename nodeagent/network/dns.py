@@ -23,7 +23,8 @@ from nodeagent.network.upstream import Upstream
 from nodeagent.network.zone import DnsZone
 
 _PORT = 53
-_PREPARED_MOST = 2048
+_PREPARED_MOST = 8192
+"""Packed answers that are kept: a few megabytes, and more names than the pods of a node ask for within seconds."""
 _CONNECTIONS_MOST = 128
 _IDLE_S = 10.0
 _log = structlog.get_logger(__name__)

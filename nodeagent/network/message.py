@@ -1,7 +1,8 @@
 """DNS messages: a question out of its bytes, and an answer into bytes that can be sent again and again. Pure.
 
-Reading a question is done by hand, because it is on the path of every query; packing an answer is left to dnslib,
-because its result is kept. A kept answer differs from one query to the next only in the first bytes: the id, one flag
+Reading a question is done by hand, because it is on the path of every query, and so is packing what nearly all ask for:
+addresses of the very name, or that there are none. All other answers are left to dnslib. What is packed is kept; it
+differs from one query to the next only in the first bytes: the id, one flag
 and the spelling of the name, which must come back exactly as it was sent.
 """
 
@@ -20,8 +21,12 @@ TTL_S = 5
 """How long clients may keep an answer about the cluster, and its absence."""
 FORMERR, NOTIMP = 1, 4
 
+_POINTER = 0xC000
+"""Stands for a name that is written earlier in the message, with its offset in the lower bits."""
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION_END = struct.Struct("!HH")
+_RECORD = struct.Struct("!HHHIH")
+_SOA_TIMES = struct.Struct("!IIIII")
 _OPT = struct.Struct("!BHHIH")
 _OPT_TYPE = 41
 _ANSWER, _OPCODES, _AUTHORITATIVE, _TRUNCATED = 0x80, 0x78, 0x04, 0x02
@@ -161,12 +166,47 @@ def _read_edns(query: bytes, offset: int) -> tuple[bool, int]:
 
 
 def _packed(question: Question, records: Sequence[Record], answer: Answer, domain: str) -> bytes:
+    own = all(record.kind == answers.A and record.name == question.name for record in records)
+    if own and not answer.extra:
+        return _packed_by_hand(question, records, answer.rcode, domain)
     message = _blank(question, answer.rcode, authoritative=True)
     message.add_answer(*(_as_rr(record, domain) for record in records))
     message.add_ar(*(_as_rr(record, domain) for record in answer.extra))
     if not records:
         message.add_auth(_as_rr(Record(domain, answers.SOA, ""), domain))
     return _finished(message, question)
+
+
+def _packed_by_hand(question: Question, records: Sequence[Record], rcode: int, domain: str) -> bytes:
+    """Addresses of the name that was asked for, or the domain's SOA where there are none (RFC 1035, RFC 2308)."""
+    name = _written(question.name)
+    flags = _ANSWER << 8 | _AUTHORITATIVE << 8 | _RECURSIVE | rcode
+    head = _HEADER.pack(0, flags, 1, len(records), int(not records), int(question.edns))
+    asked = name + _QUESTION_END.pack(question.kind, dnslib.CLASS.IN)
+    about = _RECORD.pack(_POINTER | _HEADER.size, answers.A, dnslib.CLASS.IN, TTL_S, 4)
+    found = b"".join(about + bytes(map(int, record.data.split("."))) for record in records)
+    authority = b"" if records else _authority(name, domain, _HEADER.size + len(asked))
+    options = _OPT.pack(0, _OPT_TYPE, _OWN_SIZE, 0, 0) if question.edns else b""
+    return head + asked + found + authority + options
+
+
+def _authority(name: bytes, domain: str, offset: int) -> bytes:
+    """The domain's SOA at an offset of a message, with pointers to where the domain stands already."""
+    apex = _written(domain)
+    if name.endswith(apex):
+        place = _HEADER.size + len(name) - len(apex)
+        owner = struct.pack("!H", _POINTER | place)
+    else:
+        place, owner = offset, apex
+    behind = struct.pack("!H", _POINTER | place)
+    data = b"\2ns\3dns" + behind + b"\nhostmaster" + behind + _SOA_TIMES.pack(1, 7200, 1800, 86400, TTL_S)
+    # The first two bytes of a record stand for its name, which is written otherwise here.
+    return owner + _RECORD.pack(0, answers.SOA, dnslib.CLASS.IN, TTL_S, len(data))[2:] + data
+
+
+def _written(name: str) -> bytes:
+    labels = (label.encode("latin-1") for label in name.split(".")) if name else ()
+    return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
 
 
 def _blank(question: Question, rcode: int, *, authoritative: bool) -> dnslib.DNSRecord:

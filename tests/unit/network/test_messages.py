@@ -61,6 +61,24 @@ def test_cut_off_queries(length: int) -> None:
     assert read_question(data[:length]) is None
 
 
+@pytest.mark.parametrize("size", [0, 1232])
+@pytest.mark.parametrize("name", ["a.cluster.local", "cluster.local", "7.0.0.10.in-addr.arpa"])
+@pytest.mark.parametrize(("rcode", "count"), [(0, 1), (0, 3), (0, 0), (NXDOMAIN, 0)])
+def test_what_is_packed_by_hand_is_what_the_library_packs(name: str, rcode: int, count: int, size: int) -> None:
+    """Addresses of the name, no such type, no such name."""
+    question = asked(query(name, "A", size))
+    records = tuple(Record(name, A, f"10.0.0.{number}") for number in range(count))
+    answer = Answer(rcode, records)
+    (ours, *_) = message.pack(question, answer, DOMAIN)
+    # An address of another name beside it makes it the library's.
+    other = Answer(rcode, records, extra=(Record("other.cluster.local", A, "10.0.0.9"),))
+    theirs = dnslib.DNSRecord.parse(message.pack(question, other, DOMAIN)[0])
+    theirs.ar = [one for one in theirs.ar if str(one.rname) != "other.cluster.local."]
+    theirs.header.ar = len(theirs.ar)
+    assert str(dnslib.DNSRecord.parse(ours)) == str(theirs)
+    assert len(ours) <= len(theirs.pack())
+
+
 def test_answers_take_turns() -> None:
     """Each order starts with another address, and none is lost."""
     data = query("a.cluster.local")
