@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from random import Random
 
 import structlog
@@ -33,12 +31,14 @@ from nodeagent.drive.context import NodeContext
 from nodeagent.drive.credentials import Credentials, CredentialsStore
 from nodeagent.drive.departures import Departures
 from nodeagent.drive.drivers import Drivers
+from nodeagent.drive.engine import own_version
 from nodeagent.drive.hooks import Hooks
 from nodeagent.drive.image_loads import ImageLoads
 from nodeagent.drive.images import Images
 from nodeagent.drive.keeper import Keeper
 from nodeagent.drive.last_words import LastWords
 from nodeagent.drive.metrics import Metrics
+from nodeagent.drive.mirrors import Mirrors
 from nodeagent.drive.node_status import NodeStatus
 from nodeagent.drive.objects import Objects, Told
 from nodeagent.drive.observe import Watcher
@@ -54,6 +54,7 @@ from nodeagent.drive.services import ServiceSync
 from nodeagent.drive.session import Place, Session
 from nodeagent.drive.settings import AgentSettings
 from nodeagent.drive.shutdown import ShutDown
+from nodeagent.drive.static_pods import MirrorKeeper, StaticPods
 from nodeagent.drive.streams import Streams
 from nodeagent.drive.sweep import Sweep
 from nodeagent.drive.tokens import Issued, Tokens
@@ -61,7 +62,6 @@ from nodeagent.drive.upkeep import Around, Upkeep
 from nodeagent.drive.usage import Meter
 from nodeagent.network.port import Network, NetworkConfig, NetworkError
 from nodeagent.network.resolv import parse as parse_resolv
-from nodeagent.runtime.errors import RuntimeFailure
 from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import RuntimeInfo, Status
 from nodeagent.volumes.nfs import Nfs
@@ -69,7 +69,6 @@ from nodeagent.volumes.port import Volumes
 
 CONFIGS = tuple(kind.resource for kind in (kinds.CONFIG_MAP, kinds.SECRET, kinds.PERSISTENT_VOLUME_CLAIM))
 NETWORK_RETRY_S = 2.0
-ENGINE_RETRY_S = 1.0
 
 _LOG = structlog.get_logger(__name__)
 
@@ -84,6 +83,8 @@ class Parts:
     clock: Clock
     rng: Random
     nfs: Nfs = field(default_factory=Nfs)
+    mirrors: MirrorKeeper | None = None
+    """None: over the session's endpoint, with the node's certificate."""
 
 
 class Agent:
@@ -147,6 +148,7 @@ class Agent:
             endpoint=lambda: self.session.endpoint,
             renewed=self.session.reconnect,
         )
+        self._static = self._make_static()
         self.page = MetricsPage(self.metrics, self._meter, lambda: ", ".join(self._problems()), self._measure)
         self._objects_dirty = False
 
@@ -193,6 +195,16 @@ class Agent:
             metrics=self.metrics,
         )
 
+    def _make_static(self) -> StaticPods:
+        return StaticPods(
+            folder=self._settings.static_folder,
+            node=self.node,
+            pods=self.pods,
+            outbox=self.outbox,
+            clock=self._parts.clock,
+            mirrors=self._parts.mirrors or Mirrors(lambda: self._renewer.credentials, lambda: self.session.endpoint),
+        )
+
     def _around(self, info: RuntimeInfo) -> Around:
         return Around(
             runtime=self._parts.runtime,
@@ -217,7 +229,7 @@ class Agent:
             clock=self._parts.clock,
             rng=self._parts.rng,
             changed=self._session_changed,
-            agent_version=_version(),
+            agent_version=own_version(),
             boot_id=machine.boot_id(),
             meter=self._meter,
             reach=self._reach,
@@ -233,7 +245,7 @@ class Agent:
             clock=self._parts.clock,
             rng=self._parts.rng,
             changed=lambda: None,
-            agent_version=_version(),
+            agent_version=own_version(),
             boot_id=machine.boot_id(),
             meter=self._meter,
             reach=self._reach,
@@ -305,6 +317,7 @@ class Agent:
             ("sweep", self._sweep.run()),
             ("reclaim", self._reclaimer.run()),
             ("drivers", self._drivers.run()),
+            ("static-pods", self._static.run()),
             ("checkpoint", self._keeper.run()),
             *((name, run()) for name, run in self._upkeep.tasks()),
         ):
@@ -321,8 +334,10 @@ class Agent:
         told = [Told(Key(o.resource, o.namespace, o.name), o.version, bytes(o.raw)) for o in kept.objects]
         self.objects.restore(kept.epoch, kept.position, told)
         self.node.facts = kept.facts
+        self._static.load(kept.pods)
         for pod in self.objects.pods():
-            self.pods.update(pod, kept.pods.get(pod.metadata.uid))
+            if not self._static.told(pod.metadata.namespace, pod.metadata.name, pod):
+                self.pods.update(pod, kept.pods.get(pod.metadata.uid))
         self._services.restart()
         self._network_wanted.set()
         _LOG.info("restored", objects=len(told), pods=len(kept.pods))
@@ -385,6 +400,8 @@ class Agent:
 
     def _pod_changed(self, key: Key) -> None:
         pod = self.objects.cache.get(kinds.POD, key.namespace, key.name)
+        if self._static.told(key.namespace, key.name, pod):
+            return
         if pod is None:
             self.pods.remove(key.namespace, key.name)
         else:
@@ -465,23 +482,3 @@ class Agent:
         sandboxes = (sandbox for seen in self.watcher.everything() for sandbox in seen.sandboxes)
         self.metrics.running_pods.set(len({s.pod.uid for s in sandboxes if s.status is Status.RUNNING}))
         self.metrics.events_dropped.set(self.outbox.dropped)
-
-
-async def engine_info(runtime: Runtime) -> RuntimeInfo:
-    """What the engine is, as soon as it answers; without it there is no node."""
-    told = False
-    while True:
-        try:
-            return await runtime.version()
-        except RuntimeFailure as error:
-            if not told:
-                _LOG.error("engine_unreachable", error=str(error), hint="is Docker Engine running?")
-                told = True
-            await asyncio.sleep(ENGINE_RETRY_S)
-
-
-def _version() -> str:
-    try:
-        return installed("mizzen")
-    except PackageNotFoundError:
-        return "unknown"

@@ -21,9 +21,10 @@ from mizzen.base.clocks import SystemClock
 from mizzen.base.settings import SettingsError
 from mizzen.base.telemetry import set_up_logs, set_up_metrics
 from nodeagent.drive import machine
-from nodeagent.drive.agent import Agent, Parts, engine_info
+from nodeagent.drive.agent import Agent, Parts
 from nodeagent.drive.checkpoint import CheckpointFile
 from nodeagent.drive.credentials import Credentials, CredentialsError, CredentialsStore
+from nodeagent.drive.engine import engine_info
 from nodeagent.drive.join import JoinRefused, JoinUnreachable, join
 from nodeagent.drive.reset import reset
 from nodeagent.drive.settings import AgentSettings, parse

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
+from msgspec.structs import replace
 
-from mizzen.api import kinds
+from mizzen.api import kinds, times
 from mizzen.api.references import configs_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
@@ -42,6 +43,7 @@ from nodeagent.lifecycle.memory import PodFailure, PodMemory, durable
 from nodeagent.lifecycle.observation import Observation, Rejection, Result
 from nodeagent.lifecycle.pod import step
 from nodeagent.lifecycle.probes import jobs
+from nodeagent.lifecycle.static import is_static
 from nodeagent.lifecycle.status import foreign_conditions, shows
 from nodeagent.lifecycle.turn import IllegalTransition
 from nodeagent.runtime.values import PodRef, Status
@@ -68,6 +70,8 @@ class Slot:
     objects: int = 0
     ordered: PodFailure | None = None
     """What the node wants it to end for."""
+    mirror: core.Pod | None = None
+    """What the control plane has of a static pod; it is told of that one."""
     results: list[Result] = field(default_factory=list)
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
@@ -123,8 +127,11 @@ class Pods:
     # what there is
 
     def slot(self, uid: str) -> Slot | None:
-        """The slot of a pod."""
-        return self._slots.get(uid)
+        """The slot of a pod, or of the static pod that a mirror of this uid shows."""
+        found = self._slots.get(uid)
+        if found is not None:
+            return found
+        return next((slot for slot in self._slots.values() if slot.mirror and slot.mirror.metadata.uid == uid), None)
 
     def slots(self) -> Iterable[Slot]:
         """All slots."""
@@ -182,6 +189,28 @@ class Pods:
         for uid, slot in self._slots.items():
             if any(kept.waiting in WAITING for kept in slot.memory.containers.values()):
                 self.set_up_again(uid)
+
+    def mirrored(self, namespace: str, name: str, mirror: core.Pod | None) -> None:
+        """The control plane has this mirror of a static pod, or none any more."""
+        slot = self._slots.get(self._uids.get((namespace, name), ""))
+        if slot is None or not is_static(slot.pod):
+            return
+        before, slot.mirror = slot.mirror, mirror
+        if before is not None and (mirror is None or mirror.metadata.uid != before.metadata.uid):
+            self._outbox.forget(before.metadata.uid)
+        reported = slot.memory.reported
+        if mirror is not None and reported is not None and not shows(mirror.status, reported):
+            self._outbox.status(mirror, reported)
+
+    def end(self, uid: str) -> None:
+        """A static pod is wanted no more: it ends as if somebody had deleted it."""
+        slot = self._slots.get(uid)
+        if slot is None or slot.pod.metadata.deletion_timestamp is not None:
+            return
+        stamp = times.render(self._clock.now())
+        metadata = replace(slot.pod.metadata, deletion_timestamp=stamp)
+        slot.pod = replace(slot.pod, metadata=metadata)
+        self.poke(uid)
 
     def fail(self, uid: str, failure: PodFailure) -> None:
         """The node wants a pod to end."""
@@ -357,8 +386,9 @@ class Pods:
             if isinstance(action, act.Report):
                 self._report(slot, action.status)
             elif isinstance(action, act.Record):
-                if slot.wanted:
-                    self._outbox.event(slot.pod, action, now)
+                shown = _shown(slot)
+                if shown is not None:
+                    self._outbox.event(shown, action, now)
             elif isinstance(action, act.Gone):
                 self._gone(slot)
             else:
@@ -372,9 +402,9 @@ class Pods:
         self.poke(slot.pod.metadata.uid)
 
     def _report(self, slot: Slot, status: core.PodStatus) -> None:
-        if not slot.wanted:
-            return
-        self._outbox.status(slot.pod, status)
+        shown = _shown(slot)
+        if shown is not None:
+            self._outbox.status(shown, status)
         if status.phase == "Running" and not slot.started:
             slot.started = True
             if slot.pod.status.phase == "Pending":
@@ -383,7 +413,10 @@ class Pods:
     def _gone(self, slot: Slot) -> None:
         uid = slot.pod.metadata.uid
         self._prober.forget(uid)
-        if slot.wanted:
+        if is_static(slot.pod):
+            self._uids.pop((slot.pod.metadata.namespace, slot.pod.metadata.name), None)
+            self._drop(uid)
+        elif slot.wanted:
             self._outbox.gone(slot.pod)
         else:
             self._drop(uid)
@@ -425,6 +458,13 @@ def _says_the_same(a: core.Pod, b: core.Pod) -> bool:
         and left.annotations == right.annotations
         and foreign_conditions(a.status) == foreign_conditions(b.status)
     )
+
+
+def _shown(slot: Slot) -> core.Pod | None:
+    """What the control plane has of a pod; None when it has none, or not yet."""
+    if is_static(slot.pod):
+        return slot.mirror
+    return slot.pod if slot.wanted else None
 
 
 def _takes_room(slot: Slot) -> bool:

@@ -58,6 +58,8 @@ class AgentSettings:
     reserved_memory_bytes: int = 256 * 1024 * 1024
     unsafe_sysctls: tuple[str, ...] = ()
     """Kernel parameters that pods may set beside Kubernetes' safe ones; `net.*` is all that begin so."""
+    pod_manifest_path: Path | None = None
+    """None takes a folder below the data folder."""
     image_policy: imagegc.Policy = field(default_factory=imagegc.Policy)
     eviction_hard: tuple[Threshold, ...] = thresholds.parse(thresholds.DEFAULT)
     """How little may be left of memory, disks and processes before pods have to go."""
@@ -82,6 +84,11 @@ class AgentSettings:
     def local_folder(self) -> Path:
         """Where the node keeps volumes that are folders of its own."""
         return self.data_dir / "local-volumes"
+
+    @property
+    def static_folder(self) -> Path:
+        """Where files of pods are that the node runs whatever the control plane says."""
+        return self.pod_manifest_path or self.data_dir / "static-pods"
 
     @property
     def seccomp_folder(self) -> Path:
@@ -121,6 +128,7 @@ def parse(argv: Sequence[str]) -> AgentSettings:
         metrics_host=args.metrics_host,
         metrics_port=args.metrics_port,
         pods_max=args.max_pods,
+        pod_manifest_path=args.pod_manifest_path,
         image_policy=imagegc.Policy(
             high_percent=args.image_gc_high_threshold,
             low_percent=args.image_gc_low_threshold,
@@ -172,6 +180,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_upkeep(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     policy = imagegc.Policy()
+    add(
+        "--pod-manifest-path", type=Path, default=None, help="files of static pods (default: static-pods in --data-dir)"
+    )
     add("--image-gc-high-threshold", type=int, default=policy.high_percent, help="percent of the disk; 100: never")
     add("--image-gc-low-threshold", type=int, default=policy.low_percent, help="until so much of the disk is in use")
     age_help = "seconds for which an image stays at least"

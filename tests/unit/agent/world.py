@@ -88,6 +88,8 @@ class World:
     stored: list[Item] = field(default_factory=list)
     """What the control plane was told and has stored."""
     agent: Agent | None = None
+    mirrors: Any = None
+    """Who keeps mirrors of static pods."""
 
     def __post_init__(self) -> None:
         self.runtime = FakeRuntime(self.clock)
@@ -100,7 +102,8 @@ class World:
             data_dir=self.folder, kubelet_dir=self.folder / "kubelet", node_name=NODE, node_ip=NODE_IP,
             metrics_port=-1, **settings
         )  # fmt: skip
-        parts = Parts(runtime=self.runtime, network=self.network, volumes=self.volumes, clock=self.clock, rng=Random(7))
+        parts = Parts(runtime=self.runtime, network=self.network, volumes=self.volumes, clock=self.clock, rng=Random(7),
+                      mirrors=self.mirrors)  # fmt: skip
         await self.runtime.pull_image("shop:1")
         agent = self.agent = Agent(given, parts, CREDENTIALS, await self.runtime.version())
         await agent.prepare()
@@ -117,6 +120,11 @@ class World:
                     task.cancel()
         await agent.finish()
         agent.outbox.lost()
+
+    def learn_facts(self) -> None:
+        """The node has its addresses from before."""
+        assert self.agent is not None
+        self.agent._take_facts(FACTS)
 
     def connect(self) -> None:
         """A session begins with a whole round."""
