@@ -81,6 +81,10 @@ class CsiVolumes:
         """The end of a kept file."""
         return await self._others.read(pod_uid, name, limit_bytes)
 
+    async def read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
+        """A file in a volume."""
+        return await self._others.read_inside(pod_uid, volume, path, limit_bytes)
+
     async def teardown(self, pod_uid: str) -> None:
         """Take everything of a pod away."""
         await self._others.teardown(pod_uid)

@@ -131,10 +131,7 @@ class Agent:
             runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock,
             page=lambda: self.page.address, image_loads=ImageLoads(runtime, self._images_loaded),
         )  # fmt: skip
-        self._sweep = Sweep(
-            watcher=self.watcher, pods=self.pods, addresses=self._addresses, network=parts.network,
-            volumes=self._volumes,
-        )  # fmt: skip
+        self._sweep = Sweep(self.watcher, self.pods, self._addresses, parts.network, self._volumes)
         self._upkeep = Upkeep(settings, self._around(info))
         self._keeper = Keeper(CheckpointFile(settings.data_dir / "checkpoint.json"), self._checkpoint, self._is_dirty)
         self.session = self._make_session()

@@ -29,7 +29,7 @@ from nodeagent.lifecycle import actions as act
 from nodeagent.lifecycle.containers import find, spec_hash
 from nodeagent.lifecycle.credentials import credentials
 from nodeagent.lifecycle.downward import ConfigError
-from nodeagent.lifecycle.env import environment
+from nodeagent.lifecycle.env import environment, files_of
 from nodeagent.lifecycle.observation import Failure, Result
 from nodeagent.lifecycle.specs import Made, container_spec, sandbox_spec, seccomp_profile
 from nodeagent.network.ipam import AddressesExhausted
@@ -41,6 +41,7 @@ from nodeagent.runtime.values import ContainerSpec, ContainerState, Mount, Regis
 from nodeagent.volumes.port import VolumeFailure, Volumes
 
 TERMINATION_LOG = "/dev/termination-log"
+ENV_FILE_MAX_BYTES = 64 * 1024
 LOOK_DEADLINE_S = 60.0
 """How long a stop waits to see with its own eyes that the container has ended."""
 
@@ -235,7 +236,8 @@ class Performer:
 
     async def _spec(self, pod: core.Pod, container: core.Container, operation: act.CreateAndStart) -> ContainerSpec:
         container = edited(container, resources=operation.resources)
-        env = environment(pod, container, self._node.sources(pod, self._ip_of(pod)))
+        files = await self._files(pod, container)
+        env = environment(pod, container, replace(self._node.sources(pod, self._ip_of(pod)), files=files))
         made = Made(
             attempt=operation.attempt,
             sandbox_id=operation.sandbox_id,
@@ -250,6 +252,14 @@ class Performer:
             memory_bytes=self._node.memory_bytes,
         )
         return container_spec(pod, container, made)
+
+    async def _files(self, pod: core.Pod, container: core.Container) -> dict[tuple[str, str], str | None]:
+        """What the files hold that variables are read from."""
+        found: dict[tuple[str, str], str | None] = {}
+        for volume, path in files_of(container):
+            content = await self._volumes.read_inside(pod.metadata.uid, volume, path, ENV_FILE_MAX_BYTES)
+            found[volume, path] = content.decode("utf-8", "replace") if content is not None else None
+        return found
 
     def _seccomp(self, pod: core.Pod, container: core.Container) -> str:
         profile = seccomp_profile(pod, container)

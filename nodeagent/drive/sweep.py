@@ -19,9 +19,7 @@ _LOG = structlog.get_logger(__name__)
 class Sweep:
     """The broom."""
 
-    def __init__(
-        self, *, watcher: Watcher, pods: Pods, addresses: Addresses, network: Network, volumes: Volumes
-    ) -> None:
+    def __init__(self, watcher: Watcher, pods: Pods, addresses: Addresses, network: Network, volumes: Volumes) -> None:
         """Nothing happens before `run`."""
         self._watcher = watcher
         self._pods = pods

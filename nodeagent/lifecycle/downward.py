@@ -47,6 +47,8 @@ class Sources:
 
     claims: Mapping[str, core.PersistentVolume] = field(default_factory=dict)
     """The volumes of the claims that have one, by the name of the claim."""
+    files: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
+    """Files in the pod's volumes that variables are read from, by volume and path; None for one that is not there."""
     tokens: Mapping[TokenWish, str] = field(default_factory=dict)
     """Tokens of the pod's service account; an empty one could not be had."""
     storage: Storage = field(default_factory=Storage)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.downward import ConfigError, Sources, field_text, resource_text
+from nodeagent.lifecycle.envfile import EnvFileError, value_in
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 _MASTER = ("default", "kubernetes")
@@ -100,7 +101,31 @@ def _value(
         return _config_map_key(pod, source.config_map_key_ref, sources)
     if source.secret_key_ref is not None:
         return _secret_key(pod, source.secret_key_ref, sources)
-    raise ConfigError(f"environment variable {variable.name}: fileKeyRef is not supported by this node")
+    if source.file_key_ref is not None:
+        return _file_key(source.file_key_ref, sources)
+    raise ConfigError(f"environment variable {variable.name} has no source that this node knows")
+
+
+def files_of(container: core.Container) -> tuple[tuple[str, str], ...]:
+    """The files in volumes that a container's variables are read from, by volume and path."""
+    sources = (variable.value_from for variable in container.env)
+    refs = (source.file_key_ref for source in sources if source is not None)
+    return tuple(dict.fromkeys((ref.volume_name, ref.path) for ref in refs if ref is not None))
+
+
+def _file_key(ref: core.FileKeySelector, sources: Sources) -> str | None:
+    text = sources.files.get((ref.volume_name, ref.path))
+    if text is None:
+        if ref.optional:
+            return None
+        raise ConfigError(f'environment variable file "{ref.path}" not found in volume "{ref.volume_name}"')
+    try:
+        value = value_in(text, ref.key)
+    except EnvFileError as error:
+        raise ConfigError(f'couldn\'t parse environment variable file "{ref.path}": {error}') from error
+    if value is None and not ref.optional:
+        raise ConfigError(f'environment variable key "{ref.key}" not found in file "{ref.path}"')
+    return value
 
 
 def _config_map_key(pod: core.Pod, ref: core.ConfigMapKeySelector, sources: Sources) -> str | None:

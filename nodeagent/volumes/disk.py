@@ -57,6 +57,10 @@ class DiskVolumes:
         """The end of a kept file."""
         return await asyncio.to_thread(self._read, pod_uid, name, limit_bytes)
 
+    async def read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
+        """A file in a volume."""
+        return await asyncio.to_thread(self._read_inside, pod_uid, volume, path, limit_bytes)
+
     async def teardown(self, pod_uid: str) -> None:
         """Take everything of a pod away."""
         await asyncio.to_thread(self._teardown, pod_uid)
@@ -130,6 +134,14 @@ class DiskVolumes:
                 return file.read(limit_bytes)
         except FileNotFoundError:
             return b""
+
+    def _read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
+        where = f'file "{path}" of volume "{volume}"'
+        with _failing(f"cannot read {where}: ", ConfigError):
+            content = subpath.read(self._volume(pod_uid, volume), path, limit_bytes)
+            if content is not None and len(content) > limit_bytes:
+                raise ConfigError(f"it has more than {limit_bytes} bytes")
+            return content
 
     def _teardown(self, pod_uid: str) -> None:
         folder = self._folder(pod_uid)

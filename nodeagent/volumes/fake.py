@@ -66,6 +66,10 @@ class FakeVolumes:
         content = self.files.get(pod_uid, {}).get(name, b"")
         return content[max(0, len(content) - limit_bytes) :]
 
+    async def read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
+        """A file in a volume: one that was written as `volume/path`."""
+        return self.files.get(pod_uid, {}).get(f"{volume}/{path}")
+
     async def teardown(self, pod_uid: str) -> None:
         """Take everything of a pod away."""
         self._trouble()

@@ -56,6 +56,13 @@ class Volumes(Protocol):
         """The end of a file kept with `write`, which a container may have changed; nothing when there is none."""
         ...
 
+    async def read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
+        """A file in a volume that is set up; None when there is none. Nothing outside the volume is ever read.
+
+        Raises ConfigError for what is no plain file, or larger than the limit.
+        """
+        ...
+
     async def teardown(self, pod_uid: str) -> None:
         """Take away everything of the pod's: mounts, files, folders. None there is success. Raises VolumeFailure."""
         ...

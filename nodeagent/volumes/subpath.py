@@ -7,6 +7,7 @@ is bound by its handle, not by its name.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -29,6 +30,22 @@ def show(volume: str, sub_path: str, target: Path, *, may_make: bool) -> None:
                 mounts.unmount(str(target))
             _prepare(target, folder=stat.S_ISDIR(os.fstat(part).st_mode))
             mounts.bind(f"/proc/self/fd/{part}", str(target))
+
+
+def read(volume: str, path: str, limit_bytes: int) -> bytes | None:
+    """A plain file in the volume, cut one byte after the limit; None when there is none. Raises OSError."""
+    try:
+        with (
+            _opened(os.open(volume, os.O_PATH | os.O_CLOEXEC)) as folder,
+            _opened(mounts.open_beneath(folder, path)) as found,
+        ):
+            # What is no plain file might never answer.
+            if not stat.S_ISREG(os.fstat(found).st_mode):
+                raise OSError(errno.EINVAL, "it is no plain file", path)
+            with Path(f"/proc/self/fd/{found}").open("rb") as file:
+                return file.read(limit_bytes + 1)
+    except FileNotFoundError:
+        return None
 
 
 def make(folder: int, sub_path: str, mode: int) -> bool:

@@ -178,3 +178,25 @@ def test_the_hosts_network(cluster: Cluster, kubectl: Kubectl) -> None:
     kubectl("wait", "--for=jsonpath={.status.conditions[0].reason}=Unschedulable", "pod/taken", "--timeout=20s")
     said = kubectl.get("pod", "taken")["status"]["conditions"][0]["message"]
     assert "didn't have free ports for the requested pod ports" in said
+
+
+def test_variables_out_of_a_file(kubectl: Kubectl) -> None:
+    """An init container writes them, and the container gets them without seeing the volume."""
+    write = "printf \"# made\\nCOLOR='deep blue'\\nLINES='one\\ntwo'\\n\" >/v/made.env"
+    refs = {"COLOR": "made.env", "LINES": "made.env", "NONE": "other.env"}
+    env = [
+        {"name": name, "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": path, "key": name, "optional": True}}}
+        for name, path in refs.items()
+    ]
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    kubectl.apply(
+        pod(
+            "told",
+            shell('echo $COLOR; echo "$LINES"; echo ${NONE-unset}', env=env),
+            initContainers=[shell(write, name="first", **mounts)],
+            volumes=[{"name": "v", "emptyDir": {}}],
+            restartPolicy="Never",
+        )
+    )
+    kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/told", "--timeout=30s")
+    assert kubectl("logs", "told", "-c", "main").splitlines() == ["deep blue", "one", "two", "unset"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.downward import ConfigError, Sources
-from nodeagent.volumes import mounts
+from nodeagent.volumes import mounts, subpath
 from nodeagent.volumes.disk import DiskVolumes
 from tests.unit.volumes.pods import UID, config_map, pod
 
@@ -96,3 +97,19 @@ async def test_taking_a_pod_away_spares_what_was_bound(place: Place, disk: Path)
     assert (host / "sub" / "precious").exists()
     assert mounts.mounted_under(str(disk)) == ()
     assert not (disk / UID).exists()
+
+
+def test_a_file_is_read_and_nothing_else(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "deep").mkdir(parents=True)
+    (volume / "deep/file").write_bytes(b"12345")
+    (volume / "link").symlink_to("deep/file")
+    (tmp_path / "secret").write_bytes(b"x")
+    (volume / "out").symlink_to(tmp_path / "secret")
+    os.mkfifo(volume / "pipe")
+    assert subpath.read(str(volume), "deep/file", 10) == b"12345"
+    assert subpath.read(str(volume), "link", 3) == b"1234"
+    assert subpath.read(str(volume), "none", 3) is None
+    for path in ("out", "../secret", "pipe", "deep"):
+        with pytest.raises(OSError, match=r"plain file|cross-device"):
+            subpath.read(str(volume), path, 3)
