@@ -18,7 +18,7 @@ from typing import Any
 import prometheus_client
 import structlog
 
-from controlplane import bootstrap, bootstrap_extensions
+from controlplane import bootstrap, bootstrap_extensions, settings_oidc
 from controlplane.admission.effects import write_of
 from controlplane.admission.request import Settings as AdmissionSettings
 from controlplane.bootstrap_roles import ensure_roles
@@ -43,10 +43,10 @@ from controlplane.server.grpc_api import ClusterService, Planner
 from controlplane.server.grpc_server import Listen, grpc_server
 from controlplane.server.image_loads import ImageLoads
 from controlplane.server.join_api import JoinApi
+from controlplane.server.logins import Logins
 from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
-from controlplane.server.oidc import OidcLogin
 from controlplane.server.outward.dial import Dialer
 from controlplane.server.presence import Presence, check_authority
 from controlplane.server.rest_api import Deps, RestApi
@@ -86,8 +86,8 @@ class _Core:
     dialer: Dialer
     authority: pki.Pki
     tokens: Tokens
-    login: OidcLogin | None
-    """Of another issuer, whose tokens are believed, too."""
+    logins: Logins
+    """Of other issuers, whose tokens are believed, too."""
     admission: AdmissionSettings
     clock: SystemClock
     ids: RandomIds
@@ -95,8 +95,7 @@ class _Core:
     @property
     def verify_token(self) -> VerifyToken:
         """Whom tokens stand for."""
-        own = self.tokens.user_of
-        return own if self.login is None else either(own, self.login.user_of)
+        return either(self.tokens.user_of, self.logins.user_of)
 
 
 async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
@@ -122,6 +121,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             core.tokens,
             core.verify_token,
             ImageLoads(gateway.streams, core.registry.view),
+            core.logins.hears_nobody,
         )
         where = Listen(settings.bind_address, settings.grpc_port, settings.grpc_token_port)
         serving = ServingCertificate(partial(_server_pair, settings, core), core.authority.folder)
@@ -150,8 +150,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             group.create_task(core.registry.ended(), name="registry")
             group.create_task(aggregator.run(), name="aggregator")
             group.create_task(serving.run(), name="certificate")
-            if core.login is not None:
-                group.create_task(core.login.run(), name="oidc")
+            group.create_task(core.logins.run(), name="logins")
             if bootstrap.is_reached(settings):
                 presence = Presence(
                     core.registry, settings.advertise_address, core.authority.ca_hash, core.clock, core.ids
@@ -185,11 +184,11 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     await ensure_roles(verbs)
     authority = pki.Pki.open(settings.data_dir / "pki", clock.now())
     check_authority(registry.view, settings.advertise_address, authority, clock.now())
-    issuer = f"https://{bootstrap.API_SERVICE}.default.svc.{settings.cluster_domain}"
-    tokens = Tokens(authority.account_key(), issuer, registry, clock, ids)
+    tokens = Tokens(authority.account_key(), settings.issuer, registry, clock, ids)
     await bootstrap.note_account_key(verbs, tokens.key_id)
-    login = OidcLogin(settings.oidc, clock, settings.oidc_ca) if settings.oidc else None
-    return _Core(store, registry, verbs, dialer, authority, tokens, login, admission, clock, ids)
+    reread = partial(settings_oidc.of_file, settings.issuer)
+    logins = Logins(settings.authentication, clock, settings.authentication_file, reread)
+    return _Core(store, registry, verbs, dialer, authority, tokens, logins, admission, clock, ids)
 
 
 def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
@@ -295,6 +294,7 @@ async def _rest_server(
         metrics=metrics,
         aggregator=aggregator,
         verify_token=core.verify_token,
+        hears_nobody=core.logins.hears_nobody,
         tokens=core.tokens,
         routes=joining.routes(),
     )

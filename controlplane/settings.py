@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane import settings_oidc
-from controlplane.access.oidc import Rules
+from controlplane.access.authentication import Authentication
 from mizzen.api import formats
 from mizzen.base.settings import Problems, duration_ms
 from mizzen.base.telemetry import LEVELS
@@ -65,9 +65,10 @@ class ServerSettings:
     balancer_pool: tuple[tuple[int, int], ...]
     """Ranges of addresses for load balancers, by their first and last as numbers."""
     """How long an event is kept after it was written last."""
-    oidc: Rules | None
+    authentication: Authentication
     """Whose tokens are believed beside our own, and whom they stand for."""
-    oidc_ca: Path | None
+    authentication_file: Path | None
+    """Where that is said, if it is in a file."""
     leader_ttl_s: int
     """How long a dead leader is waited for."""
     log_level: str
@@ -77,6 +78,11 @@ class ServerSettings:
     def kubeconfig(self) -> Path:
         """The administrator's."""
         return self.data_dir / "admin.kubeconfig"
+
+    @property
+    def issuer(self) -> str:
+        """Who issues service accounts' tokens."""
+        return own_issuer(self.cluster_domain)
 
     @property
     def token_file(self) -> Path:
@@ -111,7 +117,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         if text not in words:
             problems.add(flag, f"{text!r} must be one of: {', '.join(words)}")
     _check_etcd(problems, args)
-    oidc = settings_oidc.read(problems, args)
+    authentication = settings_oidc.read(problems, args, own_issuer(args.cluster_domain))
     if https_port is not None and https_port == grpc_port:
         problems.add("--grpc-port", "must be another than --https-port")
     if token_port is not None and token_port in (https_port, grpc_port):
@@ -138,8 +144,8 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         node_grace_ms=grace_ms or 0,
         event_ttl_ms=event_ttl_ms or 0,
         balancer_pool=pool or NO_RANGES,
-        oidc=oidc,
-        oidc_ca=args.oidc_ca_file,
+        authentication=authentication,
+        authentication_file=args.authentication_config,
         leader_ttl_s=leader_ttl_s or 0,
         log_level=args.log_level,
         log_format=args.log_format,
@@ -179,6 +185,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--log-format", default="text", help=f"how it is logged: {', '.join(FORMATS)}")
     settings_oidc.add_to(parser)
     return parser
+
+
+def own_issuer(domain: str) -> str:
+    """Who issues service accounts' tokens in a cluster whose names have a domain."""
+    return f"https://kubernetes.default.svc.{domain}"
 
 
 def own_address() -> str:

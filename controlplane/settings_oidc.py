@@ -1,13 +1,19 @@
-"""The settings of logins by OpenID Connect; they are named and mean what kube-apiserver's flags do."""
+"""The settings of logins by OpenID Connect; they are named and mean what kube-apiserver's flags do.
+
+One issuer can be told of by flags, several by a file, an `AuthenticationConfiguration`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import ssl
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from controlplane.access.oidc import ALGORITHMS, Rules
+from controlplane.access import oidc
+from controlplane.access.authentication import Authentication, Login
+from controlplane.access.authentication_config import BadConfiguration, read_configuration
 from mizzen.base.settings import Problems
 
 _OTHERS = (
@@ -19,6 +25,11 @@ _OTHERS = (
 def add_to(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     add = parser.add_argument
+    add(
+        "--authentication-config",
+        type=Path,
+        help="file with an AuthenticationConfiguration: issuers, who may be nobody",
+    )
     add("--oidc-issuer-url", default="", help="issuer whose tokens are believed, https:// (default: none)")
     add("--oidc-client-id", default="", help="the audience that the issuer's tokens must be for")
     add("--oidc-username-claim", default="sub", help="the claim that is the user's name")
@@ -30,8 +41,29 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add("--oidc-signing-algs", default="RS256", help="how tokens may be signed, with commas")
 
 
-def read(problems: Problems, args: argparse.Namespace) -> Rules | None:
-    """The rules that the flags make; None without an issuer. Notes what is wrong."""
+def read(problems: Problems, args: argparse.Namespace, own_issuer: str) -> Authentication:
+    """Who is believed, by the flags or by the file. Notes what is wrong."""
+    file: Path | None = args.authentication_config
+    if file is None:
+        login = _of_flags(problems, args)
+        return Authentication(logins=() if login is None else (login,))
+    if args.oidc_issuer_url or any(getattr(args, name) for name in _OTHERS):
+        problems.add("--authentication-config", "authentication-config file and oidc-* flags are mutually exclusive")
+    return problems.read("--authentication-config", str(file), partial(of_file, own_issuer)) or Authentication()
+
+
+def of_file(own_issuer: str, path: str) -> Authentication:
+    """What the AuthenticationConfiguration in a file says. Raises ValueError with all that is wrong."""
+    try:
+        return read_configuration(Path(path).read_text(), own_issuer)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
+    except BadConfiguration as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _of_flags(problems: Problems, args: argparse.Namespace) -> Login | None:
+    """The issuer that the flags name, if there is one."""
     issuer = args.oidc_issuer_url
     if not issuer:
         for name in _OTHERS:
@@ -43,20 +75,22 @@ def read(problems: Problems, args: argparse.Namespace) -> Rules | None:
         problems.add("--oidc-client-id", "is needed with --oidc-issuer-url")
     algorithms = tuple(filter(None, args.oidc_signing_algs.split(",")))
     for algorithm in algorithms:
-        if algorithm not in ALGORITHMS:
-            problems.add("--oidc-signing-algs", f"{algorithm!r} must be one of: {', '.join(ALGORITHMS)}")
+        if algorithm not in oidc.ALGORITHMS:
+            problems.add("--oidc-signing-algs", f"{algorithm!r} must be one of: {', '.join(oidc.ALGORITHMS)}")
+    ca_pem = ""
     if args.oidc_ca_file is not None:
-        problems.read("--oidc-ca-file", str(args.oidc_ca_file), _authority)
-    return Rules(
+        ca_pem = problems.read("--oidc-ca-file", str(args.oidc_ca_file), _authority) or ""
+    prefix = oidc.username_prefix(issuer, args.oidc_username_claim, args.oidc_username_prefix)
+    groups = oidc.Source(args.oidc_groups_claim, args.oidc_groups_prefix) if args.oidc_groups_claim else oidc.Source()
+    rules = oidc.Rules(
         issuer=issuer,
-        client_id=args.oidc_client_id,
-        username_claim=args.oidc_username_claim,
-        username_prefix=args.oidc_username_prefix,
-        groups_claim=args.oidc_groups_claim,
-        groups_prefix=args.oidc_groups_prefix,
+        audiences=(args.oidc_client_id,),
+        username=oidc.Source(args.oidc_username_claim, prefix),
+        groups=groups,
         required=_required(problems, args.oidc_required_claim),
         algorithms=algorithms,
     )
+    return Login(rules, ca_pem=ca_pem)
 
 
 def _required(problems: Problems, given: list[str]) -> dict[str, str]:
@@ -76,6 +110,6 @@ def _url(text: str) -> str:
 def _authority(text: str) -> str:
     try:
         ssl.create_default_context(cafile=text)
+        return Path(text).read_text()
     except OSError as error:  # ssl.SSLError is one, too
         raise ValueError(f"{text}: {error.strerror or error}") from error
-    return text

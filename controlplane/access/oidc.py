@@ -1,13 +1,14 @@
 """OpenID Connect: whom a token of another issuer stands for, by its claims.
 
-The rules are those of kube-apiserver's `--oidc-*` flags; the messages are for the log, callers are told nothing.
+The rules are those of kube-apiserver's `AuthenticationConfiguration`, which its `--oidc-*` flags are a part of; the
+messages are for the log, callers are told nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from controlplane.access.values import UserInfo
 
@@ -19,9 +20,29 @@ _CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 _BEFORE_S = 300
 """How far an issuer's clock may be ahead, in seconds."""
 
+Expression: TypeAlias = Callable[[Mapping[str, Any]], Any]
+"""What an expression gives for the claims, or for the user. Raises ValueError where it gives nothing."""
+
 
 class Refused(ValueError):
     """The token stands for nobody here; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where something about a user comes from: a claim, or an expression over all of them; neither: there is none."""
+
+    claim: str = ""
+    prefix: str = ""
+    expression: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An expression that must hold, and what is said of a token for which it does not."""
+
+    expression: Expression
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +50,29 @@ class Rules:
     """How claims become a user."""
 
     issuer: str
-    client_id: str
-    """The audience that tokens must be for."""
-    username_claim: str = "sub"
-    username_prefix: str = ""
-    """What user names begin with; empty: the issuer and `#`, but nothing before an email; `-`: nothing."""
-    groups_claim: str = ""
-    """Names the claim with the groups; empty: there is none."""
-    groups_prefix: str = ""
+    audiences: Sequence[str]
+    """Whom tokens may be for; one of them is enough."""
+    username: Source
+    groups: Source = Source()
+    uid: Source = Source()
+    extra: Mapping[str, Expression] = field(default_factory=dict)
     required: Mapping[str, str] = field(default_factory=dict)
     """Claims that must be there with these values."""
-    algorithms: Sequence[str] = ("RS256",)
+    checks: Sequence[Check] = ()
+    """Of the claims."""
+    user_checks: Sequence[Check] = ()
+    """Of the user that they make."""
+    algorithms: Sequence[str] = ALGORITHMS
 
-    @property
-    def prefix(self) -> str:
-        """What user names really begin with."""
-        if self.username_prefix == _NO_PREFIX:
-            return ""
-        if self.username_prefix or self.username_claim == _EMAIL:
-            return self.username_prefix
-        return f"{self.issuer}#"
+
+def username_prefix(issuer: str, claim: str, given: str) -> str:
+    """What user names begin with by the flags: `given`; without it the issuer and `#`, but nothing before an email.
+
+    `-` stands for nothing.
+    """
+    if given == _NO_PREFIX:
+        return ""
+    return given if given or claim == _EMAIL else f"{issuer}#"
 
 
 def user_of(claims: Mapping[str, Any], rules: Rules, now_s: int) -> UserInfo:
@@ -57,17 +81,82 @@ def user_of(claims: Mapping[str, Any], rules: Rules, now_s: int) -> UserInfo:
     if claims.get("iss") != rules.issuer:
         raise Refused(f"the issuer is {claims.get('iss')!r}, not {rules.issuer!r}")
     audience = claims.get("aud")
-    if rules.client_id not in ([audience] if isinstance(audience, str) else audience or ()):
-        raise Refused(f"the token is for {audience!r}, not for {rules.client_id!r}")
-    name = _text(claims, rules.username_claim)
-    if rules.username_claim == _EMAIL and claims.get(_VERIFIED, True) is not True:
-        raise Refused("the email is not verified")
+    given = [audience] if isinstance(audience, str) else audience or ()
+    if not any(one in given for one in rules.audiences):
+        raise Refused(f"the token is for {audience!r}, not for {' or '.join(map(repr, rules.audiences))}")
     for claim, value in rules.required.items():
         if _text(claims, claim) != value:
             raise Refused(f"the claim {claim!r} is not {value!r}")
+    for check in rules.checks:
+        _hold(check, claims)
+    user = UserInfo(
+        _name(claims, rules.username), _groups(claims, rules.groups), _uid(claims, rules), _extra(claims, rules)
+    )
+    for check in rules.user_checks:
+        extra = {key: list(values) for key, values in user.extra.items()}
+        _hold(check, {"username": user.name, "uid": user.uid, "groups": list(user.groups), "extra": extra})
+    return user
+
+
+def _name(claims: Mapping[str, Any], source: Source) -> str:
+    if source.expression is None:
+        name = _text(claims, source.claim)
+        if source.claim == _EMAIL and claims.get(_VERIFIED, True) is not True:
+            raise Refused("the email is not verified")
+        return source.prefix + name
+    found = _value(source.expression, claims)
+    if not isinstance(found, str) or not found:
+        raise Refused("the expression of the user's name gives no text")
+    return found
+
+
+def _uid(claims: Mapping[str, Any], rules: Rules) -> str:
+    if rules.uid.expression is not None:
+        found = _value(rules.uid.expression, claims)
+        if not isinstance(found, str):
+            raise Refused("the expression of the user's uid gives no text")
+        return found
+    return _text(claims, rules.uid.claim) if rules.uid.claim else ""
+
+
+def _extra(claims: Mapping[str, Any], rules: Rules) -> dict[str, tuple[str, ...]]:
     identity = claims.get("jti")
-    extra = {_CREDENTIAL_ID: (f"JTI={identity}",)} if isinstance(identity, str) and identity else {}
-    return UserInfo(rules.prefix + name, _groups(claims, rules), extra=extra)
+    extra: dict[str, tuple[str, ...]] = {}
+    if isinstance(identity, str) and identity:
+        extra[_CREDENTIAL_ID] = (f"JTI={identity}",)
+    for key, expression in rules.extra.items():
+        if values := _texts(_value(expression, claims), f"the expression of the extra {key!r}"):
+            extra[key] = values
+    return extra
+
+
+def _groups(claims: Mapping[str, Any], source: Source) -> tuple[str, ...]:
+    if source.expression is not None:
+        return _texts(_value(source.expression, claims), "the expression of the groups")
+    found = _texts(claims.get(source.claim) if source.claim else None, f"the claim {source.claim!r}")
+    return tuple(source.prefix + group for group in found)
+
+
+def _texts(found: Any, what: str) -> tuple[str, ...]:
+    """One text or several; empty ones say nothing."""
+    if found is None or found == "":
+        return ()
+    listed = [found] if isinstance(found, str) else found
+    if not isinstance(listed, list | tuple) or not all(isinstance(one, str) for one in listed):
+        raise Refused(f"{what} is neither a text nor a list of texts")
+    return tuple(listed)
+
+
+def _value(expression: Expression, given: Mapping[str, Any]) -> Any:
+    try:
+        return expression(given)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def _hold(check: Check, given: Mapping[str, Any]) -> None:
+    if _value(check.expression, given) is not True:
+        raise Refused(check.message)
 
 
 def _check_time(claims: Mapping[str, Any], now_s: int) -> None:
@@ -94,13 +183,3 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
     if not isinstance(found, str) or not found:
         raise Refused(f"the claim {name!r} is not a text")
     return found
-
-
-def _groups(claims: Mapping[str, Any], rules: Rules) -> tuple[str, ...]:
-    found = claims.get(rules.groups_claim) if rules.groups_claim else None
-    if found is None:
-        return ()
-    listed = [found] if isinstance(found, str) else found
-    if not isinstance(listed, list) or not all(isinstance(group, str) for group in listed):
-        raise Refused(f"the claim {rules.groups_claim!r} is neither a text nor a list of texts")
-    return tuple(rules.groups_prefix + group for group in listed)

@@ -38,6 +38,7 @@ class Servicer(Protocol):
     metrics: Metrics
     access: Authorizer
     verify_token: VerifyToken
+    hears_nobody: Callable[[str], bool]
 
 
 def certificate_of(context: Any) -> bytes | None:
@@ -62,6 +63,7 @@ class GrpcCall:
         self._metrics = servicer.metrics
         self._access = servicer.access
         self._verify_token = servicer.verify_token
+        self._hears_nobody = servicer.hears_nobody
         self._long = long
         self._what = Measured("OTHER")
         self._counted = ExitStack()
@@ -106,6 +108,8 @@ class GrpcCall:
             self._metrics.certificate_shown(certificate, now_s)
         shown = next((value for name, value in headers if name == "authorization"), "")
         user = authenticate(certificate, shown, self._verify_token, round(now_s * 1000))
+        if user is NOBODY and not self._hears_nobody(""):
+            raise errors.Unauthorized()
         return acting(user, headers, self._access)
 
     def _headers(self) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,6 +17,7 @@ import msgspec
 import structlog
 
 from controlplane.access import oidc
+from controlplane.access.authentication import Login
 from controlplane.access.values import UserInfo
 from mizzen.engine.values import Clock
 
@@ -51,20 +51,20 @@ class _Keys(msgspec.Struct):
 class OidcLogin:
     """One issuer whose tokens are believed."""
 
-    def __init__(
-        self, rules: oidc.Rules, clock: Clock, ca_file: Path | None = None, *, pause_s: float = PAUSE_S
-    ) -> None:
-        """Believe by `rules`; the issuer's certificate is of `ca_file`, or else of an authority of this machine.
-
-        Raises OSError or ssl.SSLError for a file that holds none.
-        """
-        self._rules = rules
+    def __init__(self, login: Login, clock: Clock, *, pause_s: float = PAUSE_S) -> None:
+        """Believe by the rules of `login`. Raises OSError or ssl.SSLError for authorities that are none."""
+        self._rules = login.rules
+        self._discovery = login.discovery_url or login.rules.issuer.rstrip("/") + DISCOVERY
         self._clock = clock
-        self._tls = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        self._tls = ssl.create_default_context(cadata=login.ca_pem or None)
         self._pause_s = pause_s
         self._keys: Mapping[str, Any] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._wanted = asyncio.Event()
+
+    def take_keys_of(self, former: OidcLogin) -> None:
+        """Begin with the keys that a login of the same issuer knew."""
+        self._keys = former._keys
 
     def user_of(self, token: str) -> UserInfo | None:
         """Whom a token stands for; None for one that this issuer has not signed, or that is not good (any more)."""
@@ -124,7 +124,7 @@ class OidcLogin:
         connector = aiohttp.TCPConnector(ssl=self._tls)
         timeout = aiohttp.ClientTimeout(total=FETCH_S)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            place = self._rules.issuer.rstrip("/") + DISCOVERY
+            place = self._discovery
             found = await _document(session, place, _Discovery)
             if found.issuer != self._rules.issuer:
                 raise IssuerError(f"{place} speaks of the issuer {found.issuer!r}, not of {self._rules.issuer!r}")

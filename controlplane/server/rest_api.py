@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -73,6 +73,8 @@ class Deps:
     aggregator: Aggregator
     """Who else serves groups of the API."""
     verify_token: VerifyToken = authn.no_tokens
+    hears_nobody: Callable[[str], bool] = authn.everywhere
+    """Says for which paths requests without credentials are heard."""
     tokens: Tokens | None = None
     """Where service accounts' tokens come from; None for a server that has none."""
     routes: Mapping[tuple[str, str], Page] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class RestApi:
         self._routes = deps.routes
         self._registry = deps.verbs.registry
         self._verify_token = deps.verify_token
+        self._hears_nobody = deps.hears_nobody
         self._access = deps.verbs.access
         self._identity = IdentityHandlers(deps.verbs, deps.tokens, deps.verify_token)
         self._objects = ObjectHandlers(deps.verbs)
@@ -184,6 +187,8 @@ class RestApi:
         if certificate:
             self._metrics.certificate_shown(certificate, now_s)
         user = authn.authenticate(certificate, authorization_of(request), self._verify_token, round(now_s * 1000))
+        if user is authn.NOBODY and not self._hears_nobody(request.path):
+            raise errors.Unauthorized()
         return acting(user, request.headers.items(), self._access)
 
     async def _place(

@@ -91,27 +91,37 @@ class Compiler:
         return program
 
     def _compiled(self, text: str) -> tuple[Program, Any, Any]:
-        if len(text) > LENGTH_MAX:
-            raise BadExpression(f"compilation failed: the expression is longer than {LENGTH_MAX} characters")
+        return program(text, self._run, self._checked, self._pool, mutating=self._mutating)
+
+
+def program(
+    text: str, run_with: Mapping[str, Any], checked_with: Mapping[str, Any], pool: Any, *, mutating: bool = False
+) -> tuple[Program, Any, Any]:
+    """An expression compiled with variables, and the types of what it gives when it runs and when it is checked.
+
+    Variables may be freer where it runs than where it is checked. Raises BadExpression.
+    """
+    if len(text) > LENGTH_MAX:
+        raise BadExpression(f"compilation failed: the expression is longer than {LENGTH_MAX} characters")
+    try:
+        source, builds = builders.as_maps(text) if mutating else (text, frozenset())
+        checked = language.compiled(language.environment(checked_with, pool), source)
+        made = language.compiled(language.environment(run_with), source)
+        expr = cel_cost.parsed(made.serialize())
+    except (RuntimeError, ValueError) as error:
+        raise BadExpression(f"compilation failed: {language.compile_error(error)}") from error
+
+    def run(given: Mapping[str, Any]) -> Any:
+        found = made.eval(data=given)
+        if language.is_error(found):
+            raise EvaluationFailed(str(found.plain_value()))
         try:
-            source, builds = builders.as_maps(text) if self._mutating else (text, frozenset())
-            checked = language.compiled(language.environment(self._checked, self._pool), source)
-            made = language.compiled(language.environment(self._run), source)
-            expr = cel_cost.parsed(made.serialize())
-        except (RuntimeError, ValueError) as error:
-            raise BadExpression(f"compilation failed: {language.compile_error(error)}") from error
+            return found.plain_value()
+        except TypeError as error:
+            raise EvaluationFailed("an optional is no value here: use orValue()") from error
 
-        def run(given: Mapping[str, Any]) -> Any:
-            found = made.eval(data=given)
-            if language.is_error(found):
-                raise EvaluationFailed(str(found.plain_value()))
-            try:
-                return found.plain_value()
-            except TypeError as error:
-                raise EvaluationFailed("an optional is no value here: use orValue()") from error
-
-        gives = made.return_type()
-        return Program(text, _word(checked.return_type()), run, expr, builds), gives, checked.return_type()
+    gives = made.return_type()
+    return Program(text, _word(checked.return_type()), run, expr, builds), gives, checked.return_type()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,10 @@ class Types:
         """The type's name of the variable `request`."""
         return self._plain("AdmissionRequest", _REQUEST)
 
+    def user(self) -> str:
+        """The type's name of the variable `user`."""
+        return self._plain("UserInfo", _REQUEST["userInfo"])
+
     def _plain(self, name: str, fields: dict[str, Any]) -> str:
         made = self._new(name)
         for field, inner in fields.items():

@@ -18,11 +18,14 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from controlplane.access.oidc import Rules
+from controlplane.access.authentication import Login
+from controlplane.access.authentication_config import read_configuration
+from controlplane.access.oidc import Rules, Source
 from controlplane.server import pki
+from controlplane.server.logins import Logins
 from controlplane.server.oidc import DISCOVERY, OidcLogin
 from controlplane.server.rest_listen import listen, tls_context
-from mizzen.api import errors, kinds
+from mizzen.api import codec, errors, kinds
 from mizzen.api.types import authentication_v1 as authentication
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import rbac_v1 as rbac
@@ -87,9 +90,8 @@ async def issuing(folder: Path) -> AsyncIterator[Issuer]:
 @asynccontextmanager
 async def believing(issuer: Issuer, **rules: Any) -> AsyncIterator[OidcLogin]:
     """A login that follows the issuer's keys."""
-    login = OidcLogin(
-        Rules(issuer.url, "mizzen", groups_claim="groups", **rules), SystemClock(), issuer.ca, pause_s=PAUSE_S
-    )
+    whole = Rules(issuer.url, ("mizzen",), Source("sub", f"{issuer.url}#"), Source("groups"), **rules)
+    login = OidcLogin(Login(whole, ca_pem=issuer.ca.read_text()), SystemClock(), pause_s=PAUSE_S)
     running = asyncio.create_task(login.run())
     try:
         yield login
@@ -112,7 +114,10 @@ async def issuer(tmp_path: Path) -> AsyncIterator[Issuer]:
 
 
 async def test_a_login_opens_what_roles_give(issuer: Issuer, tmp_path: Path) -> None:
-    async with believing(issuer) as login, control_plane(tmp_path / "plane", login=login.user_of) as plane:
+    async with (
+        believing(issuer, algorithms=("RS256",)) as login,
+        control_plane(tmp_path / "plane", login=login.user_of) as plane,
+    ):
         token = issuer.sign("one")
         await eventually(lambda: login.user_of(token))
         await give_view(plane, f"{issuer.url}#ann")
@@ -214,7 +219,114 @@ async def test_an_issuer_that_is_not_itself(issuer: Issuer) -> None:
 
 
 async def test_an_issuer_whose_certificate_nobody_vouches_for(issuer: Issuer) -> None:
-    login = OidcLogin(Rules(issuer.url, "mizzen"), SystemClock(), None, pause_s=PAUSE_S)
+    login = OidcLogin(Login(Rules(issuer.url, ("mizzen",), Source("sub"))), SystemClock(), pause_s=PAUSE_S)
     with pytest.raises(aiohttp.ClientConnectorCertificateError):
         await login._fetched()
     assert issuer.asked == 0
+
+
+def configuration(issuer: Issuer, *more: dict[str, Any], **anonymous: Any) -> str:
+    """A file that believes the issuer, and others."""
+    one = {
+        "issuer": {
+            "url": issuer.url,
+            "discoveryURL": f"{issuer.url}/elsewhere/openid",
+            "audiences": ["mizzen"],
+            "certificateAuthority": issuer.ca.read_text(),
+        },
+        "claimMappings": {
+            "username": {"expression": "claims.email.split('@')[0]"},
+            "groups": {"expression": "claims.roles.split(',').map(r, 'sso:' + r)"},
+            "uid": {"claim": "sub"},
+            "extra": [{"key": "example.com/tenant", "valueExpression": "claims.?tenant.orValue('')"}],
+        },
+        "claimValidationRules": [{"expression": "claims.email_verified", "message": "who is that?"}],
+        "userValidationRules": [{"expression": "!user.username.startsWith('system:')", "message": "reserved"}],
+    }
+    head = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
+    return json.dumps(head | {"jwt": [one, *more]} | ({"anonymous": anonymous} if anonymous else {}))
+
+
+@asynccontextmanager
+async def configured(text: str, folder: Path) -> AsyncIterator[Logins]:
+    """Logins that follow a file."""
+    file = folder / "authentication.json"
+    file.write_text(text)
+
+    def read(path: str) -> Any:
+        return read_configuration(Path(path).read_text())
+
+    logins = Logins(read(str(file)), SystemClock(), file, read, pause_s=PAUSE_S, reread_s=PAUSE_S)
+    running = asyncio.create_task(logins.run())
+    try:
+        yield logins
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_logins_by_a_file(issuer: Issuer, tmp_path: Path) -> None:
+    async def elsewhere() -> web.Response:
+        return web.json_response({"issuer": issuer.url, "jwks_uri": f"{issuer.url}/keys"})
+
+    async def nowhere() -> web.Response:
+        return web.Response(status=404)
+
+    issuer.answers["/elsewhere/openid"] = elsewhere
+    issuer.answers[DISCOVERY] = nowhere
+
+    def token(**claims: Any) -> str:
+        return issuer.sign("one", **{"email": "ann@a.example", "email_verified": True, "roles": "devs,ops"} | claims)
+
+    async with (
+        configured(configuration(issuer), tmp_path) as logins,
+        control_plane(tmp_path / "plane", login=logins.user_of) as plane,
+    ):
+        await eventually(lambda: logins.user_of(token()))
+        async with Client(plane.config_with(token(tenant="t", jti="j"))) as ann:
+            me = (await ann.create(authentication.SelfSubjectReview())).status.user_info
+        assert codec.to_dict(me) == {
+            "username": "ann",
+            "uid": "ann",
+            "groups": ["sso:devs", "sso:ops", "system:authenticated"],
+            "extra": {"authentication.kubernetes.io/credential-id": ["JTI=j"], "example.com/tenant": ["t"]},
+        }
+        assert logins.user_of(token(email_verified=False)) is None
+        assert logins.user_of(token(email="system:admin@a.example")) is None
+        assert logins.user_of(token(roles=7)) is None
+        assert logins.user_of(token(iss="https://else.example.com")) is None
+        assert logins.user_of("nonsense") is None
+
+
+async def test_the_file_changes(issuer: Issuer, tmp_path: Path) -> None:
+    simple = {
+        "issuer": {"url": issuer.url, "audiences": ["mizzen"], "certificateAuthority": issuer.ca.read_text()},
+        "claimMappings": {"username": {"claim": "sub", "prefix": "old:"}},
+    }
+    head = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
+    text = json.dumps(head | {"jwt": [simple]})
+    async with configured(text, tmp_path) as logins:
+        token = issuer.sign("one")
+
+        def name() -> str:
+            user = logins.user_of(token)
+            return "" if user is None else user.name
+
+        await eventually(lambda: name() == "old:ann")
+        file = tmp_path / "authentication.json"
+        file.write_text("{}")
+        asked = issuer.asked
+        issuer.answers[DISCOVERY] = issuer.answers["/keys"] = never
+        file.write_text(text.replace("old:", "new:"))
+        await eventually(lambda: name() == "new:ann"), "with the keys that were known"
+        assert issuer.asked >= asked
+        assert logins.hears_nobody("/healthz")
+        file.write_text(json.dumps(head | {"anonymous": {"enabled": True, "conditions": [{"path": "/healthz"}]}}))
+        await eventually(lambda: not logins.hears_nobody("/version"))
+        assert logins.hears_nobody("/healthz")
+        assert name() == ""
+
+
+async def never() -> web.Response:
+    """The issuer does not answer as one does."""
+    return web.Response(status=500)

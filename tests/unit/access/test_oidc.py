@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from controlplane.access.oidc import Refused, Rules, user_of
+from controlplane.access.oidc import Refused, Rules, Source, user_of, username_prefix
 from controlplane.access.values import UserInfo
 
 ISSUER = "https://issuer.example.com"
-RULES = Rules(ISSUER, "mizzen", groups_claim="groups")
 NOW = 1_000_000
+SUB = Source("sub", f"{ISSUER}#")
+RULES = Rules(ISSUER, ("mizzen", "vault"), SUB, Source("groups"))
 
 
 def claims(**more: Any) -> dict[str, Any]:
@@ -37,9 +38,11 @@ def test_who_it_is() -> None:
         ({"username_claim": "nick"}, f"{ISSUER}#a"),
     ],
 )
-def test_names(rules: dict[str, Any], name: str) -> None:
+def test_names_by_flags(rules: dict[str, Any], name: str) -> None:
     given = claims(email="ann@example.com", email_verified=True, nick="a", groups=["g"])
-    user = user_of(given, Rules(ISSUER, "mizzen", groups_claim="groups", groups_prefix="oidc:", **rules), NOW)
+    claim = rules.get("username_claim", "sub")
+    source = Source(claim, username_prefix(ISSUER, claim, rules.get("username_prefix", "")))
+    user = user_of(given, Rules(ISSUER, ("mizzen",), source, Source("groups", "oidc:")), NOW)
     assert (user.name, user.groups) == (name, ("oidc:g",))
 
 
@@ -63,14 +66,14 @@ def test_names(rules: dict[str, Any], name: str) -> None:
     ],
 )
 def test_what_is_refused(given: dict[str, Any], words: str) -> None:
-    rules = Rules(ISSUER, "mizzen", groups_claim="groups", required={"hd": "example.com"})
+    rules = Rules(ISSUER, ("mizzen",), SUB, Source("groups"), required={"hd": "example.com"})
     assert user_of(claims(hd="example.com", nbf=NOW + 299), rules, NOW).name == f"{ISSUER}#ann"
     with pytest.raises(Refused, match=words):
         user_of(claims(hd="example.com") | given, rules, NOW)
 
 
 def test_an_email_that_is_not_verified() -> None:
-    rules = Rules(ISSUER, "mizzen", username_claim="email")
+    rules = Rules(ISSUER, ("mizzen",), Source("email"))
     assert user_of(claims(email="ann@example.com"), rules, NOW).name == "ann@example.com"
     for verified in (False, "true", None):
         with pytest.raises(Refused, match="not verified"):

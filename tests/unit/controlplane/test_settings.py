@@ -9,7 +9,8 @@ import pytest
 from controlplane import __main__ as entry
 from controlplane import settings as settings_module
 from controlplane.__main__ import main
-from controlplane.access.oidc import Rules
+from controlplane.access.authentication import Authentication
+from controlplane.access.oidc import Rules, Source
 from controlplane.settings import ServerSettings, parse
 from mizzen.base.settings import SettingsError
 
@@ -32,7 +33,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster_domain="cluster.local", heartbeat_ms=10_000, node_grace_ms=50_000, leader_ttl_s=15,
         event_ttl_ms=259_200_000,
         balancer_pool=(),
-        oidc=None, oidc_ca=None,
+        authentication=Authentication(), authentication_file=None,
         log_level="info", log_format="text",
     )  # fmt: skip
 
@@ -131,9 +132,29 @@ def test_logins_of_another_issuer() -> None:
         "--oidc-groups-claim groups --oidc-groups-prefix g: --oidc-required-claim hd=a.example "
         "--oidc-required-claim x=y=z --oidc-signing-algs RS256,ES256"
     )
-    assert parse(given.split()).oidc == Rules(
-        "https://a.example", "c", "email", "-", "groups", "g:", {"hd": "a.example", "x": "y=z"}, ("RS256", "ES256")
+    (login,) = parse(given.split()).authentication.logins
+    assert login.rules == Rules(
+        "https://a.example", ("c",), Source("email"), Source("groups", "g:"),
+        required={"hd": "a.example", "x": "y=z"}, algorithms=("RS256", "ES256"),
+    )  # fmt: skip
+    assert parse(["--log-level=info"]).authentication == Authentication()
+
+
+def test_logins_by_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "authentication.yaml"
+    file.write_text(
+        "{apiVersion: apiserver.config.k8s.io/v1, kind: AuthenticationConfiguration, anonymous: {enabled: false}}"
     )
+    found = parse(["--authentication-config", str(file)])
+    assert found.authentication == Authentication(anonymous=False)
+    assert found.authentication_file == file
+    (line,) = wrong("--authentication-config", str(file), "--oidc-client-id", "c")
+    assert line == "--authentication-config: authentication-config file and oidc-* flags are mutually exclusive"
+    (line,) = wrong("--authentication-config", "nothing")
+    assert line == "--authentication-config: nothing: No such file or directory"
+    file.write_text("{}")
+    (line,) = wrong("--authentication-config", str(file))
+    assert line.endswith("must be of apiVersion apiserver.config.k8s.io/v1 and kind AuthenticationConfiguration")
 
 
 @pytest.mark.parametrize(
