@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from controlplane.scheduling.drivers import NO_SPACE, Drivers, handles_of
 from controlplane.scheduling.wants import Reach
 from mizzen.api import kinds, quantity, volumes
 from mizzen.api.edit import edited
@@ -37,6 +38,8 @@ class Needs:
     reaches: tuple[Reach, ...] = ()
     waiting: tuple[_Claim, ...] = ()
     """The claims that get their volume on the node that is chosen."""
+    handles: tuple[tuple[str, frozenset[str]], ...] = ()
+    """The volumes of storage drivers, by driver."""
 
 
 NOTHING = Needs()
@@ -45,10 +48,11 @@ NOTHING = Needs()
 class Claims:
     """The claims and volumes of one pass."""
 
-    def __init__(self, view: View, is_held: Callable[[str, str], bool]) -> None:
-        """`is_held` says whether a pod, by namespace and name, is on a node or assumed there."""
+    def __init__(self, view: View, node_of: Callable[[str, str], str]) -> None:
+        """`node_of` gives the node that a pod, by namespace and name, is on or assumed on."""
         self._view = view
-        self._is_held = is_held
+        self._node_of = node_of
+        self._drivers = Drivers(view, node_of)
         self._reserved: set[str] = set()
 
     def needs(self, pod: core_v1.Pod) -> Needs:
@@ -65,6 +69,7 @@ class Claims:
                 found.append(claim)
         reaches: list[Reach] = []
         waiting: list[_Claim] = []
+        bound: list[core_v1.PersistentVolume] = []
         for claim in found:
             if volumes.is_bound(claim):
                 volume = self._view.get(kinds.PERSISTENT_VOLUME, "", claim.spec.volume_name)
@@ -72,6 +77,7 @@ class Claims:
                     name, lost = claim.metadata.name, claim.spec.volume_name
                     why = f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{lost}"'
                     return Needs(refusal=why)
+                bound.append(volume)
                 reaches += _reach([volumes.required_of(volume)], NODE_CONFLICT)
             elif not self._is_delayed(claim):
                 return Needs(refusal=UNBOUND)
@@ -79,7 +85,18 @@ class Claims:
                 waiting.append(claim)
                 reaches += self._open_to(claim)
         reaches += self._open_to_all(waiting)
-        return Needs(occupied=self._is_occupied(pod, found), reaches=tuple(reaches), waiting=tuple(waiting))
+        handles = handles_of(bound, [(claim, self._provisioner(claim)) for claim in waiting])
+        reaches += self._drivers.reaches(handles)
+        return Needs(
+            occupied=self._is_occupied(pod, found),
+            reaches=tuple(reaches),
+            waiting=tuple(waiting),
+            handles=tuple(handles.items()),
+        )
+
+    def placed(self, needs: Needs, node: str) -> None:
+        """A pod has got a node."""
+        self._drivers.placed(dict(needs.handles), node)
 
     def preparation(self, needs: Needs, node: str, labels: dict[str, str]) -> tuple[Effect, ...]:
         """What is written so that the claims get their volumes on a node; nothing where it is written already."""
@@ -99,6 +116,10 @@ class Claims:
         name = volumes.class_of(claim)
         return self._view.get(kinds.STORAGE_CLASS, "", name) if name else None
 
+    def _provisioner(self, claim: _Claim) -> str:
+        found = self._class(claim)
+        return found.provisioner if found is not None else ""
+
     def _is_delayed(self, claim: _Claim) -> bool:
         found = self._class(claim)
         return found is not None and found.volume_binding_mode == "WaitForFirstConsumer" and not claim.spec.volume_name
@@ -116,14 +137,21 @@ class Claims:
             return _reach([_only(chosen)], NO_VOLUME)
         suiting = self._suiting(claim)
         selectors = [volumes.required_of(one) for one in suiting]
-        return _reach([*selectors, *self._made_on(claim, suiting)], NO_VOLUME)
+        made_on = self._made_on(claim, suiting)
+        reason = NO_SPACE if self._is_made(claim, suiting) and not suiting and not made_on else NO_VOLUME
+        return _reach([*selectors, *made_on], reason)
 
     def _made_on(self, claim: _Claim, suiting: Sequence[core_v1.PersistentVolume]) -> list[core_v1.NodeSelector | None]:
         """The nodes on which a volume can be made for a claim; none where one is reserved or nobody makes any."""
         found = self._class(claim)
+        if found is None or not self._is_made(claim, suiting):
+            return []
+        room = self._drivers.room_for(claim, found)
+        return [_topologies(found)] if room is None else [_both(found, term) for term in room]
+
+    def _is_made(self, claim: _Claim, suiting: Sequence[core_v1.PersistentVolume]) -> bool:
         is_reserved = bool(suiting) and suiting[0].spec.claim_ref is not None
-        is_made = found is not None and found.provisioner != volumes.NO_PROVISIONER and not is_reserved
-        return [_topologies(found)] if found is not None and is_made else []
+        return self._provisioner(claim) not in ("", volumes.NO_PROVISIONER) and not is_reserved
 
     def _open_to_all(self, waiting: Sequence[_Claim]) -> list[Reach]:
         """The nodes with a volume for each claim of a pod; nothing to ask for where no two count on the same one."""
@@ -151,7 +179,7 @@ class Claims:
         namespace = pod.metadata.namespace
         return any(
             other.metadata.uid != pod.metadata.uid
-            and self._is_held(namespace, other.metadata.name)
+            and self._node_of(namespace, other.metadata.name)
             and any(mounted.name in alone for mounted in volumes.claims_of(other))
             for other in self._view.list(kinds.POD, namespace)
         )
@@ -221,9 +249,22 @@ def _reach(selectors: Sequence[core_v1.NodeSelector | None], reason: str) -> lis
 
 def _topologies(found: storage_v1.StorageClass) -> core_v1.NodeSelector | None:
     """Where volumes of a class are made; None for everywhere."""
-    if not found.allowed_topologies:
-        return None
-    terms = tuple(
+    terms = _terms(found)
+    return core_v1.NodeSelector(node_selector_terms=terms) if terms else None
+
+
+def _both(found: storage_v1.StorageClass, room: core_v1.NodeSelectorTerm) -> core_v1.NodeSelector | None:
+    """Where volumes of a class are made and there is room; None for everywhere."""
+    joined = [
+        core_v1.NodeSelectorTerm(match_expressions=(*term.match_expressions, *room.match_expressions))
+        for term in _terms(found) or (core_v1.NodeSelectorTerm(),)
+    ]
+    terms = tuple(term for term in joined if term.match_expressions)
+    return core_v1.NodeSelector(node_selector_terms=terms) if terms else None
+
+
+def _terms(found: storage_v1.StorageClass) -> tuple[core_v1.NodeSelectorTerm, ...]:
+    return tuple(
         core_v1.NodeSelectorTerm(
             match_expressions=tuple(
                 core_v1.NodeSelectorRequirement(key=one.key, operator="In", values=one.values)
@@ -232,4 +273,3 @@ def _topologies(found: storage_v1.StorageClass) -> core_v1.NodeSelector | None:
         )
         for term in found.allowed_topologies
     )
-    return core_v1.NodeSelector(node_selector_terms=terms)

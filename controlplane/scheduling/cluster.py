@@ -121,6 +121,11 @@ class Cluster:
         """Whether a pod is on a node or assumed there."""
         return (namespace, name) in self._held
 
+    def node_of(self, namespace: str, name: str) -> str:
+        """The node that a pod is on or assumed on; empty for none."""
+        held = self._held.get((namespace, name))
+        return held.node if held is not None else ""
+
     def drop_pod(self, namespace: str, name: str) -> None:
         """Forgets a pod; unknown ones are fine."""
         self._release((namespace, name))

@@ -23,7 +23,7 @@ def better(pods: Sequence[core_v1.Pod], view: View) -> Better | None:
     scheduler = Scheduler.of(view)
     cluster = scheduler.cluster
     cluster.refresh()
-    claims = Claims(view, cluster.holds)
+    claims = Claims(view, cluster.node_of)
     found: list[Better] = []
     for pod in pods:
         needs = claims.needs(pod)

@@ -82,7 +82,7 @@ class Scheduler:
         """
         self.cluster.refresh()
         ordered = in_order(pods)
-        claims = Claims(view, self.cluster.holds)
+        claims = Claims(view, self.cluster.node_of)
         bindings: list[Bind] = []
         refusals: list[Refusal] = []
         preparations: list[Preparation] = []
@@ -91,7 +91,9 @@ class Scheduler:
             placed = self._place(pod, needs)
             if isinstance(placed, Explanation):
                 refusals.append(Refusal(pod, placed))
-            elif needs.waiting:
+                continue
+            claims.placed(needs, self.cluster.names[placed])
+            if needs.waiting:
                 facts = self.cluster.facts(placed)
                 preparations.append(Preparation(pod, claims.preparation(needs, facts.name, facts.labels)))
             else:

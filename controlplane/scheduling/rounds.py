@@ -20,6 +20,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from controlplane.scheduling.drivers import TOO_MANY
 from controlplane.scheduling.passes import SCHEDULER, PassLimits, PassResult, Refusal, Scheduler, wants_placing
 from mizzen.api import kinds, times
 from mizzen.api.types import core_v1
@@ -38,6 +39,10 @@ PARKED_MS = 300_000
 """A parked pod is tried again after this time even when nothing has changed."""
 
 Place = tuple[str, str]
+_OF_STORAGE = (
+    kinds.PERSISTENT_VOLUME, kinds.STORAGE_CLASS, kinds.CSI_NODE, kinds.CSI_DRIVER, kinds.CSI_STORAGE_CAPACITY,
+)  # fmt: skip
+"""What may help pods that wait for claims, whichever those are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Rounds:
     # What happens
 
     def changed(self, changes: Iterable[Change], tick: Instant) -> None:
-        """Take in changes of nodes, pods, claims, volumes and storage classes, in order; others are no matter."""
+        """Take in changes of nodes, pods, claims, volumes, classes and drivers, in order; others are no matter."""
         for change in changes:
             if change.entry.kind is kinds.NODE:
                 self._node(change, tick)
@@ -76,7 +81,7 @@ class Rounds:
                 self._pod(change, tick)
             elif change.entry.kind is kinds.PERSISTENT_VOLUME_CLAIM:
                 self._claim((change.entry.namespace, change.entry.name), tick, is_refused=_is_refused(change))
-            elif change.entry.kind in (kinds.PERSISTENT_VOLUME, kinds.STORAGE_CLASS):
+            elif change.entry.kind in _OF_STORAGE:
                 self._retry([place for place, parked in self._parked.items() if parked.claims], tick)
 
     def _node(self, change: Change, tick: Instant) -> None:
@@ -197,7 +202,10 @@ class Rounds:
 
     def _park(self, refusal: Refusal, tick: Instant) -> None:
         place, claims = _place_of(refusal.pod), _claims_of(refusal.pod)
-        self._parked[place] = _Parked(tick + self._backoff.failed(place), refusal.explanation.cramped, claims)
+        told = refusal.explanation
+        # With a pod that goes, its volumes do, too.
+        is_cramped = told.cramped or any(reason == TOO_MANY for reason, _ in told.reasons)
+        self._parked[place] = _Parked(tick + self._backoff.failed(place), is_cramped, claims)
         self._later.add_at(place, tick + PARKED_MS)
 
     def _release(self, view: View, tick: Instant) -> None:
