@@ -19,6 +19,7 @@ import prometheus_client
 import structlog
 
 from controlplane import bootstrap, bootstrap_extensions, settings_oidc
+from controlplane.access.values import ACCOUNTS, AUTHENTICATED, UserInfo, account_user
 from controlplane.admission.effects import write_of
 from controlplane.admission.request import Settings as AdmissionSettings
 from controlplane.bootstrap_roles import ensure_roles
@@ -27,6 +28,7 @@ from controlplane.drive.controllers import Controllers
 from controlplane.drive.events import Recorder
 from controlplane.drive.leader import lead
 from controlplane.drive.metrics import WorkqueueCollector
+from controlplane.drive.metrics_feed import MetricsFeed
 from controlplane.drive.perform import Performer
 from controlplane.drive.scheduler import SchedulerDriver
 from controlplane.drive.sign import issued, signed
@@ -44,6 +46,7 @@ from controlplane.server.grpc_server import Listen, grpc_server
 from controlplane.server.image_loads import ImageLoads
 from controlplane.server.join_api import JoinApi
 from controlplane.server.logins import Logins
+from controlplane.server.metric_apis.values import MetricValues
 from controlplane.server.metrics import Metrics
 from controlplane.server.node_gateway import ClusterFacts, NodeGateway
 from controlplane.server.node_reports import Reports
@@ -71,6 +74,10 @@ from mizzen.engine.plans import Plan, Question
 
 _LOG = structlog.get_logger(__name__)
 
+AUTOSCALER = UserInfo(
+    account_user("kube-system", "horizontal-pod-autoscaler"), (ACCOUNTS, f"{ACCOUNTS}:kube-system", AUTHENTICATED)
+)
+"""Who asks extension servers for metrics."""
 CONTROLLERS = "kube-controller-manager"
 SCHEDULER = "kube-scheduler"
 """Whom tools know as managers of the fields that controllers and the scheduler set."""
@@ -105,24 +112,14 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
     """
     async with AsyncExitStack() as stack:
         core = await _core(settings, stack)
-        controllers, recorder = _deciders(settings, core)
+        aggregator = await _aggregator(core)
+        stack.push_async_callback(aggregator.close)
+        feed = _feed(core, aggregator)
+        controllers, recorder = _deciders(settings, core, feed)
         gateway = _gateway(settings, core)
         core.dialer.carry(gateway.streams)
         metrics = Metrics(prometheus_client.REGISTRY)
-        reasons = partial(why.reasons, controllers.stories)
-        aggregator = await _aggregator(core)
-        stack.push_async_callback(aggregator.close)
-        cluster = ClusterService(
-            core.verbs,
-            gateway.streams,
-            _planner(settings, core),
-            reasons,
-            metrics,
-            core.tokens,
-            core.verify_token,
-            ImageLoads(gateway.streams, core.registry.view),
-            core.logins.hears_nobody,
-        )
+        cluster = _cluster(settings, core, gateway, controllers, metrics)
         where = Listen(settings.bind_address, settings.grpc_port, settings.grpc_token_port)
         serving = ServingCertificate(partial(_server_pair, settings, core), core.authority.folder)
         await stack.enter_async_context(
@@ -149,6 +146,7 @@ async def serve(settings: ServerSettings, ready: Callable[[], None]) -> None:
             group.create_task(run_compactor(core.store), name="compactor")
             group.create_task(core.registry.ended(), name="registry")
             group.create_task(aggregator.run(), name="aggregator")
+            group.create_task(feed.run(), name="metrics-feed")
             group.create_task(serving.run(), name="certificate")
             group.create_task(core.logins.run(), name="logins")
             if bootstrap.is_reached(settings):
@@ -205,7 +203,12 @@ def _write_of(core: _Core, manager: str, effect: Any, view: Any, now: Any, ids: 
     return write_of(effect, view, now, ids, core.admission, manager)
 
 
-def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recorder]:
+def _feed(core: _Core, aggregator: Aggregator) -> MetricsFeed:
+    values = MetricValues(lambda: core.registry.view, core.verbs.usages)
+    return MetricsFeed(values, aggregator.claims, partial(aggregator.ask, user=AUTOSCALER), core.clock)
+
+
+def _deciders(settings: ServerSettings, core: _Core, feed: MetricsFeed) -> tuple[Controllers, Recorder]:
     recorder = Recorder(core.registry, core.clock, core.ids)
     controlling = partial(_write_of, core, CONTROLLERS)
     outside = partial(core.verbs.admission.write_of, CONTROLLERS)
@@ -218,13 +221,29 @@ def _deciders(settings: ServerSettings, core: _Core) -> tuple[Controllers, Recor
         cluster_cidr=settings.cluster_cidr,
         node_prefix=settings.node_prefix,
         ca_pem=core.authority.ca_pem.decode(),
-        sources=Sources(usage=core.verbs.usages.pod),
+        sources=Sources(core.verbs.usages.pod, feed.metrics),
         find_better=moving.better,
         event_ttl_ms=settings.event_ttl_ms,
         balancer_pool=settings.balancer_pool,
     )
     controllers = Controllers(every, core.registry, performer, core.clock, core.ids, collector)
     return controllers, recorder
+
+
+def _cluster(
+    settings: ServerSettings, core: _Core, gateway: NodeGateway, controllers: Controllers, metrics: Metrics
+) -> ClusterService:
+    return ClusterService(
+        core.verbs,
+        gateway.streams,
+        _planner(settings, core),
+        partial(why.reasons, controllers.stories),
+        metrics,
+        core.tokens,
+        core.verify_token,
+        ImageLoads(gateway.streams, core.registry.view),
+        core.logins.hears_nobody,
+    )
 
 
 def _planner(settings: ServerSettings, core: _Core) -> Planner:

@@ -132,6 +132,12 @@ def cluster_roles() -> tuple[rbac.ClusterRole, ...]:
             _on(_READ, "metrics.k8s.io", "nodes", "pods"),
             **{f"{_AGGREGATE}{name}": "true" for name in ("view", "edit", "admin")},
         ),
+        _role(
+            "system:aggregated-custom-metrics-reader",
+            _on(("get", "list"), "custom.metrics.k8s.io", "*"),
+            _on(("get", "list"), "external.metrics.k8s.io", "*"),
+            **{f"{_AGGREGATE}{name}": "true" for name in ("view", "edit", "admin")},
+        ),
         *(_role(name, *rules) for name, rules in policy_components.ROLES.items()),
         *(_role(name, *rules) for name, rules in policy_controllers.ROLES.items()),
         _part("view", _VIEW),

@@ -22,6 +22,7 @@ import structlog
 from controlplane.server import pki
 from controlplane.server.grpc_call import certified_user
 from controlplane.server.grpc_errors import refuse
+from controlplane.server.metric_apis.wishes import Wishes
 from controlplane.server.node_feed import NodeFeed
 from controlplane.server.node_reports import Reports
 from controlplane.server.node_streams import NodeStreams
@@ -108,6 +109,7 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
     ) -> None:
         self._registry = registry
         self._policies = PolicyPeers(registry)
+        self._wishes = Wishes(registry.cache)
         self._pki = authority
         self._reports = reports
         self._facts = facts
@@ -126,6 +128,9 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
 
     def _changed(self, changes: Sequence[Change], version: int) -> None:
         policies = self._policies.follow(changes)
+        if self._wishes.follow(changes):
+            for session in self._sessions.values():
+                session.tell(self._wanted())
         for session in self._sessions.values():
             if session.feed is not None and session.feed.follow(changes, version, policies):
                 session.wake.set()
@@ -189,6 +194,8 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
             older.end(grpc.StatusCode.ABORTED, CLOSING_REASON)
         table[session.node] = session
         session.wake.set()
+        if session.feed is not None:
+            session.tell(self._wanted())
         try:
             await context.write(node_pb2.ServerMessage(welcome=self._welcome(session, pod_cidr)))
             await self._run(session, incoming, context)
@@ -209,6 +216,12 @@ class NodeGateway(node_pb2_grpc.NodeControlServicer):
             feed = NodeFeed(node, self._registry, self._policies)
             feed.begin()
         return _Session(node, feed, resumed=resumed)
+
+    def _wanted(self) -> node_pb2.ServerMessage:
+        """The metrics of pods that an agent shall tell."""
+        found = self._wishes.now.items()
+        namespaces = [node_pb2.WantedInNamespace(namespace=namespace, names=names) for namespace, names in found]
+        return node_pb2.ServerMessage(wanted_metrics=node_pb2.WantedMetrics(namespaces=namespaces))
 
     def _welcome(self, session: _Session, pod_cidr: str) -> node_pb2.Welcome:
         facts = self._facts

@@ -23,10 +23,13 @@ from multidict import MultiDict, MultiMapping
 from controlplane.server import authn, negotiate, paths, subresources
 from controlplane.server.aggregation.aggregator import Aggregator
 from controlplane.server.aggregation.claims import Served, wanted_by
+from controlplane.server.aggregation.refresh import Extended
 from controlplane.server.authn import UserInfo, VerifyToken
 from controlplane.server.guards import guard_of
 from controlplane.server.impersonate import acting
 from controlplane.server.lanes import Held, Lanes
+from controlplane.server.metric_apis.api import MetricApis
+from controlplane.server.metric_apis.values import MetricValues
 from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.negotiate import PLAIN
 from controlplane.server.outward.dial import Dialer
@@ -97,10 +100,17 @@ class RestApi:
         self._streams = StreamHandlers(deps.verbs, deps.streams)
         self._proxies = ProxyHandlers(deps.verbs.registry, deps.dialer)
         self._aggregator = deps.aggregator
-        self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry, deps.aggregator.extended)
+        values = MetricValues(lambda: deps.verbs.registry.view, deps.verbs.usages)
+        self._metric_apis = MetricApis(values, deps.aggregator.claims)
+        self._site = Site(deps.site, deps.verbs.registry, deps.metrics.registry, self._extended)
         self._watches = Watches(deps.verbs)
         self._lanes = Lanes()
         self._spans = Spans(REQUEST_S)
+
+    def _extended(self) -> Extended:
+        """What discovery shows beside the kinds: what is served here, and what extension servers serve."""
+        found = self._aggregator.extended()
+        return Extended((*found.extensions, *self._metric_apis.extensions()), found.described)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever goes wrong becomes a Status."""
@@ -159,6 +169,9 @@ class RestApi:
                 if (served := self._aggregator.claims.at(request.path)) is not None:
                     self._access.check(user, wanted_by(request.method, request.path, query))
                     return await self._aggregator.answer(request, served, user)
+                if self._metric_apis.serves(request.path):
+                    self._access.check(user, wanted_by(request.method, request.path, query))
+                    return self._metric_apis.answer(request, query)
                 self._access.check_path(user, request.method, request.path)
                 return await self._site.answer(request)
         except ApiError as error:

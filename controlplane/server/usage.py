@@ -1,13 +1,16 @@
 """What pods and nodes use, as node agents measure it: kept in memory, read as objects of `metrics.k8s.io`.
 
+With it comes what pods say of themselves, which `metric_apis` reads.
+
 Nothing is stored. An agent tells every control plane, so each can answer for all nodes by itself. What was not heard
 of again for a while is forgotten. An agent is believed about the pods that are on its node, and no others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import structlog
@@ -25,12 +28,25 @@ KEPT_MS = 60_000
 PODS_MAX = 2000
 """More pods are on no node."""
 CONTAINERS_MAX = 256
+SERIES_MAX = 10_000
+"""An agent tells of no more."""
+VALUE_MAX = 1e15
+"""What is more does not fit into a quantity of thousandths."""
 
 _NAMES = {
     kinds.NODE_METRICS: errors.Named("metrics.k8s.io", "nodemetrics", "NodeMetrics"),
     kinds.POD_METRICS: errors.Named("metrics.k8s.io", "podmetrics", "PodMetrics"),
 }
 _LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a pod has said of itself."""
+
+    at: Instant
+    series: Mapping[str, Sequence[node_pb2.Series]]
+    """By metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +57,8 @@ class _Told:
     """By this server's clock: nodes' clocks may differ."""
     usage: node_pb2.Usage
     pods: Mapping[str, node_pb2.PodUsage]
+    """By uid."""
+    said: Mapping[str, Said]
     """By uid."""
 
 
@@ -60,7 +78,11 @@ class Usages:
         if len(usage.pods) > PODS_MAX or any(len(pod.containers) > CONTAINERS_MAX for pod in usage.pods):
             _LOG.warning("usage_refused", node=node, error=f"more than {PODS_MAX} pods or {CONTAINERS_MAX} containers")
             return
-        self._told[node] = _Told(now, usage, {pod.uid: pod for pod in usage.pods})
+        if len(usage.scraped) > PODS_MAX or sum(len(pod.series) for pod in usage.scraped) > SERIES_MAX:
+            _LOG.warning("usage_refused", node=node, error=f"more than {PODS_MAX} pods or {SERIES_MAX} series")
+            return
+        said = {pod.uid: Said(now - max(0, pod.age_ms), _by_metric(pod.series)) for pod in usage.scraped}
+        self._told[node] = _Told(now, usage, {pod.uid: pod for pod in usage.pods}, said)
 
     def get(self, kind: Kind[Any], namespace: str, name: str) -> Entry:
         """What one pod or node uses. Raises NotFound also for one that has not been measured."""
@@ -102,6 +124,18 @@ class Usages:
             ),
         )
 
+    def said(self, pod: core_v1.Pod) -> Said | None:
+        """What a pod has said of itself lately; None where nobody has heard it."""
+        told = self._of(pod.spec.node_name)
+        found = told.said.get(pod.metadata.uid) if told is not None else None
+        return None if found is None or self._clock.now() - found.at > KEPT_MS else found
+
+    def metrics(self) -> set[str]:
+        """The metrics that any pod has said something of lately."""
+        now = self._clock.now()
+        recent = (told for told in self._told.values() if now - told.at <= KEPT_MS)
+        return {metric for told in recent for said in told.said.values() for metric in said.series}
+
     def node(self, node: core_v1.Node) -> metrics_v1beta1.NodeMetrics | None:
         """What a node uses; None where nobody knows."""
         told = self._of(node.metadata.name)
@@ -130,6 +164,14 @@ class Usages:
         metadata = obj.metadata
         raw = codec.encode_json(obj)
         return Entry(kind, metadata.namespace, metadata.name, self._registry.revision, raw, obj)
+
+
+def _by_metric(series: Iterable[node_pb2.Series]) -> dict[str, list[node_pb2.Series]]:
+    found: dict[str, list[node_pb2.Series]] = {}
+    for one in series:
+        if isfinite(one.value) and abs(one.value) <= VALUE_MAX:
+            found.setdefault(one.metric, []).append(one)
+    return found
 
 
 def _amounts(used: node_pb2.Used) -> dict[str, str]:

@@ -11,6 +11,7 @@ the control plane has told everything.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -50,6 +51,7 @@ from nodeagent.drive.prober import Prober
 from nodeagent.drive.reach import Reach
 from nodeagent.drive.reclaim import Reclaimer
 from nodeagent.drive.renew import Renewer
+from nodeagent.drive.scrape import Scraper, addressed
 from nodeagent.drive.services import ServiceSync
 from nodeagent.drive.session import Place, Session
 from nodeagent.drive.settings import AgentSettings
@@ -91,8 +93,7 @@ class Agent:
     """One node's agent."""
 
     def __init__(self, settings: AgentSettings, parts: Parts, credentials: Credentials, info: RuntimeInfo) -> None:
-        self._settings = settings
-        self._parts = parts
+        self._settings, self._parts = settings, parts
         self._network_config: NetworkConfig | None = None
         self._network_wanted = asyncio.Event()
         runtime, clock = parts.runtime, parts.clock
@@ -103,7 +104,8 @@ class Agent:
         self.node.hosts = machine.text("/etc/hosts")
         self.outbox = Outbox(credentials.node)
         self.watcher = Watcher(runtime, clock, self.metrics, settings.relist_s)
-        self._meter = Meter(self.watcher, clock, Cgroups())
+        self._scraper = Scraper(self._addressed, self.outbox, clock)
+        self._meter = Meter(self.watcher, clock, Cgroups(), self._scraper.found)
         self._registrations = Registrations(settings.kubelet_dir / "plugins_registry")
         self._volumes = CsiVolumes(
             parts.volumes, self._registrations, settings.kubelet_dir, settings.data_dir / "csi", machine.boot_id()
@@ -316,6 +318,7 @@ class Agent:
             ("drivers", self._drivers.run()),
             ("static-pods", self._static.run()),
             ("checkpoint", self._keeper.run()),
+            ("scraper", self._scraper.run()),
             *((name, run()) for name, run in self._upkeep.tasks()),
         ):
             group.create_task(body, name=name)
@@ -363,6 +366,13 @@ class Agent:
         self._tokens.connected()
         self._status.tell(always=True)
         self._drivers.welcomed()
+
+    def wanted(self, metrics: Mapping[str, frozenset[str]]) -> None:
+        """See `session.Receiver`."""
+        self._scraper.want(metrics)
+
+    def _addressed(self) -> list[tuple[core.Pod, str]]:
+        return addressed(self.pods.slots(), self.node, self._addresses)
 
     def parted(self) -> None:
         """See `session.Receiver`."""

@@ -8,7 +8,7 @@ they share one port.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mizzen.api import kinds
 from mizzen.api.types import core_v1 as core
@@ -42,6 +42,9 @@ class Nobody:
         """See `session.Receiver`."""
 
     def told(self, items: list[Told], version: int, *, synced: bool) -> None:
+        """See `session.Receiver`."""
+
+    def wanted(self, metrics: Mapping[str, frozenset[str]]) -> None:
         """See `session.Receiver`."""
 
     def parted(self) -> None:

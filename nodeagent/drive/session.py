@@ -14,7 +14,7 @@ those that the session is not with.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol, TypeAlias
@@ -23,16 +23,17 @@ import grpc
 import msgspec
 import structlog
 
-from mizzen.api import times
 from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
-from mizzen.engine.values import Clock, Instant, Key
+from mizzen.engine.values import Clock, Key
 from mizzen.wire.gen.mizzen.v1 import node_pb2, node_pb2_grpc
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.credentials import Credentials
+from nodeagent.drive.lost import SessionLost, SessionReplaced, lost
 from nodeagent.drive.objects import Told
 from nodeagent.drive.outbox import CLAIM_GROWN, CSI_NODE, EVENT, GONE, NODE, STATUS, VOLUME_GONE, Item, Outbox
 from nodeagent.drive.reach import Reach, Telling
+from nodeagent.drive.samples import Sample
 from nodeagent.drive.tokens import Away, Issued, Refused
 from nodeagent.drive.usage import Measurement, Meter, Used
 
@@ -98,14 +99,6 @@ class Stub(Protocol):
         ...
 
 
-class SessionLost(Exception):
-    """The connection broke or fell silent; the next one begins after a pause."""
-
-
-class SessionReplaced(SessionLost):
-    """The control plane prefers another session of the same node: two agents have one name."""
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """How far the agent's objects are in the control plane's history."""
@@ -127,6 +120,10 @@ class Receiver(Protocol):
 
     def told(self, items: list[Told], version: int, *, synced: bool) -> None:
         """A batch of deltas."""
+        ...
+
+    def wanted(self, metrics: Mapping[str, frozenset[str]]) -> None:
+        """Which metrics of pods are wanted, by namespace."""
         ...
 
     def parted(self) -> None:
@@ -280,6 +277,10 @@ class Session:
         items = [Told(Key(d.resource, d.namespace, d.name), d.version, d.json) for d in deltas.items]
         self._receiver.told(items, deltas.version, synced=deltas.synced)
 
+    def wanted(self, message: node_pb2.WantedMetrics) -> None:
+        """It is said which metrics are wanted."""
+        self._receiver.wanted({one.namespace: frozenset(one.names) for one in message.namespaces})
+
     def asked(self, request: node_pb2.OpenStream, stub: Stub) -> None:
         """The control plane wants a stream."""
         self._open_stream(request, stub)
@@ -367,6 +368,8 @@ class _Talk:
                         self._stored.set()
                 case "reached":
                     self._session.reach.answered(message.reached.version)
+                case "wanted_metrics":
+                    self._session.wanted(message.wanted_metrics)
                 case "open_stream":
                     self._session.asked(message.open_stream, self._stub)
 
@@ -436,31 +439,20 @@ def _usage_of(measurement: Measurement) -> node_pb2.Usage:
         )
         for pod, containers in measurement.pods.items()
     ]
-    return node_pb2.Usage(window_ms=measurement.window_ms, node=_used(measurement.node), pods=pods)
+    scraped = [
+        node_pb2.ScrapedPod(uid=one.uid, age_ms=one.age_ms, series=map(_series, one.samples))
+        for one in measurement.scraped
+    ]
+    return node_pb2.Usage(window_ms=measurement.window_ms, node=_used(measurement.node), pods=pods, scraped=scraped)
+
+
+def _series(sample: Sample) -> node_pb2.Series:
+    labels = dict(sample.labels)
+    return node_pb2.Series(metric=sample.metric, labels=labels, value=sample.value, window_ms=sample.window_ms)
 
 
 def _used(used: Used) -> node_pb2.Used:
     return node_pb2.Used(cpu_nano=used.cpu_nano, memory_bytes=used.memory_bytes)
-
-
-def lost(error: grpc.aio.AioRpcError, credentials: Credentials, now: Instant) -> SessionLost:
-    """The failure of a session in words that say what to do."""
-    code, details = error.code(), error.details() or ""
-    if code is grpc.StatusCode.ABORTED:
-        return SessionReplaced(details)
-    if code is grpc.StatusCode.UNAVAILABLE:
-        until = times.render(credentials.valid_until_ms)
-        if now > credentials.valid_until_ms:  # of which TLS says no more than that the connection was closed
-            return SessionLost(
-                f"{credentials.endpoint}: the certificate of node {credentials.node} expired at {until}; "
-                "start the agent once with a new --token"
-            )
-        if "ertificate" in details + str(error.debug_error_string()):
-            return SessionLost(
-                f"{credentials.endpoint}: TLS failed ({details}); the certificate of node {credentials.node} is valid "
-                f"until {until}; if the cluster was made anew, start the agent once with a new --token"
-            )
-    return SessionLost(f"{credentials.endpoint}: {code.name} {details}")
 
 
 async def token_over(stub: Stub, pod: core.Pod, wish: TokenWish) -> Issued:

@@ -7,14 +7,15 @@ before. A pod is told of once all of its running containers have been measured t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
 from mizzen.engine.values import Clock, Instant
 from nodeagent.drive.cgroups import Cgroups, Counted, Traffic, Unreadable
 from nodeagent.drive.observe import Watcher
+from nodeagent.drive.scrape import Scraped
 from nodeagent.runtime.values import ContainerState, PodRef, SandboxState, Status
 
 INTERVAL_S = 10.0
@@ -42,6 +43,8 @@ class Measurement:
     node: Used
     pods: Mapping[PodRef, Mapping[str, Used]]
     """By the names of the pods' containers."""
+    scraped: Sequence[Scraped] = ()
+    """What pods say of themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,18 @@ def _used(first: Counted, last: Counted, window_ms: int) -> Used:
 class Meter:
     """Measures, and keeps the last measurement for all who tell it."""
 
-    def __init__(self, watcher: Watcher, clock: Clock, cgroups: Cgroups) -> None:
-        """Of the containers that `watcher` sees."""
+    def __init__(
+        self,
+        watcher: Watcher,
+        clock: Clock,
+        cgroups: Cgroups,
+        scraped: Callable[[], Sequence[Scraped]] = tuple,
+    ) -> None:
+        """Of the containers that `watcher` sees; what pods say of themselves comes from `scraped`."""
         self._watcher = watcher
         self._clock = clock
         self._cgroups = cgroups
+        self._scraped = scraped
         self._before: Looked | None = None
         self._last: Measurement | None = None
         self._fresh = asyncio.Event()
@@ -146,7 +156,7 @@ class Meter:
                 return
         before, self._before = self._before, looked
         if before is not None:
-            self._last = measured(before, looked, running)
+            self._last = replace(measured(before, looked, running), scraped=self._scraped())
             told, self._fresh = self._fresh, asyncio.Event()
             told.set()
 

@@ -53,6 +53,10 @@ class Aggregator:
         except ApiError as error:
             return error.message
 
+    async def ask(self, served: Served, path: str, user: UserInfo) -> tuple[int, bytes]:
+        """Status and body of what an extension server answers to one of our own. Raises FetchFailed or ApiError."""
+        return await fetch.ask(await self._backends.of(served), path, user)
+
     async def answer(self, request: web.Request, served: Served, user: UserInfo) -> web.StreamResponse:
         """What the extension server answers. Raises TooManyRequests where it is asked too much already."""
         if not is_available(served):

@@ -35,6 +35,12 @@ class FetchFailed(Exception):
     """An extension server has not said what it was asked; the text says why."""
 
 
+async def ask(backend: Backend, path: str, user: UserInfo) -> tuple[int, bytes]:
+    """Status and body of the answer to a question in a user's name. Raises FetchFailed."""
+    status, _, body = await _get(backend, path, "application/json", user)
+    return status, body
+
+
 async def probe(backend: Backend) -> str:
     """What is wrong with an extension server; empty when it serves its group and version."""
     try:
@@ -83,24 +89,28 @@ async def described(backend: Backend) -> str:
 def aggregated(classic: list[Resource], group: str, version: str) -> list[Resource]:
     """Resources of the classic list in the aggregated form, what is below a resource inside of it."""
     made: dict[str, Resource] = {}
-    below: list[tuple[str, Resource]] = []
+    below: list[tuple[str, str, Resource]] = []
     for one in classic:
         kind = {"group": one.get("group") or group, "version": one.get("version") or version, "kind": one["kind"]}
         parent, _, sub = one["name"].partition("/")
+        scope = "Namespaced" if one.get("namespaced") else "Cluster"
         if sub:
-            below.append((parent, {"subresource": sub, "responseKind": kind, "verbs": one.get("verbs") or []}))
+            below.append((parent, scope, {"subresource": sub, "responseKind": kind, "verbs": one.get("verbs") or []}))
             continue
         made[parent] = {
             "resource": parent,
             "responseKind": kind,
-            "scope": "Namespaced" if one.get("namespaced") else "Cluster",
+            "scope": scope,
             "singularResource": one.get("singularName", ""),
             "verbs": one.get("verbs") or [],
             **{key: one[key] for key in ("shortNames", "categories") if one.get(key)},
         }
-    for parent, sub_resource in below:
-        if parent in made:
-            made[parent].setdefault("subresources", []).append(sub_resource)
+    for parent, scope, sub_resource in below:
+        if parent not in made:
+            # As Kubernetes shows metrics of objects of other groups.
+            nothing = {"group": "", "version": "", "kind": ""}
+            made[parent] = {"resource": parent, "responseKind": nothing, "scope": scope, "verbs": []}
+        made[parent].setdefault("subresources", []).append(sub_resource)
     return list(made.values())
 
 
@@ -114,8 +124,8 @@ def _decoded(body: bytes) -> dict[str, Any]:
     return value
 
 
-async def _get(backend: Backend, path: str, accept: str) -> tuple[int, str, bytes]:
-    headers = [("Accept", accept), *identity_headers(_ASKING)]
+async def _get(backend: Backend, path: str, accept: str, user: UserInfo = _ASKING) -> tuple[int, str, bytes]:
+    headers = [("Accept", accept), *identity_headers(user)]
     try:
         async with (
             asyncio.timeout(ANSWER_S),

@@ -7,9 +7,10 @@ import base64
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,19 @@ from aiohttp import web
 
 from controlplane.admission.effects import write_of
 from controlplane.admission.request import Settings
+from controlplane.app import AUTOSCALER
 from controlplane.drive.availability import Availability
 from controlplane.drive.controllers import Controllers
 from controlplane.drive.metrics import WorkqueueCollector
+from controlplane.drive.metrics_feed import MetricsFeed
 from controlplane.drive.perform import Performer
 from controlplane.reconcilers import apiservices
+from controlplane.reconcilers.scalingmetrics import NotYet
+from controlplane.reconcilers.usageratios import NoMetric
 from controlplane.server import pki
+from controlplane.server.metric_apis.values import MetricValues
 from controlplane.store.values import Require
+from mizzen.api.metric_values import Asked, Value
 from mizzen.base.clocks import SystemClock
 from mizzen.base.ids import RandomIds
 from tests.fixtures.api_server import ApiServer, api_server
@@ -34,6 +41,7 @@ from tests.integration.rest.conftest import Client, Kubectl, tls_of
 
 GROUP = "ships.example.com"
 ROOT = f"/apis/{GROUP}/v1"
+METRICS = "/apis/custom.metrics.k8s.io/v1beta1"
 SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/harbour/endpointslices"
 WAIT_S = 20.0
@@ -110,7 +118,17 @@ def _app(extension: Extension) -> web.Application:
             await extension.more.wait()
         return answer
 
+    async def hits(request: web.Request) -> web.Response:
+        extension.seen.append({"x-remote-user": [request.headers["X-Remote-User"]]})
+        value = {"describedObject": {"kind": "Pod", "name": "boats"}, "metricName": "hits", "value": "7500m"}
+        return web.json_response({"kind": "MetricValueList", "items": [value]})
+
+    async def nothing(request: web.Request) -> web.Response:
+        return web.json_response({"resources": []})
+
     app = web.Application()
+    app.router.add_get(METRICS, nothing)
+    app.router.add_get(f"{METRICS}/namespaces/harbour/pods/*/hits", hits)
     app.router.add_get(ROOT, discovery)
     app.router.add_get(f"{ROOT}/namespaces/harbour/boats", boats)
     app.router.add_get(f"{ROOT}/namespaces/harbour/boats/tender/socket", _socket)
@@ -315,7 +333,7 @@ async def test_discovery_and_descriptions_are_merged(client: Client, extension: 
     assert [one["subresource"] for one in boats["subresources"]] == ["status"]
     _, groups = await client.ask("GET", "/apis")
     names = [group["name"] for group in groups["groups"]]
-    assert names[-1] == GROUP
+    assert names[-3:] == [GROUP, "custom.metrics.k8s.io", "external.metrics.k8s.io"]
     _, own = await client.ask("GET", f"/apis/{GROUP}")
     assert own["preferredVersion"] == {"groupVersion": f"{GROUP}/v1", "version": "v1"}
     _, index = await client.ask("GET", "/openapi/v3")
@@ -378,3 +396,51 @@ async def test_what_is_served_here_has_objects_that_say_so(
     assert shown["v2.autoscaling"] == ["Local", "True"]
     await client.ask("DELETE", f"{SERVICES}/v1.apps")
     await _condition(client, "Local", "v1.apps")
+
+
+async def test_an_adapter_of_metrics_takes_the_place_of_ours(
+    client: Client, extension: Extension, server: ApiServer
+) -> None:
+    values = MetricValues(lambda: server.registry.view, server.verbs.usages)
+    ask = partial(server.aggregator.ask, user=AUTOSCALER)
+    feed = MetricsFeed(values, server.aggregator.claims, ask, SystemClock())
+    asked = Asked("harbour", "hits", "", "pods", "*")
+    with pytest.raises(NoMetric, match="the server could not find the metric hits for pods"):
+        feed.metrics(asked)
+    await _registered(client, extension)
+    spec = {
+        "group": "custom.metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
+        "service": {"namespace": "harbour", "name": "boats"},
+        "caBundle": base64.b64encode(extension.ca_pem).decode(),
+    }  # fmt: skip
+    name = "v1beta1.custom.metrics.k8s.io"
+    await client.made(SERVICES, {"metadata": {"name": name}, "spec": spec})
+    await _condition(client, "Passed", name)
+    code, found = await client.ask("GET", f"{METRICS}/namespaces/harbour/pods/*/hits")
+    assert (code, found["items"][0]["value"]) == (200, "7500m")
+    assert (await client.ask("GET", METRICS.replace("v1beta1", "v1beta2")))[0] == 404
+    _, groups = await client.ask("GET", "/apis")
+    versions = {one["name"]: [version["version"] for version in one["versions"]] for one in groups["groups"]}
+    assert versions["custom.metrics.k8s.io"] == ["v1beta1"]
+    assert versions["external.metrics.k8s.io"] == ["v1beta1"]
+    fetching = asyncio.create_task(feed.run())
+    try:
+        assert await _told(feed, asked) == [Value("boats", 7500)]
+        assert extension.seen[-1] == {"x-remote-user": ["system:serviceaccount:kube-system:horizontal-pod-autoscaler"]}
+        assert (await client.ask("DELETE", f"{SERVICES}/{name}"))[0] == 200
+        assert (await client.ask("GET", METRICS.replace("v1beta1", "v1beta2")))[0] == 200
+        with pytest.raises(NoMetric):
+            feed.metrics(asked)
+    finally:
+        fetching.cancel()
+        await asyncio.gather(fetching, return_exceptions=True)
+
+
+async def _told(feed: MetricsFeed, asked: Asked) -> Sequence[Value]:
+    """The first answer."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            try:
+                return feed.metrics(asked)
+            except NotYet:
+                await asyncio.sleep(0.02)

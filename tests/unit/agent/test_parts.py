@@ -19,11 +19,11 @@ from mizzen.base.settings import SettingsError
 from mizzen.engine.values import Key
 from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.context import NodeContext
+from nodeagent.drive.lost import lost
 from nodeagent.drive.objects import Objects, Told
 from nodeagent.drive.outbox import EVENTS_MAX, Outbox
 from nodeagent.drive.reach import Reach
 from nodeagent.drive.services import ServiceSync
-from nodeagent.drive.session import lost
 from nodeagent.drive.settings import parse
 from nodeagent.lifecycle.actions import Record
 from nodeagent.network.fake import FakeNetwork

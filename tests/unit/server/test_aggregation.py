@@ -91,8 +91,16 @@ def test_classic_resources_become_aggregated_ones() -> None:
     classic = [
         {"name": "boats", "singularName": "boat", "namespaced": True, "kind": "Boat", "verbs": ["get"]},
         {"name": "boats/scale", "kind": "Scale", "group": "autoscaling", "version": "v1", "verbs": ["get"]},
-        {"name": "lost/status", "kind": "Lost", "verbs": ["get"]},
+        {"name": "pods/hits", "namespaced": True, "kind": "MetricValueList", "verbs": ["get"]},
     ]
-    (boats,) = aggregated(classic, "example.com", "v1")
+    boats, pods = aggregated(classic, "example.com", "v1")
     assert boats["responseKind"] == {"group": "example.com", "version": "v1", "kind": "Boat"}
     assert boats["subresources"][0]["responseKind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    # What is below a resource of another group is shown below one without a kind.
+    assert (pods["resource"], pods["scope"], pods["responseKind"]["kind"], pods["verbs"]) == (
+        "pods",
+        "Namespaced",
+        "",
+        [],
+    )
+    assert pods["subresources"][0]["subresource"] == "hits"
