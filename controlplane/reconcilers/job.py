@@ -218,15 +218,19 @@ class _Turn:
 
     def _failures_at(self, index: int) -> tuple[int, int]:
         """How often an index has failed, and the milliseconds that its next pod has to wait."""
-        failed = [pod for pod in self._found.failed if jobpods.index_of(pod, None) == index]
+        # The last one that failed is held; others have been replaced, or were given up and did not fail.
+        held = filter(jobpods.is_tracked, self._found.failed)
+        failed = [pod for pod in held if jobpods.index_of(pod, None) == index]
         counted = [pod for pod in failed if action_for(self._job, pod)[0] != "Ignore"]
         failures = max((jobpods.failures_of(pod) + 1 for pod in counted), default=0)
         return failures, self._left_ms(len(failed) and max(failures, 1), max(map(jobpods.ended_ms, failed), default=0))
 
     def _pause_ms(self, found: jobpods.Sorted) -> int:
-        """Milliseconds to wait after failures in a row, counted from the last success."""
+        """Milliseconds to wait after failures in a row since the last success, and since it was last resumed."""
+        started = self._job.status.start_time or ""
         since = max(map(jobpods.ended_ms, found.succeeded), default=0)
-        ends = [end for end in map(jobpods.ended_ms, found.failed) if end > since]
+        of_now = (pod for pod in found.failed if (pod.metadata.creation_timestamp or started) >= started)
+        ends = [end for end in map(jobpods.ended_ms, of_now) if end > since]
         return self._left_ms(len(ends), max(ends, default=0))
 
     def _left_ms(self, failures: int, last: Instant) -> int:

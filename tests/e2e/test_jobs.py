@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -58,6 +59,25 @@ def test_jobs(cluster: Cluster, kubectl: Kubectl) -> None:
     wait_for("their pods to go too", lambda: not kubectl.items("pods", "-l", "job-name in (once,slow)"), 30)
 
 
+def test_a_running_job_is_stopped_moved_and_goes_on(cluster: Cluster, kubectl: Kubectl) -> None:
+    script = 'trap "exit 1" TERM; sleep 1000 & wait'
+    kubectl.apply(job("pausing", script, completions=2, parallelism=2, backoffLimit=0))
+    wait_for("its pods to run", lambda: kubectl.get("job", "pausing")["status"].get("ready") == 2, 60)
+    kubectl("patch", "job", "pausing", "-p", '{"spec":{"suspend":true}}')
+    kubectl("wait", "--for=condition=Suspended", "job/pausing", "--timeout=30s")
+    wait_for("its pods to go", lambda: not kubectl.items("pods", "-l", "job-name=pausing"), 30)
+    status = kubectl.get("job", "pausing")["status"]
+    assert (status.get("failed", 0), status.get("active", 0), "startTime" in status) == (0, 0, False)
+
+    there = cluster.nodes[0].name
+    where = {"template": {"spec": {"nodeSelector": {"kubernetes.io/hostname": there}}}, "suspend": False}
+    kubectl("patch", "job", "pausing", "-p", json.dumps({"spec": where}))
+    wait_for("its pods to run again", lambda: kubectl.get("job", "pausing")["status"].get("ready") == 2, 60)
+    assert {pod["spec"]["nodeName"] for pod in kubectl.items("pods", "-l", "job-name=pausing")} == {there}
+    kubectl("delete", "job", "pausing", "--timeout=30s")
+    wait_for("all to go", lambda: not kubectl.items("pods", "-l", "job-name=pausing"), 30)
+
+
 def test_cron_jobs(cluster: Cluster, kubectl: Kubectl) -> None:
     spec = job("", "echo tick")["spec"]
     kubectl.apply(
@@ -73,6 +93,7 @@ def test_cron_jobs(cluster: Cluster, kubectl: Kubectl) -> None:
     assert kubectl("get", "cronjob", "clock", "--no-headers").split()[:4] == ["clock", "@every", "2s", "<none>"]
     kubectl("create", "job", "by-hand", "--from=cronjob/clock")
     kubectl("wait", "--for=condition=Complete", "job/by-hand", "--timeout=30s")
+    assert "UnexpectedJob" in kubectl("events", "--for=cronjob/clock")
     kubectl("delete", "cronjob", "clock", "--timeout=30s")
     wait_for("its jobs to go", lambda: not kubectl.items("jobs"), 30)
     wait_for("their pods to go", lambda: not kubectl.items("pods"), 30)

@@ -87,6 +87,12 @@ def test_a_lost_node_gets_no_second_pod_of_an_ordinal(cluster: Cluster, kubectl:
     assert kubectl.get("pod", name)["metadata"]["uid"] == elsewhere["metadata"]["uid"]
 
 
+def misplaced(kubectl: Kubectl) -> int:
+    """How many daemons run where they should not."""
+    found: int = kubectl.get("daemonset", "agent")["status"]["numberMisscheduled"]
+    return found
+
+
 def test_daemon_set(cluster: Cluster, kubectl: Kubectl) -> None:
     everywhere = {node.name for node in cluster.nodes}
     kubectl.apply(of_kind("DaemonSet", "agent"))
@@ -108,6 +114,7 @@ def test_daemon_set(cluster: Cluster, kubectl: Kubectl) -> None:
     wait_for("another on the closed node", lambda: len(ready_pods(kubectl, "agent")) == 3, 30)
     kubectl("taint", "node", closed, "own=yes:NoExecute")
     wait_for("it to leave", lambda: len(ready_pods(kubectl, "agent")) == 2, 30)
+    wait_for("none to be where none should", lambda: not misplaced(kubectl), 30)
     kubectl("taint", "node", closed, "own-")
     kubectl("uncordon", closed)
     wait_for("it to come back", lambda: len(ready_pods(kubectl, "agent")) == 3, 30)

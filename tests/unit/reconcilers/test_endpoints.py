@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controlplane.reconcilers import endpointmirror, endpoints, endpointslice
+from controlplane.reconcilers import endpointmirror, endpoints, endpointslice, zonehints
 from mizzen.api import kinds
 from mizzen.api.types import core_v1, discovery_v1
 from mizzen.base.ids import SeededIds
@@ -135,6 +135,73 @@ class TestEndpointSlices:
         hints = endpoint.hints or discovery_v1.EndpointHints()
         assert [zone.name for zone in hints.for_zones] == zones
         assert [one.name for one in hints.for_nodes] == nodes
+
+
+NODES = [node(f"n{n}", labels={"topology.kubernetes.io/zone": f"z{n}"}, cpu=cpu) for n, cpu in ((1, "4"), (2, "4"))]
+AUTO = {"service.kubernetes.io/topology-mode": "Auto"}
+
+
+class TestZoneHints:
+    @pytest.mark.parametrize(
+        ("zones", "shares", "wanted"),
+        [
+            ("aabb", {"a": 0.5, "b": 0.5}, "aabb"),
+            ("aaab", {"a": 0.5, "b": 0.5}, "baab"),
+            ("aaaa", {"a": 0.5, "b": 0.5}, "bbaa"),
+            ("aaabbb", {"a": 0.6, "b": 0.4}, "aaabbb"),
+            ("aabbcc", {"a": 0.5, "b": 0.5}, "aabbab"),
+            ("aaa", {"a": 0.5, "b": 0.5}, "(3 endpoints, 2 zones)"),
+            ("a", {"a": 0.5, "b": 0.5}, "Insufficient number of endpoints (1 endpoints, 2 zones)"),
+            ("aa-b", {"a": 0.5, "b": 0.5}, "One or more endpoints do not have a zone specified"),
+        ],
+    )
+    def test_endpoints_are_shared_out_by_what_zones_have(
+        self, zones: str, shares: dict[str, float], wanted: str
+    ) -> None:
+        try:
+            found = "".join(zonehints.assign(["" if zone == "-" else zone for zone in zones], shares))
+        except zonehints.Unfit as why:
+            found = str(why)[-len(wanted) :]
+        assert found == wanted
+
+    @pytest.mark.parametrize(
+        ("nodes", "wanted"),
+        [
+            (NODES, {"z1": 0.5, "z2": 0.5}),
+            ([*NODES, node("n3", labels={"topology.kubernetes.io/zone": "z2"})], {"z1": 1 / 3, "z2": 2 / 3}),
+            ([*NODES, node("n3", ready="False")], {"z1": 0.5, "z2": 0.5}),
+            ([*NODES, node("n3", labels={"node-role.kubernetes.io/control-plane": ""})], {"z1": 0.5, "z2": 0.5}),
+            ([*NODES, node("n3")], "Insufficient Node information"),
+            (NODES[:1], "Nodes only ready in one zone"),
+        ],
+    )
+    def test_the_share_of_a_zone(self, nodes: list[core_v1.Node], wanted: dict[str, float] | str) -> None:
+        try:
+            assert zonehints.shares(nodes) == pytest.approx(wanted)
+        except zonehints.Unfit as why:
+            assert str(why).startswith(str(wanted))
+
+    def test_a_service_that_asks_for_it_gets_hints_and_is_told(self) -> None:
+        asking = msgspec.structs.replace(
+            service(traffic_distribution="PreferClose"), metadata=meta("web", annotations=AUTO)
+        )
+        rig = Rig(endpointslice.CONTROLLER, asking, *NODES)
+        for n in range(4):
+            rig.put(pod(f"p{n}", node="n1", ready_since=-5, ip=f"10.244.0.{n}", uid=f"uid-{n}"))
+        rig.put(pod("late", node="n2", ip="10.244.0.9"))
+        rig.settle()
+
+        def hints() -> list[list[str]]:
+            (piece,) = rig.list(kinds.ENDPOINT_SLICE)
+            return [[zone.name for zone in e.hints.for_zones] if e.hints else [] for e in piece.endpoints]
+
+        assert hints() == [[], ["z2"], ["z2"], ["z1"], ["z1"]]
+        assert rig.told[-1] == "TopologyAwareHintsEnabled: Topology Aware Hints has been enabled, addressType: IPv4"
+        del rig.objects[("nodes", "", "n2")]
+        rig.settle()
+        assert hints() == [[]] * 5
+        assert rig.told[-1] == "TopologyAwareHintsDisabled: Nodes only ready in one zone, addressType: IPv4"
+        assert list(endpointslice._sharing(NODES[0], rig.view)) == [Key("services", "default", "web")]
 
 
 def subsets(rig: Rig) -> list[tuple[list[str], list[str], list[int]]]:

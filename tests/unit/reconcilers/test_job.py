@@ -166,6 +166,21 @@ def test_a_suspended_job_has_no_pods_and_no_clock() -> None:
     assert (world.pods, status(world).failed, status(world).start_time) == ([], 0, None)
 
 
+@pytest.mark.parametrize("spec", [{}, {"completion_mode": "Indexed", "completions": 1, "backoff_limit_per_index": 1}])
+def test_a_job_that_goes_on_does_not_wait_for_those_that_it_gave_up(spec: dict[str, Any]) -> None:
+    world = rig(**spec)
+    world.settle()
+    world.kubelets(ends(world, lambda _: None))
+    for suspend in (True, False):
+        owner = world.get(kinds.JOB, "web")
+        world.put(replace(owner, spec=replace(owner.spec, suspend=suspend)))
+        world.settle()
+        world.now += 1_000
+    first, second = sorted(world.list(kinds.POD), key=lambda pod: pod.metadata.deletion_timestamp is None)
+    assert (first.metadata.deletion_timestamp is not None, second.metadata.deletion_timestamp) == (True, None)
+    assert second.metadata.annotations.get(jobpods.FAILURES, "0") == "0"
+
+
 def test_every_index_is_worked_on_once_and_its_pod_knows_it() -> None:
     world = rig(completion_mode="Indexed", parallelism=2, completions=4)
     world.settle()
