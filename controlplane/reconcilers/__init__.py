@@ -69,6 +69,7 @@ _STORAGE = (
     attachdetach.CONTROLLER,
     protection.CLAIMS,
     protection.VOLUMES,
+    protection.ATTRIBUTES,
 )
 """Claims and volumes."""
 

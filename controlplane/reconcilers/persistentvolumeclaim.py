@@ -19,12 +19,20 @@ from mizzen.engine.values import Ids, Instant, Key
 from mizzen.engine.view import View
 
 COMPONENT = "persistentvolume-controller"
+EXPANDER = "volume_expand"
+EXTERNAL_MS = 300_000
+"""After this time it is said again that a volume waits for somebody else to make it larger."""
 AGAIN_MS = 15_000
 """After this time a claim that waits is looked at again, and says so again."""
 NOTHING_FITS = "no persistent volumes available for this claim and no storage class is set"
 FIRST_CONSUMER = "waiting for first consumer to be created before binding"
 LOST_NAME = "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
 LOST_VOLUME = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
+FROM_DATA = 'plugin "{}" is not a CSI plugin. Only CSI plugin can provision a claim with a datasource'
+EXTERNAL = (
+    "Ignoring the PVC: didn't find a plugin capable of expanding the volume; "
+    "waiting for an external controller to process this PVC."
+)
 MISBOUND = "Two claims are bound to the same volume, this one is bound incorrectly"
 
 _Claim = core_v1.PersistentVolumeClaim
@@ -124,6 +132,8 @@ def _provision(claim: _Claim, found: storage_v1.StorageClass, view: View) -> Dec
     annotations = {**claim.metadata.annotations, **marks}
     if annotations != claim.metadata.annotations:
         return Decision((Update(edited(claim, metadata=edited(claim.metadata, annotations=annotations))),))
+    if provisioner in _OWN and (claim.spec.data_source is not None or claim.spec.data_source_ref is not None):
+        return _refuse(claim, FROM_DATA.format(provisioner), provisioner)
     if provisioner == volumes.LOCAL:
         return _make_local(claim, found, view)
     if provisioner == volumes.NFS:
@@ -190,8 +200,12 @@ def _grow(claim: _Claim, volume: core_v1.PersistentVolume) -> Decision | None:
     wanted = volumes.requested(claim)
     small = quantity.compare(volume.spec.capacity.get(volumes.STORAGE, "0"), wanted) < 0
     provisioner = volume.metadata.annotations.get(volumes.PROVISIONED_BY, "")
-    if not small or provisioner not in _OWN:
+    if not small:
         return None
+    if provisioner not in _OWN:
+        said = Emit(claim, "Normal", "ExternalExpanding", EXTERNAL, EXPANDER)
+        shown = _show(claim, volume)
+        return Decision((said, *shown.effects), EXTERNAL_MS, (Waiting("ExternalExpanding", EXTERNAL),))
     spec = edited(volume.spec, capacity={**volume.spec.capacity, volumes.STORAGE: wanted})
     done = Emit(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded", provisioner)
     return Decision((Update(edited(volume, spec=spec)), done))
@@ -204,9 +218,14 @@ def _show(claim: _Claim, volume: core_v1.PersistentVolume) -> Decision:
     # A driver's volume may have grown at its back end before its node shows it; who makes it show it says so.
     if before.phase != "Bound" or volume.metadata.annotations.get(volumes.PROVISIONED_BY) in _OWN:
         capacity = {volumes.STORAGE: volume.spec.capacity.get(volumes.STORAGE, "0")}
-    if (before.phase, before.access_modes, before.capacity) == ("Bound", modes, capacity):
+    attributes = before.current_volume_attributes_class_name
+    if before.phase != "Bound":
+        attributes = volume.spec.volume_attributes_class_name
+    status = edited(
+        before, phase="Bound", access_modes=modes, capacity=capacity, current_volume_attributes_class_name=attributes
+    )
+    if status == before:
         return Decision()
-    status = edited(before, phase="Bound", access_modes=modes, capacity=capacity)
     return Decision((UpdateStatus(edited(claim, status=status)),))
 
 

@@ -1,7 +1,8 @@
-"""Lets claims and volumes go that are being deleted, as soon as nobody uses them any longer.
+"""Lets claims, volumes and classes of attributes go that are being deleted, as soon as nobody uses them any longer.
 
 A claim is in use by every pod that has a node and mounts it, even one that has ended; a volume by the claim it is
-bound to. Those that were made before they were protected are protected, too.
+bound to; a class by every claim and volume that has it or is to have it. Those that were made before they were
+protected are protected, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 
 from mizzen.api import kinds
 from mizzen.api.types import core_v1
-from mizzen.api.volumes import CLAIM_FINALIZER, VOLUME_FINALIZER, claims_of
+from mizzen.api.volumes import ATTRIBUTES_FINALIZER, CLAIM_FINALIZER, VOLUME_FINALIZER, claims_of
 from mizzen.engine import indexes
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Update
@@ -36,6 +37,32 @@ def reconcile_volume(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
         return Decision()
     in_use = volume.metadata.deletion_timestamp is None or volume.status.phase == "Bound"
     return _decide(volume, VOLUME_FINALIZER, in_use=in_use)
+
+
+def reconcile_attributes(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
+    """One class of attributes."""
+    found = view.get(kinds.VOLUME_ATTRIBUTES_CLASS, "", key.name)
+    if found is None:
+        return Decision()
+    in_use = found.metadata.deletion_timestamp is None or _is_named(key.name, view)
+    return _decide(found, ATTRIBUTES_FINALIZER, in_use=in_use)
+
+
+def _is_named(name: str, view: View) -> bool:
+    claims, volumes = view.list(kinds.PERSISTENT_VOLUME_CLAIM), view.list(kinds.PERSISTENT_VOLUME)
+    return any(name in _named_by_claim(one) for one in claims) or any(
+        name == one.spec.volume_attributes_class_name for one in volumes
+    )
+
+
+def _named_by_claim(claim: core_v1.PersistentVolumeClaim) -> set[str]:
+    status = claim.status.modify_volume_status
+    names = {
+        claim.spec.volume_attributes_class_name,
+        claim.status.current_volume_attributes_class_name,
+        status.target_volume_attributes_class_name if status is not None else None,
+    }
+    return {name for name in names if name}
 
 
 def _decide(obj: Any, finalizer: str, *, in_use: bool) -> Decision:
@@ -69,6 +96,15 @@ def _mounted_by(pod: core_v1.Pod, view: View) -> Iterable[Key]:
     return [Key(resource, namespace, name) for name, _ in claims_of(pod)]
 
 
+def _classes_of_claim(claim: core_v1.PersistentVolumeClaim, view: View) -> Iterable[Key]:
+    return [Key(kinds.VOLUME_ATTRIBUTES_CLASS.resource, "", name) for name in sorted(_named_by_claim(claim))]
+
+
+def _class_of_volume(volume: core_v1.PersistentVolume, view: View) -> Iterable[Key]:
+    name = volume.spec.volume_attributes_class_name
+    return [Key(kinds.VOLUME_ATTRIBUTES_CLASS.resource, "", name)] if name else []
+
+
 CLAIMS = Controller(
     name="persistentvolumeclaim-protection",
     kind=kinds.PERSISTENT_VOLUME_CLAIM,
@@ -76,3 +112,12 @@ CLAIMS = Controller(
     watches=((kinds.POD, _mounted_by),),
 )
 VOLUMES = Controller(name="persistentvolume-protection", kind=kinds.PERSISTENT_VOLUME, reconcile=reconcile_volume)
+ATTRIBUTES = Controller(
+    name="volumeattributesclass-protection",
+    kind=kinds.VOLUME_ATTRIBUTES_CLASS,
+    reconcile=reconcile_attributes,
+    watches=(
+        (kinds.PERSISTENT_VOLUME_CLAIM, _classes_of_claim),
+        (kinds.PERSISTENT_VOLUME, _class_of_volume),
+    ),
+)

@@ -28,11 +28,13 @@ HOME = "mizzen.dev/home"
 """The annotation of a volume that names the node which takes its folder away."""
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+ATTRIBUTES_FINALIZER = "kubernetes.io/vac-protection"
 HOSTNAME = "kubernetes.io/hostname"
 STORAGE = "storage"
 READ_WRITE_ONCE_POD = "ReadWriteOncePod"
 TOO_SMALL = "requested PV is too small"
 OTHER_MODE = "incompatible volumeMode"
+OTHER_ATTRIBUTES = "volumeAttributesClassName does not match"
 
 
 class Mounted(NamedTuple):
@@ -92,6 +94,8 @@ def mismatch(volume: core_v1.PersistentVolume, claim: core_v1.PersistentVolumeCl
         return "storageClassName does not match"
     if (volume.spec.volume_mode or "Filesystem") != (claim.spec.volume_mode or "Filesystem"):
         return OTHER_MODE
+    if (volume.spec.volume_attributes_class_name or "") != (claim.spec.volume_attributes_class_name or ""):
+        return OTHER_ATTRIBUTES
     if not set(claim.spec.access_modes) <= set(volume.spec.access_modes):
         return "incompatible accessMode"
     return ""
@@ -120,7 +124,7 @@ def _suits(
     volume: core_v1.PersistentVolume, claim: core_v1.PersistentVolumeClaim, selector: selectors.Selector
 ) -> bool:
     why_not = mismatch(volume, claim)
-    if volume.metadata.deletion_timestamp is not None or why_not in (TOO_SMALL, OTHER_MODE):
+    if volume.metadata.deletion_timestamp is not None or why_not in (TOO_SMALL, OTHER_MODE, OTHER_ATTRIBUTES):
         return False
     if volume.spec.claim_ref is not None:
         # Whoever reserved it has chosen; class, labels and access are theirs to judge.

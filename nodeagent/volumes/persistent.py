@@ -33,7 +33,7 @@ def show(wanted: Persistent, target: Path, group: int | None, nfs: Nfs) -> None:
     if not source.exists():
         raise VolumeFailure(f'path "{wanted.path}" does not exist')
     if group is not None and wanted.is_owned_by_group:
-        _give(source, group)
+        _give(source, group, unless_done=wanted.is_given_once)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.mkdir(exist_ok=True) if source.is_dir() else target.touch()
     mounts.bind(str(source), str(target))
@@ -49,10 +49,14 @@ def point(wanted: BlockDevice, target: Path) -> None:
     target.symlink_to(wanted.path)
 
 
-def _give(source: Path, group: int) -> None:
-    """Give all files to a group, unless the folder itself shows that this was done."""
+def _give(source: Path, group: int, *, unless_done: bool) -> None:
+    """Give all files to a group; perhaps not where the folder itself shows that this was done."""
     root = source.stat()
-    if root.st_gid == group and root.st_mode & (_FOR_GROUP | _FOLDER_FOR_GROUP) == _FOR_GROUP | _FOLDER_FOR_GROUP:
+    if (
+        unless_done
+        and root.st_gid == group
+        and root.st_mode & (_FOR_GROUP | _FOLDER_FOR_GROUP) == _FOR_GROUP | _FOLDER_FOR_GROUP
+    ):
         return
     for folder, _, files in os.walk(source, topdown=False):
         for name in files:

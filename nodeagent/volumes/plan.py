@@ -74,6 +74,8 @@ class Persistent:
     """A folder that this node keeps for the volume and makes if need be."""
     is_owned_by_group: bool = False
     """Its files are given to the pod's `fsGroup`."""
+    is_given_once: bool = False
+    """They are not looked through where the folder itself belongs to the group already (`OnRootMismatch`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
     if volume.nfs is not None:
         return Persistent(volume.nfs.path, server=volume.nfs.server, options=("ro",) if volume.nfs.read_only else ())
     if (shown := sources.storage.shown.get(volume.name)) is not None and volume.csi is not None:
-        return Persistent(shown.path, is_owned_by_group=shown.is_owned_by_group)
+        return Persistent(shown.path, is_owned_by_group=shown.is_owned_by_group, is_given_once=_given_once(pod))
     for name, _ in claims_of(core.Pod(metadata=pod.metadata, spec=core.PodSpec(volumes=(volume,)))):
         return _persistent(pod, name, sources, sources.storage.shown.get(volume.name))
     return _files(pod, volume, sources)
@@ -113,16 +115,21 @@ def _persistent(pod: core.Pod, name: str, sources: Sources, shown: Shown | None)
             raise ConfigError(f"volume {found.metadata.name} is of a type that has no block devices on this node")
         return BlockDevice(path)
     if shown is not None:
-        return Persistent(shown.path, is_owned_by_group=shown.is_owned_by_group)
+        return Persistent(shown.path, is_owned_by_group=shown.is_owned_by_group, is_given_once=_given_once(pod))
     if spec.local is not None:
         is_own = found.metadata.annotations.get(PROVISIONED_BY) == LOCAL
-        return Persistent(spec.local.path, is_own=is_own, is_owned_by_group=True)
+        return Persistent(spec.local.path, is_own=is_own, is_owned_by_group=True, is_given_once=_given_once(pod))
     if spec.host_path is not None:
         return Persistent(spec.host_path.path)
     if spec.nfs is not None:
         options = (*spec.mount_options, *(("ro",) if spec.nfs.read_only else ()))
         return Persistent(spec.nfs.path, server=spec.nfs.server, options=options, place=place_of(found))
     raise ConfigError(f"volume {found.metadata.name} is of a type that this node does not support")
+
+
+def _given_once(pod: core.Pod) -> bool:
+    context = pod.spec.security_context
+    return context is not None and context.fs_group_change_policy == "OnRootMismatch"
 
 
 def _files(pod: core.Pod, volume: core.Volume, sources: Sources) -> Files:

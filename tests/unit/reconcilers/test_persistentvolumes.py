@@ -302,3 +302,38 @@ def localvolume(policy: str) -> core_v1.PersistentVolume:
         annotations={volumes.PROVISIONED_BY: volumes.LOCAL},
         finalizers=(volumes.LOCAL,),
     )
+
+
+def test_attributes_must_be_those_that_are_asked_for() -> None:
+    wanted = claim(storage_class_name="fast", volume_attributes_class_name="gold")
+    plain = volume("plain", storage_class_name="fast")
+    golden = volume("golden", storage_class_name="fast", volume_attributes_class_name="gold")
+    assert written(of_claim(wanted, storage_class(), plain, golden)).metadata.name == "golden"
+    named = claim(storage_class_name="fast", volume_name="golden")
+    ((reason, message),) = told(of_claim(named, storage_class(), golden))
+    assert (reason, message) == (
+        "VolumeMismatch", 'Cannot bind to requested volume "golden": volumeAttributesClassName does not match'
+    )  # fmt: skip
+    bound = claim(annotations=BOUND, volume_name="golden", volume_attributes_class_name="gold")
+    mine = volume("golden", claim_ref=ref(bound), volume_attributes_class_name="gold")
+    assert written(of_claim(bound, mine)).status.current_volume_attributes_class_name == "gold"
+
+
+@pytest.mark.parametrize("provisioner", [volumes.LOCAL, volumes.NFS])
+def test_folders_are_not_made_out_of_other_data(provisioner: str) -> None:
+    marks = {volumes.STORAGE_PROVISIONER: provisioner, volumes.OLD_STORAGE_PROVISIONER: provisioner}
+    source = core_v1.TypedObjectReference(kind="PersistentVolumeClaim", name="other")
+    wanted = claim(storage_class_name="fast", data_source_ref=source, annotations=marks)
+    ((reason, message),) = told(of_claim(wanted, storage_class(provisioner=provisioner)))
+    said = f'plugin "{provisioner}" is not a CSI plugin. Only CSI plugin can provision a claim with a datasource'
+    assert (reason, message) == ("ProvisioningFailed", said)
+
+
+def test_a_driver_s_volume_is_grown_by_others() -> None:
+    wanted = claim(size="2Gi", annotations=BOUND, volume_name="pv")
+    bound_before = edited(wanted.status, phase="Bound", capacity={"storage": "1Gi"}, access_modes=("ReadWriteOnce",))
+    wanted = edited(wanted, status=bound_before)
+    small = volume(claim_ref=ref(wanted), access_modes=("ReadWriteOnce",))
+    assert told(of_claim(wanted, small)) == [("ExternalExpanding", persistentvolumeclaim.EXTERNAL)]
+    grown = volume(size="2Gi", claim_ref=ref(wanted), access_modes=("ReadWriteOnce",))
+    assert of_claim(wanted, grown).effects == (), "its node says when it shows the new size"

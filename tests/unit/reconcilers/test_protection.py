@@ -9,7 +9,8 @@ import pytest
 
 from controlplane.reconcilers import protection
 from mizzen.api import kinds
-from mizzen.api.types import core_v1, meta_v1
+from mizzen.api.types import core_v1, meta_v1, storage_v1
+from mizzen.api.volumes import ATTRIBUTES_FINALIZER as ATTRIBUTES
 from mizzen.api.volumes import CLAIM_FINALIZER as CLAIM
 from mizzen.api.volumes import VOLUME_FINALIZER as VOLUME
 from mizzen.base.ids import SeededIds
@@ -82,3 +83,49 @@ def test_a_pod_concerns_the_claims_that_it_mounts() -> None:
     ((_, mapper),) = protection.CLAIMS.watches
     assert list(mapper(mounting(**of_claim("data")), view())) == [Key("persistentvolumeclaims", "default", "data")]
     assert list(mapper(pod("p"), view())) == []
+
+
+def attributes(*finalizers: str, **more: Any) -> storage_v1.VolumeAttributesClass:
+    metadata = meta_v1.ObjectMeta(name="fast", uid="fast", resource_version="1", finalizers=finalizers, **more)
+    return storage_v1.VolumeAttributesClass(metadata=metadata)
+
+
+def naming(**parts: Any) -> core_v1.PersistentVolumeClaim:
+    spec = core_v1.PersistentVolumeClaimSpec(volume_attributes_class_name=parts.get("spec"))
+    target = core_v1.ModifyVolumeStatus(target_volume_attributes_class_name=parts.get("target", ""))
+    status = core_v1.PersistentVolumeClaimStatus(
+        current_volume_attributes_class_name=parts.get("current"), modify_volume_status=target
+    )
+    return core_v1.PersistentVolumeClaim(metadata=meta("data"), spec=spec, status=status)
+
+
+@pytest.mark.parametrize(
+    ("users", "in_use"),
+    [
+        ([], False),
+        ([naming(spec="fast")], True),
+        ([naming(spec="slow", current="fast")], True),
+        ([naming(spec="slow", target="fast")], True),
+        ([naming(spec="slow")], False),
+        (
+            [
+                core_v1.PersistentVolume(
+                    metadata=meta_v1.ObjectMeta(name="pv", uid="pv", resource_version="1"),
+                    spec=core_v1.PersistentVolumeSpec(volume_attributes_class_name="fast"),
+                )
+            ],
+            True,
+        ),
+    ],
+    ids=["nobody", "asked for", "current", "on its way", "another", "volume"],
+)
+def test_a_class_of_attributes_in_use_stays(users: list[Any], in_use: bool) -> None:
+    key = Key(kinds.VOLUME_ATTRIBUTES_CLASS.resource, "", "fast")
+    going = view(attributes(ATTRIBUTES, **DELETED), *users)
+    effects = protection.reconcile_attributes(key, going, NOW, SeededIds(1)).effects
+    assert [effect.object.metadata.finalizers for effect in effects if isinstance(effect, Update)] == (
+        [] if in_use else [()]
+    )
+    (marked,) = protection.reconcile_attributes(key, view(attributes(), *users), NOW, SeededIds(1)).effects
+    assert isinstance(marked, Update)
+    assert marked.object.metadata.finalizers == (ATTRIBUTES,)

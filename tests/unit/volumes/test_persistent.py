@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,18 @@ async def test_a_block_device_is_given_as_it_is(disk: Path) -> None:
     nfs = core.NFSVolumeSource(server="nas", path="/share")
     with pytest.raises(ConfigError, match="of a type that has no block devices"):
         plan(pod(DATA), DATA, bound(nfs=nfs, volume_mode="Block"))
+
+
+@pytest.mark.parametrize(("policy", "given"), [(None, True), ("Always", True), ("OnRootMismatch", False)])
+async def test_what_comes_later_is_given_to_the_group_as_the_pod_says(
+    disk: Path, policy: str | None, given: bool
+) -> None:
+    folder = disk / "local-volumes" / "pv"
+    context = core.PodSecurityContext(fs_group=4711, fs_group_change_policy=policy)
+    grouped, volumes = pod(DATA, security_context=context), DiskVolumes(disk / "pods")
+    await volumes.setup(grouped, in_folder(folder))
+    await volumes.teardown(UID)
+    (folder / "late").touch()
+    os.chown(folder / "late", 0, 0)
+    await volumes.setup(grouped, in_folder(folder))
+    assert ((folder / "late").stat().st_gid == 4711) == given
