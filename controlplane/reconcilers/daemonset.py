@@ -82,8 +82,9 @@ def reconcile(key: Key, view: View, now: Instant, ids: Ids) -> Decision:
         plan.wake(wait)
     effects = _perform(owner, plan, digest, ids)
     hashes = {pod.metadata.labels.get(history.HASH_LABEL, "") for pod in claimed.owned}
-    names = {r.metadata.name for r in past.all if r.metadata.labels.get(history.HASH_LABEL) in hashes}
-    effects += history.forget(owner, past, {*names, past.current.metadata.name})
+    old = [revision for revision in past.all if revision is not past.current]
+    names = {r.metadata.name for r in old if r.metadata.labels.get(history.HASH_LABEL) in hashes}
+    effects += history.forget(owner, past, {*names, past.current.metadata.name}, counted=len(names))
     if status != owner.status:
         effects.append(UpdateStatus(msgspec.structs.replace(owner, status=status)))
     return Decision(tuple(effects), wake_after_ms=plan.wake_after_ms)

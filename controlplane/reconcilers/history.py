@@ -94,11 +94,11 @@ def template_of(revision: apps_v1.ControllerRevision) -> core_v1.PodTemplateSpec
     return codec.from_dict(kept, core_v1.PodTemplateSpec)
 
 
-def forget(owner: Owner, history: History, in_use: Collection[str]) -> list[Effect]:
-    """Deletes the oldest revisions beyond the limit; those whose names are `in_use` stay and do not count."""
+def forget(owner: Owner, history: History, in_use: Collection[str], counted: int = 0) -> list[Effect]:
+    """Deletes the oldest revisions beyond the limit; those whose names are `in_use` stay, and so many of them count."""
     limit = owner.spec.revision_history_limit
     unused = [revision for revision in history.all if revision.metadata.name not in in_use]
-    surplus = len(unused) - (LIMIT_DEFAULT if limit is None else limit)
+    surplus = len(unused) + counted - (LIMIT_DEFAULT if limit is None else limit)
     return [
         Delete(Key(kinds.CONTROLLER_REVISION.resource, owner.metadata.namespace, r.metadata.name), r.metadata.uid)
         for r in unused[: max(0, surplus)]

@@ -12,7 +12,7 @@ order. There a broken revision has to be deleted by hand after the template is m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -161,10 +161,30 @@ class _Step:
         return True
 
     def _roll(self) -> None:
-        """Replace pods of other revisions from the highest ordinal, as far as `maxUnavailable` goes."""
-        down = len(self._found.wanted) - sum(self._is_available(pod) for pod in self._found.present)
-        limit = _max_unavailable(self._owner, len(self._found.wanted))
+        """Replace pods of other revisions from the highest ordinal."""
         gone = {effect.uid for effect in self.effects if isinstance(effect, Delete)}
+        rolling = self._owner.spec.update_strategy.rolling_update
+        if rolling is not None and rolling.max_unavailable is not None:
+            self._roll_within(intstr.scaled(rolling.max_unavailable, len(self._found.wanted), round_up=True), gone)
+        else:
+            self._roll_one(gone)
+
+    def _roll_one(self, gone: Collection[str]) -> None:
+        """The next one, when those above it are available; those below it do not matter."""
+        for ordinal in reversed(self._found.wanted):
+            pod = self._found.pods.get(ordinal)
+            if not self._wants_update(ordinal) or pod is None or pod.metadata.uid in gone:
+                return
+            if pod.metadata.deletion_timestamp is None and self._is_outdated(pod, ordinal):
+                self._delete(pod)
+                return
+            if not self._is_available(pod):
+                self._wait(pod, "is not available")
+                return
+
+    def _roll_within(self, limit: int, gone: Collection[str]) -> None:
+        """As many at once as `maxUnavailable` allows, whoever it is that is not available."""
+        down = len(self._found.wanted) - sum(self._is_available(pod) for pod in self._found.present)
         for ordinal in reversed(self._found.wanted):
             pod = self._found.pods.get(ordinal)
             if pod is None or pod.metadata.uid in gone or pod.metadata.deletion_timestamp is not None:
@@ -172,7 +192,7 @@ class _Step:
             if not self._is_outdated(pod, ordinal):
                 continue
             if self._is_available(pod):
-                if down >= limit:
+                if down >= max(1, limit):
                     return
                 down += 1
             self._delete(pod)
@@ -189,13 +209,6 @@ class _Step:
     def _wait(self, pod: core_v1.Pod, why: str) -> None:
         key = Key(kinds.POD.resource, pod.metadata.namespace, pod.metadata.name)
         self.waiting.append(Waiting("WaitingForPod", f"pod {pod.metadata.name} {why}", key))
-
-
-def _max_unavailable(owner: apps_v1.StatefulSet, replicas: int) -> int:
-    rolling = owner.spec.update_strategy.rolling_update
-    if rolling is None or rolling.max_unavailable is None:
-        return 1
-    return max(1, intstr.scaled(rolling.max_unavailable, replicas, round_up=True))
 
 
 def _status(owner: apps_v1.StatefulSet, found: Members, update: str, now: Instant) -> apps_v1.StatefulSetStatus:

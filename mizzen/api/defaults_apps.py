@@ -44,7 +44,7 @@ def stateful_set(obj: apps.StatefulSet) -> apps.StatefulSet:
     strategy = filled(obj.spec.update_strategy, type="RollingUpdate")
     if strategy.type == "RollingUpdate":
         rolling = strategy.rolling_update or apps.RollingUpdateStatefulSetStrategy()
-        strategy = edited(strategy, rolling_update=filled(rolling, partition=0, max_unavailable=1))
+        strategy = edited(strategy, rolling_update=filled(rolling, partition=0))
     spec = edited(
         obj.spec,
         template=defaults_pod.template(obj.spec.template),

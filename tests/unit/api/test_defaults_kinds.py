@@ -21,7 +21,7 @@ def spec_of(kind: kinds.Kind[Any], **spec: Any) -> dict[str, Any]:
     [
         (kinds.STATEFUL_SET, {}, {
             "replicas": 1, "podManagementPolicy": "OrderedReady", "revisionHistoryLimit": 10,
-            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": 1}},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
         }),
         (kinds.STATEFUL_SET, {"updateStrategy": {"type": "OnDelete"}}, {"updateStrategy": {"type": "OnDelete"}}),

@@ -337,6 +337,17 @@ def test_on_delete_replaces_only_what_somebody_deletes() -> None:
     assert where(world) == ["n1 v1", "n2 v1", "n3 v2", "n4 v1"]
 
 
+def test_old_revisions_that_still_run_count_towards_the_limit() -> None:
+    strategy = apps_v1.DaemonSetUpdateStrategy(type="OnDelete")
+    world = rig(node("n1"), update_strategy=strategy, revision_history_limit=2)
+    world.rounds(1, place)
+    for number in range(2, 6):
+        update(world, f"web:v{number}")
+        world.settle()
+    assert [r.revision for r in world.list(kinds.CONTROLLER_REVISION)].count(5) == 1
+    assert sorted(r.revision for r in world.list(kinds.CONTROLLER_REVISION)) == [1, 4, 5]
+
+
 def test_min_ready_seconds_are_waited_for() -> None:
     world = rig(node("n1"), min_ready_seconds=10)
     world.settle()

@@ -178,6 +178,22 @@ def test_several_may_be_down_at_once_if_the_user_says_so() -> None:
     assert world.pods == ["web-0", "web-1", "(web-2)", "(web-3)"]
 
 
+@pytest.mark.parametrize(("most", "goes_on"), [(None, True), (1, False)])
+def test_a_pod_that_is_held_back_and_not_ready_holds_up_others_only_by_the_number(
+    most: int | None, goes_on: bool
+) -> None:
+    rolling = apps_v1.RollingUpdateStatefulSetStrategy(partition=1, max_unavailable=most)
+    strategy = apps_v1.StatefulSetUpdateStrategy(rolling_update=rolling)
+    world = rig(pod_management_policy="Parallel", update_strategy=strategy)
+    world.rounds(2)
+    world.put(running(world.get(kinds.POD, "web-0"), ready=False))
+    change(world, template=template("web:v2"))
+    world.settle()
+    assert world.pods == ["web-0", "web-1", "(web-2)" if goes_on else "web-2"]
+    world.settle()
+    assert world.pods[1] == "web-1", "one at a time"
+
+
 def test_a_broken_update_is_mended_by_a_new_template_alone() -> None:
     world = rig()
     world.rounds(3)
