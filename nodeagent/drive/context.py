@@ -12,6 +12,7 @@ from mizzen.api.service_ranges import family_of
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import storage_v1 as storage
 from mizzen.api.volumes import claims_of, is_bound, is_for
+from nodeagent.drive import machine
 from nodeagent.drive.checkpoint import ClusterFacts
 from nodeagent.drive.objects import Objects
 from nodeagent.lifecycle.admit import Host
@@ -37,6 +38,8 @@ class NodeContext:
     hosts: str = ""
     """The machine's own `/etc/hosts`, which pods on its network share."""
     network_ready: bool = False
+    deep_read_only: bool = field(default_factory=machine.has_deep_read_only)
+    """Whether the kernel can make a mount read-only with all that is mounted below it."""
     app_armor: bool = False
     """Whether the kernel confines processes with AppArmor."""
     unsafe_sysctls: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -29,6 +30,12 @@ def system_uuid() -> str:
 def hostname() -> str:
     """The machine's name, in the form of a node name."""
     return socket.gethostname().lower()
+
+
+def has_deep_read_only() -> bool:
+    """Whether the kernel can make a mount read-only with all that is mounted below it (Linux 5.12)."""
+    numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (5, 12)
 
 
 def text(path: str) -> str:

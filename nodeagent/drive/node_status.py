@@ -106,9 +106,16 @@ class NodeStatus:
             node_info=self._node_info(),
             images=self._images,
             volumes_in_use=self._volumes_in_use(),
-            runtime_handlers=tuple(core.NodeRuntimeHandler(name=name) for name in ("", *self._info.handlers)),
+            runtime_handlers=tuple(self._handler(name) for name in ("", *self._info.handlers)),
             features=core.NodeFeatures(supplemental_groups_policy=True),
         )
+
+    def _handler(self, name: str) -> core.NodeRuntimeHandler:
+        # User namespaces for pods are not among what the engine can be asked for.
+        features = core.NodeRuntimeHandlerFeatures(
+            recursive_read_only_mounts=self._node.deep_read_only, user_namespaces=False
+        )
+        return core.NodeRuntimeHandler(name=name, features=features)
 
     async def run(self) -> None:
         """Look and tell until cancelled."""

@@ -353,6 +353,7 @@ class Pods:
             rejection=self._rejection(slot),
             ordered=slot.ordered,
             resize=self._no_resize(slot),
+            deep_read_only=self._node.deep_read_only,
             served=self._is_served(slot),
             wanted=slot.wanted,
         )

@@ -53,9 +53,12 @@ def _waiting(reason: str, message: str) -> core.ContainerState:
 
 def container_status(
     container: core.Container, memory: ContainerMemory, current: ContainerState | None, *, init: bool, has_init: bool,
-    added: bool = False,
+    deep: bool = True, added: bool = False,
 ) -> core.ContainerStatus:  # fmt: skip
-    """The status of one container; `added`: it is ephemeral, and nobody waits for it to be ready."""
+    """The status of one container; `added`: it is ephemeral, and nobody waits for it to be ready.
+
+    `deep`: mounts that are to be read-only with all that is mounted below them are so, where that is only wished for.
+    """
     stage = stage_of(memory, current)
     state, last = _states(memory, current, stage, has_init=has_init)
     running = stage is Stage.RUNNING
@@ -75,7 +78,7 @@ def container_status(
         started=None if added else running and memory.started and not has_work,
         allocated_resources=allocated.requests,
         resources=(memory.actual if running else None) or allocated,
-        volume_mounts=_mounts(container.volume_mounts),
+        volume_mounts=_mounts(container.volume_mounts, deep=deep),
     )
 
 
@@ -107,13 +110,20 @@ def _container_id(memory: ContainerMemory, current: ContainerState | None, stage
 
 
 @lru_cache(maxsize=1024)
-def _mounts(mounts: tuple[core.VolumeMount, ...]) -> tuple[core.VolumeMountStatus, ...]:
+def _mounts(mounts: tuple[core.VolumeMount, ...], *, deep: bool) -> tuple[core.VolumeMountStatus, ...]:
     return tuple(
         core.VolumeMountStatus(
             name=mount.name,
             mount_path=mount.mount_path,
             read_only=mount.read_only,
-            recursive_read_only="Disabled" if mount.read_only else None,
+            recursive_read_only=_depth(mount, deep=deep),
         )
         for mount in mounts
     )
+
+
+def _depth(mount: core.VolumeMount, *, deep: bool) -> str | None:
+    if not mount.read_only:
+        return None
+    wanted = mount.recursive_read_only
+    return "Enabled" if wanted == "Enabled" or (wanted == "IfPossible" and deep) else "Disabled"

@@ -90,6 +90,8 @@ class Observation:
     """The node wants the pod to end: it lacks something, or is shutting down."""
     resize: Rejection | None = None
     """Why the node does not grant the resources that the pod wants by now: `Deferred` or `Infeasible`."""
+    deep_read_only: bool = True
+    """The kernel can make a mount read-only with all that is mounted below it."""
     served: bool = False
     """Some node may still lead new connections to the pod; only told of one that is to end."""
     wanted: bool = True

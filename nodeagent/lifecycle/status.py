@@ -29,17 +29,19 @@ def pod_status(turn: Turn, *, over: bool) -> core.PodStatus:
     """The status now. `over`: nothing of the pod runs any more and nothing will."""
     spec, memory = turn.spec, turn.memory
     old = memory.reported or turn.pod.status
-    has_init = bool(spec.init_containers)
+    has_init, deep = bool(spec.init_containers), turn.seen.deep_read_only
     inits = tuple(
-        container_status(c, turn.of(c.name), turn.current.get(c.name), init=True, has_init=True)
+        container_status(c, turn.of(c.name), turn.current.get(c.name), init=True, has_init=True, deep=deep)
         for c in spec.init_containers
     )
     mains = tuple(
-        container_status(c, turn.of(c.name), turn.current.get(c.name), init=False, has_init=has_init)
+        container_status(c, turn.of(c.name), turn.current.get(c.name), init=False, has_init=has_init, deep=deep)
         for c in spec.containers
     )
     added = tuple(
-        container_status(c, turn.of(c.name), turn.current.get(c.name), init=False, has_init=has_init, added=True)
+        container_status(
+            c, turn.of(c.name), turn.current.get(c.name), init=False, has_init=has_init, deep=deep, added=True
+        )
         for c in ephemeral(spec)
     )
     failure = memory.failure if over else None

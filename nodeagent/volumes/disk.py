@@ -7,6 +7,7 @@ Under the agent's folder, each pod has its own: `<uid>/volumes/<volume>`, `<uid>
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -100,6 +101,9 @@ class DiskVolumes:
                 with _failing(context, ConfigError):
                     subpath.show(path, sub_path, target, may_make=not is_read_only(volume))
                 path = str(target)
+            if wanted.read_only and wanted.recursive_read_only in ("Enabled", "IfPossible"):
+                target = self._folder(pod.metadata.uid, "read-only", container.name, str(number))
+                path = _fixed(path, target, wanted)
             found.append(mount_of(wanted, volume, path))
         return tuple(found)
 
@@ -171,6 +175,18 @@ def _failing(context: str, kind: type[VolumeFailure | ConfigError] = VolumeFailu
         raise kind(f"{context}{error.strerror or error} ({error.filename})") from error
 
 
+def _fixed(path: str, target: Path, wanted: core.VolumeMount) -> str:
+    """Where the volume is read-only with all that is mounted below it. Raises ConfigError."""
+    try:
+        subpath.show_all(path, target)
+        return str(target)
+    except OSError as error:
+        if wanted.recursive_read_only == "IfPossible" and error.errno == errno.ENOSYS:
+            return path
+        why = f'cannot make volumeMount "{wanted.name}" read-only recursively: {error.strerror or error}'
+        raise ConfigError(why) from error
+
+
 def _make(wanted: Plan, folder: Path, group: int | None, nfs: Nfs) -> Path:
     """Bring one volume to what it should be; where it is."""
     match wanted:
@@ -182,7 +198,7 @@ def _make(wanted: Plan, folder: Path, group: int | None, nfs: Nfs) -> Path:
         case BlockDevice():
             persistent.point(wanted, folder)
         case Scratch():
-            if not folder.exists() or (wanted.in_memory and not _is_mounted(folder)):
+            if not folder.exists() or ((wanted.in_memory or wanted.page_bytes) and not _is_mounted(folder)):
                 _make_scratch(wanted, folder, group)
         case Files():
             folder.mkdir(parents=True, exist_ok=True)
@@ -193,6 +209,11 @@ def _make(wanted: Plan, folder: Path, group: int | None, nfs: Nfs) -> Path:
 
 
 def _make_scratch(wanted: Scratch, folder: Path, group: int | None) -> None:
+    if wanted.page_bytes:
+        folder.mkdir(parents=True, exist_ok=True)
+        mounts.mount_huge_pages(str(folder), page_bytes=wanted.page_bytes, size_bytes=wanted.size_bytes)
+        _open_up(folder, group)
+        return
     if wanted.in_memory:
         folder.mkdir(parents=True, exist_ok=True)
         mounts.mount_tmpfs(str(folder), mode=_OPEN_TO_ALL, size_bytes=wanted.size_bytes, executable=True)

@@ -13,11 +13,24 @@ from pathlib import Path
 _OPENAT2 = 437  # the same number on every architecture
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_BENEATH = 0x08
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 2, 4, 8, 4096
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC = 2, 4, 8, 4096, 16384
+_MS_PRIVATE = 1 << 18
+_MOUNT_SETATTR = 442  # as well
+_MOUNT_ATTR_RDONLY = 1
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
 
 
 class _OpenHow(ctypes.Structure):
@@ -34,6 +47,31 @@ def mount_tmpfs(target: str, *, mode: int, size_bytes: int, executable: bool) ->
 def bind(source: str, target: str) -> None:
     """Show a file or folder at a second place. Raises OSError."""
     _mount(source, target, "", _MS_BIND, "")
+
+
+def bind_all(source: str, target: str) -> None:
+    """Show a folder at a second place, with all that is mounted below it. Raises OSError.
+
+    What is done to the second place, such as taking mounts away, says nothing to the first.
+    """
+    _mount(source, target, "", _MS_BIND | _MS_REC, "")
+    _mount("", target, "", _MS_PRIVATE | _MS_REC, "")
+
+
+def fix_all(target: str) -> None:
+    """Make a mount read-only with all that is mounted below it. Raises OSError; ENOSYS before Linux 5.12."""
+    wanted = _MountAttr(attr_set=_MOUNT_ATTR_RDONLY)
+    done = _libc.syscall(
+        _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, ctypes.byref(wanted), ctypes.sizeof(wanted)
+    )
+    if done != 0:
+        raise _error(target)
+
+
+def mount_huge_pages(target: str, *, page_bytes: int, size_bytes: int) -> None:
+    """A file system of huge pages of one size; a size of 0 leaves it to what the machine has. Raises OSError."""
+    size = f",size={size_bytes}" if size_bytes else ""
+    _mount("hugetlbfs", target, "hugetlbfs", _MS_NOSUID | _MS_NODEV, f"pagesize={page_bytes},mode=1777{size}")
 
 
 def unmount(target: str) -> None:

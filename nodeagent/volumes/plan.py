@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mizzen.api import quantity
+from mizzen.api import quantity, resources
 from mizzen.api.nfsvolumes import Place, place_of
 from mizzen.api.references import token_wish
 from mizzen.api.types import core_v1 as core
@@ -28,6 +28,8 @@ class Scratch:
     in_memory: bool
     size_bytes: int
     """Bound of one in memory; 0 means none. On disk the agent's eviction keeps the bound."""
+    page_bytes: int = 0
+    """It is made of huge pages of this size; 0 means that it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,7 @@ Plan: TypeAlias = Scratch | HostPath | Files | Persistent | BlockDevice
 def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
     """What the volume is to be. Raises ConfigError when something it needs is not there or not supported."""
     if (scratch := volume.empty_dir) is not None:
-        size = quantity.units(scratch.size_limit) if scratch.size_limit else 0
-        return Scratch(in_memory=scratch.medium == "Memory", size_bytes=size)
+        return _scratch(pod, scratch, sources)
     if volume.host_path is not None:
         return HostPath(volume.host_path.path, volume.host_path.type or "")
     if volume.nfs is not None:
@@ -102,6 +103,38 @@ def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
     for name, _ in claims_of(core.Pod(metadata=pod.metadata, spec=core.PodSpec(volumes=(volume,)))):
         return _persistent(pod, name, sources, sources.storage.shown.get(volume.name))
     return _files(pod, volume, sources)
+
+
+def _scratch(pod: core.Pod, scratch: core.EmptyDirVolumeSource, sources: Sources) -> Scratch:
+    size = quantity.units(scratch.size_limit) if scratch.size_limit else 0
+    if scratch.medium.startswith("HugePages"):
+        return Scratch(in_memory=False, size_bytes=size, page_bytes=_page_bytes(pod, scratch.medium))
+    if scratch.medium != "Memory":
+        return Scratch(in_memory=False, size_bytes=size)
+    # What is in it counts as its pod's memory, so more than that it can't have.
+    limits = [resources.amounts(container.resources.limits).get(resources.MEMORY, 0) for container in _containers(pod)]
+    bounds = [size, sum(limits) if all(limits) else 0, resources.amounts(sources.allocatable).get(resources.MEMORY, 0)]
+    return Scratch(in_memory=True, size_bytes=min((bound for bound in bounds if bound), default=0))
+
+
+def _containers(pod: core.Pod) -> tuple[core.Container, ...]:
+    return (*pod.spec.init_containers, *pod.spec.containers)
+
+
+def _page_bytes(pod: core.Pod, medium: str) -> int:
+    """The size of the pages of a volume of huge pages. Raises ConfigError."""
+    asked = {
+        name.removeprefix(resources.HUGE_PAGES_PREFIX)
+        for container in _containers(pod)
+        for name in (*container.resources.requests, *container.resources.limits)
+        if name.startswith(resources.HUGE_PAGES_PREFIX)
+    }
+    named = medium.removeprefix("HugePages").removeprefix("-")
+    if named and named not in asked:
+        raise ConfigError(f"medium {medium} needs a container that requests {resources.HUGE_PAGES_PREFIX}{named}")
+    if not named and len(asked) != 1:
+        raise ConfigError("medium HugePages needs containers that request huge pages of one size, no more and no less")
+    return quantity.units(named or asked.pop())
 
 
 def _persistent(pod: core.Pod, name: str, sources: Sources, shown: Shown | None) -> Persistent | BlockDevice:

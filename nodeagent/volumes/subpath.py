@@ -48,6 +48,19 @@ def read(volume: str, path: str, limit_bytes: int) -> bytes | None:
         return None
 
 
+def show_all(volume: str, target: Path) -> None:
+    """Bind the volume with all that is mounted below it to the target, read-only all of it. Raises OSError."""
+    while above := mounts.mounted_under(str(target)):
+        mounts.unmount(above[0])
+    _prepare(target, folder=Path(volume).is_dir())
+    mounts.bind_all(volume, str(target))
+    try:
+        mounts.fix_all(str(target))
+    except OSError:
+        mounts.unmount(str(target))
+        raise
+
+
 def make(folder: int, sub_path: str, mode: int) -> bool:
     """Make the folders of the path that are missing, each inside a parent that was walked to safely; whether any was.
 

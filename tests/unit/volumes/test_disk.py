@@ -174,3 +174,52 @@ async def test_host_paths_that_are_made(tmp_path: Path) -> None:
 async def test_a_uid_is_never_a_path(tmp_path: Path, uid: str) -> None:
     with pytest.raises(VolumeFailure):
         await DiskVolumes(tmp_path).teardown(uid)
+
+
+@pytest.mark.parametrize("how", ["Enabled", "IfPossible"])
+async def test_what_is_mounted_below_is_read_only_too(disk: Path, how: str) -> None:
+    host, below = disk / "host", disk / "host" / "below"
+    below.mkdir(parents=True)
+    mounts.mount_tmpfs(str(below), mode=0o755, size_bytes=1 << 20, executable=False)
+    (below / "file").touch()
+    volume = core.Volume(name="v", host_path=core.HostPathVolumeSource(path=str(host)))
+    container = _mounting(_mount("v", read_only=True, recursive_read_only=how))
+    volumes = DiskVolumes(disk / "pods")
+    await volumes.setup(pod(volume), Sources())
+    for _ in range(2):
+        (mount,) = await volumes.mounts(pod(volume), container, {})
+        for path in (Path(mount.host_path) / "new", Path(mount.host_path) / "below" / "new"):
+            with pytest.raises(OSError, match="Read-only"):
+                path.touch()
+        assert (Path(mount.host_path) / "below" / "file").exists()
+    (below / "new").touch()
+    await volumes.teardown(UID)
+    assert mounts.mounted_under(str(disk)) == (str(below),), "the host's own mounts stay"
+    assert (below / "new").exists()
+
+
+async def test_a_part_is_read_only_with_all_below(disk: Path) -> None:
+    volume = core.Volume(name="v", empty_dir=core.EmptyDirVolumeSource())
+    container = _mounting(_mount("v", read_only=True, recursive_read_only="Enabled", sub_path="a"))
+    volumes = DiskVolumes(disk / "pods")
+    await volumes.setup(pod(volume), Sources())
+    (mount,) = await volumes.mounts(pod(volume), container, {})
+    with pytest.raises(OSError, match="Read-only"):
+        (Path(mount.host_path) / "new").touch()
+    await volumes.teardown(UID)
+    assert mounts.mounted_under(str(disk)) == ()
+
+
+async def test_huge_pages(disk: Path) -> None:
+    if "hugetlbfs" not in Path("/proc/filesystems").read_text():  # noqa: ASYNC240
+        pytest.skip("this kernel has no huge pages")
+    volume = core.Volume(name="v", empty_dir=core.EmptyDirVolumeSource(medium="HugePages-2Mi"))
+    asked = core.ResourceRequirements(requests={"hugepages-2Mi": "2Mi"})
+    volumes = DiskVolumes(disk / "pods")
+    made = pod(volume, containers=(core.Container(name="main", resources=asked),))
+    paths = await volumes.setup(made, Sources())
+    assert await volumes.setup(made, Sources()) == paths
+    assert mounts.mounted_under(str(disk)) == (paths["v"],)
+    assert os.statvfs(paths["v"]).f_bsize == 2 << 20
+    await volumes.teardown(UID)
+    assert mounts.mounted_under(str(disk)) == ()

@@ -123,3 +123,49 @@ def test_projected_sources_are_laid_over_each_other() -> None:
     assert found.in_memory
     assert found.files["one"] == File(b"\x00hidden", 0o400)
     assert found.files["two"] == File(b"2", 0o444)
+
+
+def _limited(*limits: dict[str, str]) -> tuple[core.Container, ...]:
+    return tuple(
+        core.Container(name=f"c{number}", resources=core.ResourceRequirements(limits=one, requests=one))
+        for number, one in enumerate(limits)
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "limits", "node", "expected"),
+    [
+        (None, [{}], "", 0),
+        (None, [{}], "1Gi", 1 << 30),
+        ("16Mi", [{}], "1Gi", 16 << 20),
+        ("2Gi", [{}], "1Gi", 1 << 30),
+        (None, [{"memory": "1Mi"}, {"memory": "2Mi"}], "1Gi", 3 << 20),
+        (None, [{"memory": "1Mi"}, {}], "1Gi", 1 << 30),
+    ],
+)
+def test_a_volume_in_memory_has_no_more_than_its_pod(
+    size: str | None, limits: list[dict[str, str]], node: str, expected: int
+) -> None:
+    volume = core.Volume(name="v", empty_dir=core.EmptyDirVolumeSource(medium="Memory", size_limit=size))
+    sources = Sources(allocatable={"memory": node} if node else {})
+    assert plan(pod(volume, containers=_limited(*limits)), volume, sources) == Scratch(True, expected)
+
+
+@pytest.mark.parametrize(
+    ("medium", "limits", "expected"),
+    [
+        ("HugePages", [{"hugepages-2Mi": "4Mi"}], 2 << 20),
+        ("HugePages-1Gi", [{"hugepages-2Mi": "4Mi", "hugepages-1Gi": "1Gi"}], 1 << 30),
+        ("HugePages", [{"hugepages-2Mi": "4Mi"}, {"hugepages-1Gi": "1Gi"}], "of one size"),
+        ("HugePages", [{}], "of one size"),
+        ("HugePages-1Gi", [{"hugepages-2Mi": "4Mi"}], "needs a container that requests hugepages-1Gi"),
+    ],
+)
+def test_huge_pages(medium: str, limits: list[dict[str, str]], expected: int | str) -> None:
+    volume = core.Volume(name="v", empty_dir=core.EmptyDirVolumeSource(medium=medium))
+    made = pod(volume, containers=_limited(*limits))
+    if isinstance(expected, int):
+        assert plan(made, volume, Sources()) == Scratch(False, 0, expected)
+        return
+    with pytest.raises(ConfigError, match=expected):
+        plan(made, volume, Sources())
