@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
-_CPU, _MEMORY = "cpuacct", "memory"
+_CPU, _MEMORY, _PIDS = "cpuacct", "memory", "pids"
 _ALL = ""
 
 
@@ -133,6 +133,16 @@ class Cgroups:
                 usage, inactive = (memory / "memory.current").read_text(), field(stat, "inactive_file")
             return Counted(used_ns, working_set(int(usage), inactive), int(usage), self._name(first, memory))
         except (OSError, ValueError) as error:
+            raise Unreadable(str(error)) from error
+
+    def processes(self, container_id: str, pid: int) -> int:
+        """How many processes and threads a container has, found by the first of them. Raises Unreadable."""
+        try:
+            paths = groups((self._proc / str(pid) / "cgroup").read_text())
+            tree = _PIDS if _PIDS in paths else _ALL
+            group = self._below(tree, whole(paths[tree], container_id))
+            return int((group / "pids.current").read_text())
+        except (OSError, ValueError, KeyError) as error:
             raise Unreadable(str(error)) from error
 
     def machine(self) -> Counted:

@@ -32,6 +32,8 @@ class NodeContext:
     objects: Objects
     facts: ClusterFacts = field(default_factory=ClusterFacts)
     memory_bytes: int = 0
+    pids_max: int = 0
+    """How many processes a container may have; 0: as many as it likes."""
     allocatable: Mapping[str, str] = field(default_factory=dict)
     resolver: Resolver = field(default_factory=Resolver)
     """What the machine itself asks for names."""

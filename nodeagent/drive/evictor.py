@@ -21,7 +21,7 @@ from nodeagent.drive.pods import Pods
 from nodeagent.drive.usage import Meter
 from nodeagent.lifecycle.actions import Record
 from nodeagent.lifecycle.eviction import RESOURCES, Use, evicted, has_limits, over_limit
-from nodeagent.lifecycle.pressure import DISK, MEMORY, Readings, held
+from nodeagent.lifecycle.pressure import DISK, MEMORY, PIDS, Readings, held
 from nodeagent.lifecycle.thresholds import Crossed, Threshold, crossed
 from nodeagent.runtime.errors import RuntimeFailure
 
@@ -99,18 +99,14 @@ class Evictor:
 
     async def _relieve(self, lacking: Crossed) -> None:
         condition = lacking.threshold.condition
-        resource = RESOURCES.get(condition)
-        if resource is None:
-            return
-        message = f"Attempting to reclaim {resource}"
+        message = f"Attempting to reclaim {RESOURCES[condition]}"
         self._outbox.node_event(Record("Warning", "EvictionThresholdMet", message), self._clock.now())
         if condition == DISK:
             await self._images.look(pressed=True)
             if lacking.threshold not in [one.threshold for one in crossed(self._thresholds, self._readings())]:
                 return
         pods = self._pods.active()
-        uses = self._memory_of(pods) if condition == MEMORY else await self._disk.of(pods)
-        victim = evicted(uses, lacking)
+        victim = evicted(await self._uses(condition, pods), lacking)
         if victim is None:
             _LOG.warning("nobody_to_evict", condition=condition, available=lacking.available, least=lacking.least)
             return
@@ -118,6 +114,14 @@ class Evictor:
         _LOG.warning("pod_evicted", pod=f"{pod.metadata.namespace}/{pod.metadata.name}", message=failure.message)
         self._going, self._going_since_ms = pod.metadata.uid, self._clock.monotonic_ms()
         self._pods.fail(pod.metadata.uid, failure)
+
+    async def _uses(self, condition: str, pods: Sequence[core.Pod]) -> list[Use]:
+        if condition == MEMORY:
+            return self._memory_of(pods)
+        if condition == PIDS:
+            counted = await self._meter.processes()
+            return [Use(pod, counted.get(pod.metadata.uid, {})) for pod in pods]
+        return await self._disk.of(pods)
 
     def _memory_of(self, pods: Sequence[core.Pod]) -> list[Use]:
         measured = self._meter.last

@@ -66,6 +66,7 @@ class NodeStatus:
         node.allocatable = self._allocatable()
         node.memory_bytes = info.memory_bytes
         node.app_armor = info.app_armor
+        node.pids_max = settings.pids_max
         node.unsafe_sysctls = settings.unsafe_sysctls
         node.seccomp_folder = settings.seccomp_folder
 

@@ -249,6 +249,7 @@ class Performer:
             target_id=operation.target_id,
             handler=self._node.runtime_handler(pod),
             seccomp=self._seccomp(pod, container),
+            pids_max=self._node.pids_max,
             memory_bytes=self._node.memory_bytes,
         )
         return container_spec(pod, container, made)

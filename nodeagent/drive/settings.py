@@ -58,6 +58,8 @@ class AgentSettings:
     reserved_memory_bytes: int = 256 * 1024 * 1024
     unsafe_sysctls: tuple[str, ...] = ()
     """Kernel parameters that pods may set beside Kubernetes' safe ones; `net.*` is all that begin so."""
+    pids_max: int = 0
+    """How many processes a container may have; 0: as many as it likes."""
     pod_manifest_path: Path | None = None
     """None takes a folder below the data folder."""
     image_policy: imagegc.Policy = field(default_factory=imagegc.Policy)
@@ -128,6 +130,7 @@ def parse(argv: Sequence[str]) -> AgentSettings:
         metrics_host=args.metrics_host,
         metrics_port=args.metrics_port,
         pods_max=args.max_pods,
+        pids_max=max(args.pod_max_pids, 0),
         pod_manifest_path=args.pod_manifest_path,
         image_policy=imagegc.Policy(
             high_percent=args.image_gc_high_threshold,
@@ -183,6 +186,7 @@ def _add_upkeep(parser: argparse.ArgumentParser) -> None:
     add(
         "--pod-manifest-path", type=Path, default=None, help="files of static pods (default: static-pods in --data-dir)"
     )
+    add("--pod-max-pids", type=int, default=-1, help="processes that each container may have; -1: as many as it likes")
     add("--image-gc-high-threshold", type=int, default=policy.high_percent, help="percent of the disk; 100: never")
     add("--image-gc-low-threshold", type=int, default=policy.low_percent, help="until so much of the disk is in use")
     age_help = "seconds for which an image stays at least"

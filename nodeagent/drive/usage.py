@@ -145,6 +145,20 @@ class Meter:
         """The last measurement; None before the first."""
         return self._last
 
+    async def processes(self) -> Mapping[str, Mapping[str, int]]:
+        """How many processes the containers have now, by the uids of their pods and by name."""
+        running = self._running()
+        return await asyncio.to_thread(self._count, running)
+
+    def _count(self, running: Sequence[ContainerState]) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for state in running:
+            try:
+                found.setdefault(state.pod.uid, {})[state.name] = self._cgroups.processes(state.id, state.pid)
+            except Unreadable:
+                continue  # it has just ended
+        return found
+
     async def measure(self) -> None:
         """Look once; from the second time on there is a measurement."""
         async with self._looking:

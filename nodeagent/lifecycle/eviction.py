@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mizzen.api import quantity, resources
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.memory import PodFailure
-from nodeagent.lifecycle.pressure import DISK, MEMORY
+from nodeagent.lifecycle.pressure import DISK, MEMORY, PIDS
 from nodeagent.lifecycle.static import is_static
 from nodeagent.lifecycle.thresholds import Crossed
 
@@ -20,13 +20,14 @@ REASON = "Evicted"
 CRITICAL_PRIORITY = 2_000_000_000
 GRACE_S = 1
 """Who takes what the node lacks gets no time to take more."""
-RESOURCES = {MEMORY: resources.MEMORY, DISK: resources.EPHEMERAL_STORAGE}
+PROCESSES = "pids"
+RESOURCES = {MEMORY: resources.MEMORY, DISK: resources.EPHEMERAL_STORAGE, PIDS: PROCESSES}
 """What pods give back by going, by the node's condition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one pod uses of one resource, in bytes."""
+    """What one pod uses of one resource: bytes, or processes."""
 
     pod: core.Pod
     containers: Mapping[str, int] = field(default_factory=dict)
@@ -56,15 +57,19 @@ def evicted(uses: Iterable[Use], crossed: Crossed) -> tuple[core.Pod, PodFailure
 
 def _rank(use: Use, resource: str) -> tuple[bool, int, int, str]:
     asked = resources.pod_requests(use.pod.spec).get(resource, 0)
-    return use.total <= asked, use.pod.spec.priority or 0, asked - use.total, use.pod.metadata.uid
+    # Nobody asks for processes: all that counts is who matters less, and who has more.
+    within = resource != PROCESSES and use.total <= asked
+    return within, use.pod.spec.priority or 0, asked - use.total, use.pod.metadata.uid
 
 
 def _message(use: Use, resource: str, crossed: Crossed) -> str:
     signal = crossed.threshold.signal
     lacking = "inodes" if signal.endswith("inodesFree") else resource
     numbers = (crossed.least, crossed.available)
-    least, available = (str(n) if lacking == "inodes" else _text(n) for n in numbers)
+    least, available = (str(n) if lacking in ("inodes", PROCESSES) else _text(n) for n in numbers)
     text = f"The node was low on resource: {lacking}. Threshold quantity: {least}, available: {available}. "
+    if resource == PROCESSES:
+        return text  # nobody asks for them
     for container in (*use.pod.spec.init_containers, *use.pod.spec.containers):
         asked = resources.amounts(container.resources.requests).get(resource, 0)
         used = use.containers.get(container.name, 0)

@@ -7,7 +7,7 @@ What a pod asks for and this node does not have is refused with a ConfigError, n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mizzen.api import resources
 from mizzen.api.types import core_v1 as core
@@ -43,6 +43,8 @@ class Made:
     """Which of the engine's ways to run containers; empty is its own."""
     seccomp: str = ""
     """The JSON text of the node's own profile, where the pod names one."""
+    pids_max: int = 0
+    """How many processes a container may have; 0: as many as it likes."""
     memory_bytes: int = 0
     """Of the machine, for the order in which the kernel kills when memory runs out."""
 
@@ -101,7 +103,7 @@ def container_spec(pod: core.Pod, container: core.Container, made: Made) -> Cont
         working_dir=container.working_dir,
         mounts=tuple(made.mounts),
         devices=tuple(made.devices),
-        limits=limits(container.resources),
+        limits=replace(limits(container.resources), pids=made.pids_max),
         oom_score_adj=oom_score_adj(pod, container, made.memory_bytes),
         share_pid=bool(pod.spec.share_process_namespace),
         host_pid=pod.spec.host_pid,

@@ -125,6 +125,7 @@ def limits_body(limits: Limits) -> Body:
         "CpuPeriod": limits.cpu_period_us,
         "Memory": limits.memory_bytes,
         "MemorySwap": limits.memory_bytes,
+        **({"PidsLimit": limits.pids} if limits.pids else {}),
     }
 
 

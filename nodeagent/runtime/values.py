@@ -108,6 +108,8 @@ class Limits:
     """CPU microseconds per period."""
     cpu_period_us: int = 0
     memory_bytes: int = 0
+    pids: int = 0
+    """Processes and threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

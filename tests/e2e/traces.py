@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import secrets
 from collections.abc import Iterator
@@ -47,4 +48,5 @@ def none_left(cluster: Cluster, name: str) -> Iterator[Kubectl]:
     with suppress(TimedOut):
         wait_for("nothing to be left", lambda: {node.name: of(node) for node in cluster.nodes} == before, 15)
     for node in cluster.nodes:
-        assert of(node).splitlines() == before[node.name].splitlines(), f"left on {node.name}"
+        left = difflib.unified_diff(before[node.name].splitlines(), of(node).splitlines(), lineterm="", n=0)
+        assert not (text := "\n".join(left)), f"left on {node.name}:\n{text}"

@@ -58,6 +58,21 @@ def test_version_2(machine: Path) -> None:
     assert files(machine).container(ID, 7) == Counted(1_500_000, 0, 4096, f"/{group}")
 
 
+@pytest.mark.parametrize(
+    ("listed", "group"),
+    [
+        (f"7:pids:/docker/{ID}\n0::/\n", f"pids/docker/{ID}"),
+        (f"0::/system.slice/docker-{ID}.scope/init\n", f"system.slice/docker-{ID}.scope"),
+    ],
+)
+def test_processes(machine: Path, listed: str, group: str) -> None:
+    write(machine / "proc/7/cgroup", listed)
+    with pytest.raises(Unreadable):
+        files(machine).processes(ID, 7)
+    write(machine / f"cgroup/{group}/pids.current", "42\n")
+    assert files(machine).processes(ID, 7) == 42
+
+
 def test_what_is_gone_or_odd_is_unreadable(machine: Path) -> None:
     with pytest.raises(Unreadable):
         files(machine).container(ID, 7)

@@ -96,8 +96,8 @@ class World:
         self.runtime.add_remote_image("shop:1")
 
     @asynccontextmanager
-    async def running(self, *, connected: bool = True, **settings: Any) -> AsyncIterator[Agent]:
-        """An agent at work; at the end it is stopped as by SIGTERM."""
+    async def running(self, *, connected: bool = True, killed: bool = False, **settings: Any) -> AsyncIterator[Agent]:
+        """An agent at work; at the end it is stopped as by SIGTERM, or `killed`: it writes and tells nothing more."""
         given = AgentSettings(
             data_dir=self.folder, kubelet_dir=self.folder / "kubelet", node_name=NODE, node_ip=NODE_IP,
             metrics_port=-1, **settings
@@ -118,7 +118,8 @@ class World:
                 control.cancel()
                 for task in list(group._tasks):
                     task.cancel()
-        await agent.finish()
+        if not killed:
+            await agent.finish()
         agent.outbox.lost()
 
     def learn_facts(self) -> None:

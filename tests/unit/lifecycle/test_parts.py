@@ -417,7 +417,8 @@ def test_strict_groups_need_a_group() -> None:
 
 def test_the_engines_way_to_run_containers() -> None:
     app = container()
-    assert container_spec(pod(app), app, made(handler="kata")).handler == "kata"
+    assert container_spec(pod(app), app, made(handler="kata", pids_max=9)).handler == "kata"
+    assert container_spec(pod(app), app, made(handler="kata", pids_max=9)).limits.pids == 9
     assert sandbox_spec(pod(app), 0, "cluster.local", "kata").handler == "kata"
 
 

@@ -222,7 +222,17 @@ def test_it_is_told_who_took_what() -> None:
         1,
         disrupted=True,
     )
-    assert evicted([using(asking("a"), 5)], Crossed(Threshold("pid.available", amount=5), 5, 1)) is None
+    many = [
+        Use(asking("few"), {"app": 5}),
+        Use(asking("many"), {"app": 900}),
+        Use(asking("dear", priority=1), {"app": 999}),
+    ]
+    bomb = evicted(many, Crossed(Threshold("pid.available", amount=5), 5, 1))
+    assert bomb is not None
+    assert (bomb[0].metadata.name, bomb[1].message) == (
+        "many",
+        "The node was low on resource: pids. Threshold quantity: 5, available: 1. ",
+    )
     inodes = evicted([using(asking("a"), 5)], Crossed(Threshold("nodefs.inodesFree", percent=5), 500, 99))
     assert inodes is not None
     assert inodes[1].message.startswith(

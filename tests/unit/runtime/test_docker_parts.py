@@ -133,6 +133,11 @@ def test_security(changes: dict[str, Any], options: list[str]) -> None:
     assert _host(**changes)["SecurityOpt"] == options
 
 
+def test_processes_are_bounded_where_they_are_to_be() -> None:
+    assert "PidsLimit" not in _host()
+    assert _host(limits=Limits(pids=100))["PidsLimit"] == 100
+
+
 def test_the_engines_way_to_run_containers() -> None:
     assert (_host()["Runtime"], _host(handler="kata")["Runtime"]) == ("", "kata")
     assert sandbox_body(SandboxSpec(pod=POD, handler="kata"), 0)["HostConfig"]["Runtime"] == "kata"
