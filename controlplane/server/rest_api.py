@@ -9,6 +9,7 @@ router, because a path's meaning is data (`paths`) and routing tables would repe
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -110,7 +111,7 @@ class RestApi:
     def _extended(self) -> Extended:
         """What discovery shows beside the kinds: what is served here, and what extension servers serve."""
         found = self._aggregator.extended()
-        return Extended((*found.extensions, *self._metric_apis.extensions()), found.described)
+        return dataclasses.replace(found, extensions=(*found.extensions, *self._metric_apis.extensions()))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever goes wrong becomes a Status."""

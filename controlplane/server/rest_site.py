@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from controlplane.server import negotiate, rest_forms
 from controlplane.server.aggregation.refresh import NOTHING, Extended
 from controlplane.server.discovery import Discovery, Offer
-from controlplane.server.openapi import OpenApi
+from controlplane.server.openapi import OpenApi, Others
 from controlplane.server.rest_answers import compressed, json_answer
 from controlplane.store.registry import Registry
 from controlplane.store.values import StoreError
@@ -84,8 +84,9 @@ class Site:
         if path == "/metrics":
             return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
         if first == "openapi":
-            described = self._extended().described
-            answer = await self._openapi.answer(request, path, self._registry.catalog, described)
+            extended = self._extended()
+            others = Others(extended.described, extended.swaggers)
+            answer = await self._openapi.answer(request, path, self._registry.catalog, others)
             return await compressed(request, answer)
         return await compressed(request, self._discover(request, path))
 

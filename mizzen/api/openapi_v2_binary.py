@@ -23,11 +23,16 @@ Value: TypeAlias = str | bool | bytes
 Pairs: TypeAlias = Iterator[tuple[int, Value]]
 
 _METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "options": 6, "head": 7, "patch": 8}
+_PARAMETERS = {"query": (3, 6), "path": (4, 5)}
+"""The fields of what is a parameter there, and of its type inside of that."""
 _LENGTH_DELIMITED = 2
 
 
 def encode(document: Json) -> bytes:
-    """The bytes of a document that `openapi_v2.document` made."""
+    """The bytes of a document as `openapi_v2.document` makes it.
+
+    What others add to it (`openapi_merge`) may leave out anything; of that only what stands below is written.
+    """
     return _message(_document_fields(document))
 
 
@@ -43,46 +48,44 @@ def _path_fields(item: Json) -> Pairs:
     for method, number in _METHODS.items():
         if method in item:
             yield number, _message(_operation_fields(item[method]))
-    for parameter in item["parameters"]:
-        yield 9, _parameter(parameter)
+    for parameter in _parameters(item):
+        yield 9, parameter
 
 
 def _operation_fields(operation: Json) -> Pairs:
-    for tag in operation["tags"]:
+    for tag in operation.get("tags", ()):
         yield 1, tag
-    yield 5, operation["operationId"]
-    for type_ in operation["produces"]:
+    yield 5, operation.get("operationId", "")
+    for type_ in operation.get("produces", ()):
         yield 6, type_
-    for type_ in operation["consumes"]:
+    for type_ in operation.get("consumes", ()):
         yield 7, type_
-    for parameter in operation["parameters"]:
-        yield 8, _parameter(parameter)
-    yield 9, _message((1, _named(code, _response(answer))) for code, answer in operation["responses"].items())
+    for parameter in _parameters(operation):
+        yield 8, parameter
+    answers = operation.get("responses", {})
+    yield 9, _message((1, _named(code, _response(answer))) for code, answer in answers.items())
     yield from _extensions(13, operation)
 
 
 def _response(answer: Json) -> bytes:
-    fields: list[tuple[int, Value]] = [(1, answer["description"])]
+    fields: list[tuple[int, Value]] = [(1, answer.get("description", ""))]
     if "schema" in answer:
         fields.append((2, _only(1, _schema(answer["schema"]))))
     return _only(1, _message(fields))
 
 
-def _parameter(parameter: Json) -> bytes:
-    """A `ParametersItem`; bodies, queries and paths are each another message inside of it."""
-    if parameter["in"] == "body":
-        schema = _schema(parameter["schema"])
-        body = _message([(2, parameter["name"]), (3, "body"), (4, parameter["required"]), (5, schema)])
-        return _only(1, _only(1, body))
-    common: list[tuple[int, Value]] = [
-        (1, parameter.get("required", False)),
-        (2, parameter["in"]),
-        (3, parameter["description"]),
-        (4, parameter["name"]),
-    ]
-    in_query = parameter["in"] == "query"
-    common.append((6 if in_query else 5, parameter["type"]))
-    return _only(1, _only(2, _only(3 if in_query else 4, _message(common))))
+def _parameters(holder: Json) -> Iterator[bytes]:
+    """Each a `ParametersItem`; bodies, queries and paths are each another message inside of it, others have no use."""
+    for parameter in holder.get("parameters", ()):
+        where, required = parameter.get("in"), parameter.get("required", False)
+        if where == "body":
+            schema = _schema(parameter.get("schema", {}))
+            yield _only(1, _only(1, _message([(2, parameter["name"]), (3, "body"), (4, required), (5, schema)])))
+        elif where in _PARAMETERS:
+            described, type_ = parameter.get("description", ""), parameter.get("type", "string")
+            common: list[tuple[int, Value]] = [(1, required), (2, where), (3, described), (4, parameter["name"])]
+            number, number_of_type = _PARAMETERS[where]
+            yield _only(1, _only(2, _only(number, _message([*common, (number_of_type, type_)]))))
 
 
 def _schemas(named: Json) -> bytes:
@@ -100,8 +103,9 @@ def _schema_fields(schema: Json) -> Pairs:
     for name in schema.get("required", ()):
         yield 19, name
     if "additionalProperties" in schema:
-        yield 21, _only(1, _schema(schema["additionalProperties"]))
-    if "type" in schema:
+        more = schema["additionalProperties"]
+        yield 21, _only(2, more) if isinstance(more, bool) else _only(1, _schema(more))
+    if isinstance(schema.get("type"), str):
         yield 22, _only(1, schema["type"])
     if "items" in schema:
         yield 23, _only(1, _schema(schema["items"]))

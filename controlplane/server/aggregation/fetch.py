@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -11,7 +13,9 @@ import msgspec
 from controlplane.access.values import MASTERS, UserInfo
 from controlplane.server.aggregation.backends import Backend
 from controlplane.server.outward.headers import identity_headers
+from mizzen.api import openapi_merge, openapi_v2_binary
 from mizzen.api.errors import ApiError, quoted
+from mizzen.api.openapi_merge import Part
 
 ANSWER_S = 5.0
 """How long an extension server may take to answer a question about itself, in seconds."""
@@ -29,6 +33,14 @@ _ACCEPT = ",".join(
 _ASKING = UserInfo("system:kube-aggregator", (MASTERS,))
 
 Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Swagger:
+    """A description in OpenAPI v2, and by what a change of it is known."""
+
+    digest: bytes
+    part: Part
 
 
 class FetchFailed(Exception):
@@ -84,6 +96,30 @@ async def described(backend: Backend) -> str:
         return ""
     entry = (_decoded(body).get("paths") or {}).get(f"apis/{backend.spec.group}/{backend.spec.version}") or {}
     return str(entry.get("serverRelativeURL", ""))
+
+
+async def described_in_v2(backend: Backend, before: Swagger | None) -> Swagger | None:
+    """Its description in OpenAPI v2: the one from before where that has not changed, None where there is none.
+
+    Raises FetchFailed, also where it cannot be read.
+    """
+    status, _, body = await _get(backend, "/openapi/v2", "application/json")
+    if status != _OK:
+        return None
+    digest = hashlib.sha256(body).digest()
+    if before is not None and before.digest == digest:
+        return before
+    return await asyncio.to_thread(_swagger, f"/apis/{backend.spec.group}/{backend.spec.version}", body, digest)
+
+
+def _swagger(prefix: str, body: bytes, digest: bytes) -> Swagger:
+    part = Part(prefix, _decoded(body))
+    nothing = {"swagger": "2.0", "info": {"title": "", "version": ""}, "paths": {}, "definitions": {}}
+    try:
+        openapi_v2_binary.encode(openapi_merge.merged(nothing, (part,)))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise FetchFailed(f"its OpenAPI v2 is not understood: {error!r}") from error
+    return Swagger(digest, part)
 
 
 def aggregated(classic: list[Resource], group: str, version: str) -> list[Resource]:

@@ -16,13 +16,14 @@ from typing import Any
 import structlog
 
 from controlplane.server.aggregation import fetch
-from controlplane.server.aggregation.backends import Backends
+from controlplane.server.aggregation.backends import Backend, Backends
 from controlplane.server.aggregation.claims import Claims, Served, is_available
-from controlplane.server.aggregation.fetch import FetchFailed
+from controlplane.server.aggregation.fetch import FetchFailed, Swagger
 from controlplane.server.discovery import Extension
 from controlplane.store.registry import Registry
 from mizzen.api import kinds
 from mizzen.api.errors import ApiError
+from mizzen.api.openapi_merge import Part
 from mizzen.engine.entry import Change
 
 _LOG = structlog.get_logger(__name__)
@@ -41,6 +42,8 @@ class Extended:
     extensions: tuple[Extension, ...] = ()
     described: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The URLs of their descriptions, by the names that the index has for them."""
+    swaggers: tuple[Part, ...] = ()
+    """Their descriptions in OpenAPI v2."""
 
 
 NOTHING = Extended()
@@ -53,6 +56,7 @@ class _Said:
     resources: tuple[Mapping[str, Any], ...] = ()
     current: bool = False
     described: str = ""
+    swagger: Swagger | None = None
 
 
 class Refresh:
@@ -119,14 +123,24 @@ class Refresh:
                 backend = await self._backends.of(served)
                 resources = tuple(await fetch.resources(backend))
                 described = await fetch.described(backend)
+                swagger = await self._swagger(backend, before)
         except (FetchFailed, ApiError) as error:
             _LOG.warning("extension_not_discovered", name=name, error=str(error))
             self._said[name] = replace(before, served=served, again_at=time.monotonic() + AGAIN_S, current=False)
             return
-        self._said[name] = _Said(served, time.monotonic() + EVERY_S, resources, current=True, described=described)
+        again_at = time.monotonic() + EVERY_S
+        self._said[name] = _Said(served, again_at, resources, current=True, described=described, swagger=swagger)
+
+    async def _swagger(self, backend: Backend, before: _Said) -> Swagger | None:
+        """Its description in OpenAPI v2; one that nobody understands keeps nothing else from being shown."""
+        try:
+            return await fetch.described_in_v2(backend, before.swagger)
+        except FetchFailed as error:
+            _LOG.warning("extension_not_described", name=before.served.metadata.name, error=str(error))
+            return None
 
     def _tell(self, claims: Mapping[str, Served]) -> None:
-        extensions, described = [], {}
+        extensions, described, swaggers = [], {}, []
         for name, served in claims.items():
             spec, said = served.spec, self._said[name]
             extensions.append(
@@ -141,4 +155,6 @@ class Refresh:
             )
             if said.described:
                 described[f"apis/{spec.group}/{spec.version}"] = said.described
-        self.extended = Extended(tuple(extensions), described)
+            if said.swagger is not None:
+                swaggers.append(said.swagger.part)
+        self.extended = Extended(tuple(extensions), described, tuple(swaggers))

@@ -41,6 +41,7 @@ from tests.integration.rest.conftest import Client, Kubectl, tls_of
 
 GROUP = "ships.example.com"
 ROOT = f"/apis/{GROUP}/v1"
+META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 METRICS = "/apis/custom.metrics.k8s.io/v1beta1"
 SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/harbour/endpointslices"
@@ -91,6 +92,26 @@ async def _description(request: web.Request) -> web.Response:
     return web.json_response({"openapi": "3.0.0", "info": {"title": "boats", "version": "v1"}, "paths": {}})
 
 
+async def _swagger(request: web.Request) -> web.Response:
+    """As small as it can be; the parameter is one that only newer documents have."""
+    gvk = {"group": GROUP, "version": "v1", "kind": "Boat"}
+    boat = {
+        "type": "object",
+        "description": "Boat floats.",
+        "properties": {
+            "metadata": {"$ref": f"#/definitions/{META}"},
+            "length": {"type": "integer", "description": "m"},
+        },
+        "x-kubernetes-group-version-kind": [gvk],
+    }
+    answer = {"200": {"description": "OK", "schema": {"$ref": "#/definitions/boats.v1.Boat"}}}
+    get = {"operationId": "readBoat", "responses": answer, "x-kubernetes-group-version-kind": gvk}
+    item = {"get": get, "parameters": [{"$ref": "#/parameters/pretty"}]}
+    definitions = {"boats.v1.Boat": boat, META: {"type": "object", "description": "Their own."}}
+    paths = {f"{ROOT}/namespaces/{{namespace}}/boats/{{name}}": item, "/apis/apps/v1/stolen": item}
+    return web.json_response({"swagger": "2.0", "info": {}, "paths": paths, "definitions": definitions})
+
+
 def _app(extension: Extension) -> web.Application:
     async def discovery(request: web.Request) -> web.Response:
         verbs = ["get", "list", "watch"]
@@ -133,6 +154,7 @@ def _app(extension: Extension) -> web.Application:
     app.router.add_get(f"{ROOT}/namespaces/harbour/boats", boats)
     app.router.add_get(f"{ROOT}/namespaces/harbour/boats/tender/socket", _socket)
     app.router.add_get(f"{ROOT}/away", _away)
+    app.router.add_get("/openapi/v2", _swagger)
     app.router.add_get("/openapi/v3", _index)
     app.router.add_get(f"/openapi/v3{ROOT}", _description)
     return app
@@ -342,6 +364,20 @@ async def test_discovery_and_descriptions_are_merged(client: Client, extension: 
     assert "api/v1" in index["paths"]
     assert await kubectl("get", "bt", "-n", "harbour", "-o", "name") == f"boat.{GROUP}/tender\n"
     assert "boats" in await kubectl("api-resources", f"--api-group={GROUP}")
+
+
+async def test_older_clients_read_the_descriptions_too(client: Client, extension: Extension, kubectl: Kubectl) -> None:
+    await _registered(client, extension)
+    await _discovered(client, "Current")
+    _, swagger = await client.ask("GET", "/openapi/v2")
+    definitions = swagger["definitions"]
+    assert definitions["boats.v1.Boat"]["properties"]["metadata"]["$ref"] == f"#/definitions/{META}_v2"
+    assert (definitions[f"{META}_v2"]["description"], len(definitions[META]["properties"]) > 5) == ("Their own.", True)
+    assert f"{ROOT}/namespaces/{{namespace}}/boats/{{name}}" in swagger["paths"]
+    assert "/apis/apps/v1/stolen" not in swagger["paths"]
+    explained = await kubectl("explain", "boats", "--output=plaintext-openapiv2")
+    assert "Boat floats." in explained
+    assert "length\t<integer>" in explained
 
 
 async def test_who_is_away_is_unavailable_until_they_are_back(
