@@ -9,7 +9,7 @@ set -eu
 python="python3:python3 python3-venv:-"
 run="etcd:etcd-server dockerd:docker.io docker:docker.io nft:nftables ip:iproute2 iptables:iptables conntrack:conntrack
      busybox:busybox-static kubectl:kubernetes-client"
-tests="tini:tini nsenter:util-linux sysctl:procps mkfs.ext4:e2fsprogs awk:mawk git:git"
+tests="haproxy:haproxy tini:tini nsenter:util-linux sysctl:procps mkfs.ext4:e2fsprogs awk:mawk git:git"
 
 case ${1:-} in
 python) wanted=$python ;;

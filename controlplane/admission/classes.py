@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from controlplane.admission.request import Request
 from mizzen.api import kinds
 from mizzen.api.errors import Forbidden
+from mizzen.api.ingress import CLASS_ANNOTATION
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import networking_v1 as networking
 from mizzen.api.types import node_v1 as node
 from mizzen.api.types import scheduling_v1 as scheduling
 from mizzen.api.validate_classes import SYSTEM_PRIORITIES
-from mizzen.api.validate_networking import CLASS_ANNOTATION
 from mizzen.api.volumes import CLASS_ANNOTATION as STORAGE_CLASS_ANNOTATION
 from mizzen.engine.view import View
 

@@ -24,6 +24,7 @@ from controlplane.reconcilers import (
     ephemeralvolume,
     eventexpiry,
     garbage,
+    ingress,
     job,
     loadbalancer,
     namespace,
@@ -62,6 +63,17 @@ _ASKED_FOR = (
     startorder.CONTROLLER,
 )
 """What objects ask for by annotations."""
+_SERVICES = (
+    endpoints.CONTROLLER,
+    endpointslice.CONTROLLER,
+    endpointmirror.CONTROLLER,
+    servicecidr.CONTROLLER,
+    allocations.SERVICES,
+    allocations.ADDRESSES,
+    ingress.CONTROLLER_OF_INGRESSES,
+    ingress.CONTROLLER_OF_THE_CLASS,
+)
+"""Services, who is behind them, and how they are reached."""
 _STORAGE = (
     ephemeralvolume.CONTROLLER,
     persistentvolumeclaim.CONTROLLER,
@@ -113,12 +125,7 @@ def every_controller(
         disruption.CONTROLLER,
         disruption.STALE,
         autoscaler.controller(sources),
-        endpoints.CONTROLLER,
-        endpointslice.CONTROLLER,
-        endpointmirror.CONTROLLER,
-        servicecidr.CONTROLLER,
-        allocations.SERVICES,
-        allocations.ADDRESSES,
+        *_SERVICES,
         nodelifecycle.controller(node_grace_ms, since),
         tainteviction.CONTROLLER,
         nodeipam.controller(cluster_cidr, node_prefix),

@@ -3,9 +3,9 @@
 A node is told of its own pods, of the ConfigMaps, Secrets and claims that these name (and no others) with the volumes
 of the claims and the Secrets that these name, of the volumes that are folders of its own, of what is attached to it, of
 every Service, ServiceCIDR, EndpointSlice, RuntimeClass and CSIDriver, of every NetworkPolicy as `policy_peers` writes
-it, and of the part of every Node that routes are made from; of its own Node also the taints, and the resources that
-others have given it. Deltas are coalesced by object until they are sent, so what a slow agent costs is bounded by the
-number of objects.
+it, of every Ingress and its class, and of the part of every Node that routes are made from; of its own Node also the
+taints, and the resources that others have given it. One that serves Ingresses is told of their certificates. Deltas are
+coalesced by object until they are sent, so what a slow agent costs is bounded by the number of objects.
 
 Order: a config or a policy goes before the pods that need it, and its end after theirs.
 """
@@ -20,7 +20,7 @@ import msgspec
 
 from controlplane.server.policy_peers import PolicyPeers, Resolved
 from controlplane.store.registry import Registry
-from mizzen.api import csivolumes, errors, kinds, volumes
+from mizzen.api import csivolumes, errors, ingress, kinds, volumes
 from mizzen.api.kinds import Kind
 from mizzen.api.references import configs_of
 from mizzen.api.resources import is_extended
@@ -40,6 +40,8 @@ FOR_ALL: tuple[Kind[Any], ...] = (
     kinds.CSI_DRIVER,
     kinds.NODE,
     kinds.SERVICE_CIDR,
+    kinds.INGRESS,
+    kinds.INGRESS_CLASS,
     kinds.VOLUME_ATTACHMENT,
 )
 """All of them for every node; of nodes a part, and of attachments its own."""
@@ -59,11 +61,13 @@ class NodeFeed:
         self._policies = policies
         self._pending: dict[Key, node_pb2.Delta] = {}
         self._pods: dict[Key, frozenset[Key]] = {}
-        """The node's pods, and what each names."""
+        """The node's pods, and what each names; with the Ingresses that it serves."""
         self._named: dict[Key, set[Key]] = {}
         """What pods name, and which; the node itself names its own volumes."""
         self._self = Key(kinds.NODE.resource, "", node)
         self._node_parts: dict[str, bytes] = {}
+        self._serves = False
+        """The node is one that serves Ingresses, and is told of their certificates."""
         self._synced = False
         self.version = 0
         """What the pending deltas, once sent, bring the agent to."""
@@ -97,6 +101,7 @@ class NodeFeed:
         for entry, pod in self._own_pods():
             # What an older pod names the agent has; a younger one may name something that did not change since.
             self._adopt(entry, pod, tell_config=entry.version > version)
+        self._resume_ingresses()
         changes.sort(key=lambda change: change.version)
         # Who is behind their selectors may have changed with any pod: an agent passes over what it knows already.
         self.follow(changes, self._registry.revision, self._policies.all())
@@ -179,17 +184,21 @@ class NodeFeed:
             self._release(change.key, self._pods.pop(change.key, frozenset()) | self._names(pod))
 
     def _adopt(self, entry: Entry, pod: core_v1.Pod, *, tell_config: bool) -> None:
-        """Notes what a pod names, and sends what no other pod has named."""
-        names, before = self._names(pod), self._pods.get(entry.key, frozenset())
-        self._pods[entry.key] = names
+        """Notes what a pod names."""
+        self._hold(entry.key, self._names(pod), tell_config=tell_config)
+
+    def _hold(self, owner: Key, names: frozenset[Key], *, tell_config: bool) -> None:
+        """Notes what a pod or an Ingress names, and sends what no other has named."""
+        before = self._pods.get(owner, frozenset())
+        self._pods[owner] = names
         for key in sorted(names):
-            pods = self._named.setdefault(key, set())
-            if not pods and tell_config:
+            owners = self._named.setdefault(key, set())
+            if not owners and tell_config:
                 found = self._registry.cache.entry(kinds.BY_RESOURCE[key.resource], key.namespace, key.name)
                 if found is not None:
                     self._put(key, found.version, found.raw)
-            pods.add(entry.key)
-        self._release(entry.key, before - names)
+            owners.add(owner)
+        self._release(owner, before - names)
 
     def _names(self, pod: core_v1.Pod) -> frozenset[Key]:
         """What a pod names: by itself, and by its claims."""
@@ -214,8 +223,37 @@ class NodeFeed:
                 self._named.pop(key, None)
                 self._put(key, 0, b"")
 
+    def _publish(self, entry: Entry, *, gone: bool = False) -> None:
+        """Notes the certificates that an Ingress names where the node is to show them."""
+        named = _certificates(entry)
+        self._hold(entry.key, named if self._serves and not gone else frozenset(), tell_config=True)
+        if gone:
+            self._pods.pop(entry.key, None)
+            self._release(entry.key, named)
+
+    def _resume_ingresses(self) -> None:
+        """Whether the node serves them may have changed since the agent was told."""
+        own = self._registry.cache.entry(kinds.NODE, "", self._node)
+        self._serves = own is not None and ingress.serves(own.object())
+        for entry in self._registry.entries(kinds.INGRESS):
+            self._publish(entry)
+            if not self._serves:
+                self._release(entry.key, _certificates(entry))
+
+    def _serve(self, node: Entry, *, gone: bool = False) -> None:
+        """The node may have become one that serves Ingresses, or has been one."""
+        serves = not gone and ingress.serves(node.object())
+        if serves != self._serves:
+            self._serves = serves
+            for entry in self._registry.entries(kinds.INGRESS):
+                self._publish(entry)
+
     def _tell(self, entry: Entry, *, gone: bool = False) -> None:
         json = b"" if gone else entry.raw
+        if entry.kind is kinds.INGRESS:
+            self._publish(entry, gone=gone)
+        elif entry.name == self._node and entry.kind is kinds.NODE:
+            self._serve(entry, gone=gone)
         if entry.kind is kinds.VOLUME_ATTACHMENT and entry.object().spec.node_name != self._node:
             return
         if entry.kind is kinds.NODE:
@@ -234,6 +272,10 @@ class NodeFeed:
         self._pending[key] = node_pb2.Delta(
             resource=key.resource, namespace=key.namespace, name=key.name, version=version, json=json
         )
+
+
+def _certificates(entry: Entry) -> frozenset[Key]:
+    return frozenset(Key(kinds.SECRET.resource, *place) for place in ingress.certificates_of(entry.object()))
 
 
 def _turn(delta: node_pb2.Delta) -> int:

@@ -6,6 +6,7 @@ import ipaddress
 
 from mizzen.api import formats, validate_meta
 from mizzen.api.errors import FieldError
+from mizzen.api.ingress import CLASS_ANNOTATION
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import networking_v1 as networking
 from mizzen.api.validate_common import (
@@ -21,7 +22,6 @@ from mizzen.api.validate_common import (
     required_and,
 )
 
-CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 CONTROLLER_MAX = 250
 
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")

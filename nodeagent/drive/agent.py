@@ -36,6 +36,7 @@ from nodeagent.drive.engine import own_version
 from nodeagent.drive.hooks import Hooks
 from nodeagent.drive.image_loads import ImageLoads
 from nodeagent.drive.images import Images
+from nodeagent.drive.ingress import IngressSync
 from nodeagent.drive.keeper import Keeper
 from nodeagent.drive.last_words import LastWords
 from nodeagent.drive.metrics import Metrics
@@ -114,9 +115,9 @@ class Agent:
             node=self.node.name, folder=settings.local_folder, nfs=parts.nfs, objects=self.objects,
             outbox=self.outbox, clock=clock,
         )  # fmt: skip
-        self._addresses = Addresses()
-        self._reach = Reach()
+        self._addresses, self._reach = Addresses(), Reach()
         self._departures = Departures(self.objects, self._reach)
+        self._ingress = IngressSync(self.node.name, self.objects, settings.data_dir)
         self._services = ServiceSync(parts.network, self.node, self._addresses, self._reach)
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, self._volumes)
@@ -311,6 +312,7 @@ class Agent:
             ("network", self._keep_network()),
             ("pods", self.pods.run()),
             ("services", self._services.run()),
+            ("ingress", self._ingress.run()),
             ("node-status", self._status.run()),
             ("tokens", self._tokens.run()),
             ("sweep", self._sweep.run()),
@@ -402,6 +404,7 @@ class Agent:
         self._services.changed(changed, synced=synced)
         self._drivers.changed(changed)
         self._departures.objects_changed(changed)
+        self._ingress.changed(changed)
         if synced:
             self._sweep.round_done.set()
 

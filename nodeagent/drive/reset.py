@@ -14,6 +14,8 @@ from pathlib import Path
 import structlog
 
 from nodeagent.drive.checkpoint import Checkpoint
+from nodeagent.drive.ingress import FOLDER
+from nodeagent.ingress.proxy import Proxy
 from nodeagent.network.port import Network, NetworkConfig, NetworkError
 from nodeagent.runtime.errors import RuntimeFailure
 from nodeagent.runtime.port import Runtime
@@ -30,6 +32,7 @@ async def reset(
     await _try(_remove_containers(runtime), "containers", problems)
     await _try(_remove_network(network, kept, node_ip), "network", problems)
     await _try(_remove_volumes(volumes), "volumes", problems)
+    await Proxy(data_dir / FOLDER).stop()
     if not problems:
         await asyncio.to_thread(_remove_data, data_dir)
     return problems
@@ -79,5 +82,5 @@ def _remove_data(data_dir: Path) -> None:
     """Only what is the agent's own: a server may share the folder above."""
     for name in ("checkpoint.json", "checkpoint.unreadable", "agent.lock"):
         (data_dir / name).unlink(missing_ok=True)
-    for folder in (data_dir / "pki", data_dir / "pods"):
+    for folder in (data_dir / "pki", data_dir / "pods", data_dir / FOLDER):
         shutil.rmtree(folder, ignore_errors=True)
