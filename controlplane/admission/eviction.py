@@ -120,13 +120,16 @@ def _paid(pod: core.Pod, budget: PodDisruptionBudget, now: Instant) -> PodDisrup
 def _why_none(budget: PodDisruptionBudget) -> str:
     status, name = budget.status, budget.metadata.name
     said = budgets.condition(status)
-    if said is not None and said.reason == budgets.SYNC_FAILED:
-        failed = "does not allow evicting pods currently because it failed sync"
-        return f"The disruption budget {name} {failed}: {said.message}"
-    return (
-        f"The disruption budget {name} needs {status.desired_healthy} healthy pods "
-        f"and has {status.current_healthy} currently"
-    )
+    closed = f"The disruption budget {name} does not allow evicting pods currently"
+    speaks = said is not None and said.status == "False" and said.message
+    if said is not None and speaks and said.reason == budgets.SYNC_FAILED:
+        return f"{closed} because it failed sync: {said.message}"
+    if status.current_healthy <= status.desired_healthy:
+        return (
+            f"The disruption budget {name} needs {status.desired_healthy} healthy pods "
+            f"and has {status.current_healthy} currently"
+        )
+    return f"{closed} ({said.reason}): {said.message}" if said is not None and speaks else closed
 
 
 def _refusal(why: str, retry_after_s: int = 0) -> TooManyRequests:

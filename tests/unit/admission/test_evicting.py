@@ -55,6 +55,27 @@ def test_nothing_is_left_to_do(objects: tuple[Any, ...], effect: Evict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("healthy", "desired", "reason", "message", "why"),
+    [
+        (2, 2, "InsufficientPods", "", "The disruption budget pdb needs 2 healthy pods and has 2 currently"),
+        (4, 3, "SyncFailed", "no scale", "currently because it failed sync: no scale"),
+        (4, 3, "Other", "not now", "The disruption budget pdb does not allow evicting pods currently (Other): not now"),
+        (4, 3, "InsufficientPods", "", "The disruption budget pdb does not allow evicting pods currently"),
+    ],
+)
+def test_why_a_budget_has_nothing_to_give(healthy: int, desired: int, reason: str, message: str, why: str) -> None:
+    said = meta_v1.Condition(type="DisruptionAllowed", status="False", reason=reason, message=message)
+    status = policy_v1.PodDisruptionBudgetStatus(
+        current_healthy=healthy, desired_healthy=desired, conditions=(said,), disruptions_allowed=0
+    )
+    with pytest.raises(TooManyRequests) as refused:
+        write(OWNER, SET, POD, replace(budget(0), status=status))
+    assert refused.value.details is not None
+    (cause,) = refused.value.details.causes
+    assert cause.message.endswith(why)
+
+
+@pytest.mark.parametrize(
     ("objects", "why"),
     [
         ((OWNER, SET, POD, budget(0)), "violate the pod's disruption budget"),
