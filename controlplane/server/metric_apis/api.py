@@ -37,20 +37,26 @@ class MetricApis:
         return place is not None and place[0] in self._own()
 
     def extensions(self) -> tuple[Extension, ...]:
-        """What discovery shows beside the kinds."""
-        own = self._own()
-        names = self._values.names() if own else []
-        return tuple(
-            Extension(
-                group,
-                version,
-                GROUP_PRIORITY,
-                _VERSION_PRIORITIES[version],
-                tuple(aggregated(forms.resources(group, names), group, version)),
-                current=True,
+        """What discovery shows beside the kinds: nothing while no pod says anything.
+
+        kubectl keeps no list of resources that is empty, and would ask for it again with every command.
+        """
+        own, names = self._own(), self._values.names()
+        return (
+            ()
+            if not names
+            else tuple(
+                Extension(
+                    group,
+                    version,
+                    GROUP_PRIORITY,
+                    _VERSION_PRIORITIES[version],
+                    tuple(aggregated(forms.resources(group, names), group, version)),
+                    current=True,
+                )
+                for group in own
+                for version in paths.VERSIONS[group]
             )
-            for group in own
-            for version in paths.VERSIONS[group]
         )
 
     def answer(self, request: web.Request, query: MultiMapping[str]) -> web.Response:
