@@ -39,6 +39,8 @@ from controlplane.scheduling import moving
 from controlplane.server import pki, why
 from controlplane.server.aggregation.aggregator import Aggregator
 from controlplane.server.aggregation.backends import FrontProxy
+from controlplane.server.audit import Auditor
+from controlplane.server.audit_log import AuditLog
 from controlplane.server.authn import VerifyToken, either
 from controlplane.server.components import LEADER
 from controlplane.server.grpc_api import ClusterService, Planner
@@ -53,6 +55,7 @@ from controlplane.server.node_reports import Reports
 from controlplane.server.outward.dial import Dialer
 from controlplane.server.presence import Presence, check_authority
 from controlplane.server.rest_api import Deps, RestApi
+from controlplane.server.rest_audited import AuditedRestApi
 from controlplane.server.rest_listen import listen
 from controlplane.server.rest_site import SiteInfo
 from controlplane.server.serving import ServingCertificate
@@ -95,6 +98,8 @@ class _Core:
     tokens: Tokens
     logins: Logins
     """Of other issuers, whose tokens are believed, too."""
+    auditor: Auditor | None
+    """Who writes down what is asked; None where nothing is written."""
     admission: AdmissionSettings
     clock: SystemClock
     ids: RandomIds
@@ -186,7 +191,12 @@ async def _core(settings: ServerSettings, stack: AsyncExitStack) -> _Core:
     await bootstrap.note_account_key(verbs, tokens.key_id)
     reread = partial(settings_oidc.of_file, settings.issuer)
     logins = Logins(settings.authentication, clock, settings.authentication_file, reread)
-    return _Core(store, registry, verbs, dialer, authority, tokens, logins, admission, clock, ids)
+    auditor = None
+    if settings.audit is not None:
+        log = AuditLog(settings.audit.file, prometheus_client.REGISTRY)
+        stack.callback(log.close)
+        auditor = Auditor(settings.audit.policy, log)
+    return _Core(store, registry, verbs, dialer, authority, tokens, logins, auditor, admission, clock, ids)
 
 
 def _etcd_tls(settings: ServerSettings) -> TlsFiles | None:
@@ -243,6 +253,7 @@ def _cluster(
         core.verify_token,
         ImageLoads(gateway.streams, core.registry.view),
         core.logins.hears_nobody,
+        core.auditor,
     )
 
 
@@ -317,7 +328,8 @@ async def _rest_server(
         tokens=core.tokens,
         routes=joining.routes(),
     )
-    async with listen(RestApi(deps), settings.bind_address, settings.https_port, tls):
+    api = RestApi(deps) if core.auditor is None else AuditedRestApi(deps, core.auditor)
+    async with listen(api, settings.bind_address, settings.https_port, tls):
         yield
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane import settings_oidc
+from controlplane import settings_audit, settings_oidc
 from controlplane.access.authentication import Authentication
 from mizzen.api import formats
 from mizzen.base.settings import Problems, duration_ms
@@ -69,6 +69,8 @@ class ServerSettings:
     """Whose tokens are believed beside our own, and whom they stand for."""
     authentication_file: Path | None
     """Where that is said, if it is in a file."""
+    audit: settings_audit.Audit | None
+    """What is written down of requests, and where; None: nothing is."""
     leader_ttl_s: int
     """How long a dead leader is waited for."""
     log_level: str
@@ -118,10 +120,8 @@ def parse(argv: Sequence[str]) -> ServerSettings:
             problems.add(flag, f"{text!r} must be one of: {', '.join(words)}")
     _check_etcd(problems, args)
     authentication = settings_oidc.read(problems, args, own_issuer(args.cluster_domain))
-    if https_port is not None and https_port == grpc_port:
-        problems.add("--grpc-port", "must be another than --https-port")
-    if token_port is not None and token_port in (https_port, grpc_port):
-        problems.add("--grpc-token-port", "must be another than --https-port and --grpc-port")
+    audit = settings_audit.read(problems, args)
+    _check_ports(problems, https_port, grpc_port, token_port)
     problems.check()
     return ServerSettings(
         data_dir=args.data_dir.absolute(),
@@ -146,6 +146,7 @@ def parse(argv: Sequence[str]) -> ServerSettings:
         balancer_pool=pool or NO_RANGES,
         authentication=authentication,
         authentication_file=args.authentication_config,
+        audit=audit,
         leader_ttl_s=leader_ttl_s or 0,
         log_level=args.log_level,
         log_format=args.log_format,
@@ -184,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--log-level", default="info", help=f"what is logged: {', '.join(LEVELS)}")
     add("--log-format", default="text", help=f"how it is logged: {', '.join(FORMATS)}")
     settings_oidc.add_to(parser)
+    settings_audit.add_to(parser)
     return parser
 
 
@@ -201,6 +203,13 @@ def own_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
+
+
+def _check_ports(problems: Problems, https: int | None, grpc: int | None, tokens: int | None) -> None:
+    if https is not None and https == grpc:
+        problems.add("--grpc-port", "must be another than --https-port")
+    if tokens is not None and tokens in (https, grpc):
+        problems.add("--grpc-token-port", "must be another than --https-port and --grpc-port")
 
 
 def _check_times(problems: Problems, heartbeat_ms: int | None, grace_ms: int | None, event_ttl_ms: int | None) -> None:

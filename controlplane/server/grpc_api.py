@@ -14,6 +14,7 @@ from typing import Any
 from controlplane.admission import Operation
 from controlplane.server import grpc_objects as objects
 from controlplane.server import grpc_options as options
+from controlplane.server.audit import Auditor
 from controlplane.server.authn import VerifyToken, everywhere, no_tokens
 from controlplane.server.grpc_call import GrpcCall, streaming, unary
 from controlplane.server.grpc_parts import SCALE, PartCalls, check_scales
@@ -55,9 +56,11 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         verify_token: VerifyToken = no_tokens,
         images: ImageLoads | None = None,
         hears_nobody: Callable[[str], bool] = everywhere,
+        auditor: Auditor | None = None,
     ) -> None:
         """`images`: who places images on nodes; None where there is no way to nodes."""
         self.hears_nobody = hears_nobody
+        self.auditor = auditor
         self._images = images
         self._streams = StreamCalls(verbs, streams)
         self._parts = PartCalls(verbs, tokens)

@@ -15,9 +15,11 @@ from typing import Any, Protocol, TypeVar
 
 from controlplane.access.grants import wants
 from controlplane.admission import Operation, Request
+from controlplane.server.audit import Auditor
 from controlplane.server.authn import NOBODY, UserInfo, VerifyToken, authenticate, from_certificate
 from controlplane.server.authz import Authorizer
 from controlplane.server.field_managers import NAME_MAX_BYTES, manager_of
+from controlplane.server.grpc_audit import AuditedCall
 from controlplane.server.grpc_errors import api_error_of, refuse
 from controlplane.server.guards import Guard, guard_of
 from controlplane.server.impersonate import acting
@@ -25,6 +27,7 @@ from controlplane.server.metrics import CANCELLED, Measured, Metrics, measured
 from controlplane.server.paths import Place
 from controlplane.server.verbs_read import only_name
 from mizzen.api import errors
+from mizzen.api.errors import ApiError
 from mizzen.api.kinds import Kind
 
 Answer = TypeVar("Answer")
@@ -39,6 +42,7 @@ class Servicer(Protocol):
     access: Authorizer
     verify_token: VerifyToken
     hears_nobody: Callable[[str], bool]
+    auditor: Auditor | None
 
 
 def certificate_of(context: Any) -> bytes | None:
@@ -64,6 +68,7 @@ class GrpcCall:
         self._access = servicer.access
         self._verify_token = servicer.verify_token
         self._hears_nobody = servicer.hears_nobody
+        self._audited = None if servicer.auditor is None else AuditedCall(servicer.auditor, context, self._headers())
         self._long = long
         self._what = Measured("OTHER")
         self._counted = ExitStack()
@@ -91,8 +96,13 @@ class GrpcCall:
         else:
             self._metrics.begin(self._what)
             self._counted.callback(self._metrics.end, self._what)
+        if self._audited is not None:
+            self._audited.about(place, verb)
         self.user = self._authenticated()
-        self._access.check(self.user, wants(verb, kind.group, place.resource, namespace, name, field_selector))
+        wanted = wants(verb, kind.group, place.resource, namespace, name, field_selector)
+        if self._audited is not None:
+            self._audited.decided(self._access.decide(self.user, wanted))
+        self._access.check(self.user, wanted)
         if not sub and verb not in kind.verbs:
             raise errors.MethodNotSupported(kind, verb)
         self.guard = guard_of(self._access, self.user, place, verb)
@@ -110,7 +120,12 @@ class GrpcCall:
         user = authenticate(certificate, shown, self._verify_token, round(now_s * 1000))
         if user is NOBODY and not self._hears_nobody(""):
             raise errors.Unauthorized()
-        return acting(user, headers, self._access)
+        if self._audited is not None:
+            self._audited.known(user)
+        masked = acting(user, headers, self._access)
+        if self._audited is not None and masked is not user:
+            self._audited.masked(masked)
+        return masked
 
     def _headers(self) -> list[tuple[str, str]]:
         given = self._context.invocation_metadata() or ()
@@ -137,6 +152,7 @@ class GrpcCall:
     def counting(self) -> Iterator[None]:
         """Count the call when it is over."""
         begun, code = time.perf_counter(), 200
+        failed: ApiError | None = None
         try:
             with self._counted:
                 yield
@@ -144,9 +160,12 @@ class GrpcCall:
             code = CANCELLED
             raise
         except Exception as error:
-            code = api_error_of(error).code
+            failed = api_error_of(error)
+            code = failed.code
             raise
         finally:
+            if self._audited is not None:
+                self._audited.over(code, failed)
             self._metrics.served(self._what, code, None if self._long else time.perf_counter() - begun)
 
 

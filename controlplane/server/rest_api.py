@@ -163,7 +163,7 @@ class RestApi:
     ) -> web.StreamResponse:
         """The answer, or what went wrong; a `short` request needs a lane, and is counted where it gets none."""
         try:
-            user = self._authenticated(request)
+            user = self._acting(request, self._authenticated(request))
             with nullcontext() if short is None else self._lane(user, short):
                 if place is not None:
                     return await self._place(request, place, query, user)
@@ -203,6 +203,9 @@ class RestApi:
         user = authn.authenticate(certificate, authorization_of(request), self._verify_token, round(now_s * 1000))
         if user is authn.NOBODY and not self._hears_nobody(request.path):
             raise errors.Unauthorized()
+        return user
+
+    def _acting(self, request: web.Request, user: UserInfo) -> UserInfo:
         return acting(user, request.headers.items(), self._access)
 
     async def _place(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 from aiohttp import web
 
+from controlplane.server.audit import response_started
 from controlplane.server.streams import Channel, Piece, Session
 from mizzen.api import codec
 from mizzen.api.errors import ApiError
@@ -37,6 +38,7 @@ async def serve_log(request: web.Request, session: Session) -> web.StreamRespons
                 _check(first.result())
             answer = web.StreamResponse(headers=_HEADERS)
             await answer.prepare(request)
+            response_started()
             await _copy(await first, pieces, answer)
         finally:
             first.cancel()

@@ -27,6 +27,11 @@ class Pieces(Payload):
         super().__init__(body)
         self._size = len(body)
 
+    @property
+    def content(self) -> bytes:
+        """The body, as long as it is not sent."""
+        return bytes(self._value or b"")
+
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The body as text."""
         return str(self._value, encoding, errors)

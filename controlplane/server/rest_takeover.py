@@ -14,6 +14,8 @@ import socket
 from aiohttp import web
 from multidict import CIMultiDict
 
+from controlplane.server.audit import response_started
+
 READ_BYTES = 64 * 1024
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 """After how many seconds of silence a machine is asked for signs of life, how often, and how many times."""
@@ -35,6 +37,7 @@ async def take_over(request: web.Request, headers: CIMultiDict[str] | dict[str, 
     transport.set_protocol(taken)
     taken.connection_made(transport)
     await answer.prepare(request)
+    response_started()
     return answer, reader, asyncio.StreamWriter(transport, taken, reader, asyncio.get_running_loop())
 
 

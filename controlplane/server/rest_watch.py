@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from controlplane.server import rest_forms
+from controlplane.server.audit import response_started
 from controlplane.server.negotiate import JSON, PROTOBUF, Output
 from controlplane.server.representations import empty
 from controlplane.server.rest_answers import headers_of
@@ -148,6 +149,7 @@ class Watches:
         self._open.add(task)
         try:
             await answer.prepare(call.request)
+            response_started()
             await (_send(watch, frames, answer) if socket is None else _converse(watch, frames, socket, output))
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             # The client has left or does not read, or the server is stopping: nobody waits for more.

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import WSMsgType, web
 
+from controlplane.server.audit import response_started
 from controlplane.server.rest_log import refusal
 from controlplane.server.streams import Channel, Piece, Session
 from mizzen.api import codec
@@ -97,6 +98,7 @@ class _Framed:
     async def open(self) -> None:
         """Answer the request."""
         await self._socket.prepare(self._request)
+        response_started()
 
     async def send(self, channel: int, data: bytes) -> None:
         """Say something on a channel."""

@@ -11,6 +11,7 @@ from controlplane import settings as settings_module
 from controlplane.__main__ import main
 from controlplane.access.authentication import Authentication
 from controlplane.access.oidc import Rules, Source
+from controlplane.server.audit_log import AuditFile
 from controlplane.settings import ServerSettings, parse
 from mizzen.base.settings import SettingsError
 
@@ -33,7 +34,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster_domain="cluster.local", heartbeat_ms=10_000, node_grace_ms=50_000, leader_ttl_s=15,
         event_ttl_ms=259_200_000,
         balancer_pool=(),
-        authentication=Authentication(), authentication_file=None,
+        authentication=Authentication(), authentication_file=None, audit=None,
         log_level="info", log_format="text",
     )  # fmt: skip
 
@@ -172,3 +173,25 @@ def test_logins_by_a_file(tmp_path: Path) -> None:
 def test_logins_that_can_not_be(argv: str, line: str) -> None:
     (found,) = wrong(*argv.split())
     assert found.startswith(line)
+
+
+def test_an_audit_log(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}")
+    given = ["--audit-policy-file", str(file), "--audit-log-path"]
+    audit = parse(
+        [*given, "-", *["--audit-log-maxsize", "5", "--audit-log-maxbackup", "3", "--audit-log-maxage", "7"]]
+    ).audit
+    assert audit is not None
+    assert audit.file == AuditFile("-", 5, 3, 7)
+    (line,) = wrong("--audit-policy-file", str(file))
+    assert line == "--audit-log-path: is needed with --audit-policy-file"
+    (line,) = wrong("--audit-log-path", "-")
+    assert line == "--audit-policy-file: is needed with --audit-log-path"
+    (line,) = wrong(*given, "-", "--audit-log-maxsize", "big")
+    assert line == "--audit-log-maxsize: 'big' is not a number"
+    file.write_text("{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{}]}")
+    (line,) = wrong(*given, "-")
+    assert line.endswith("rules[0].level: Required value")
+    (line,) = wrong("--audit-policy-file", "nothing", "--audit-log-path", "-")
+    assert line == "--audit-policy-file: nothing: No such file or directory"
