@@ -1,6 +1,7 @@
-"""A storage driver in a whole cluster: registered, attached, mounted, grown, and all of it undone.
+"""A storage driver and an NFS server in a whole cluster: volumes made, attached, mounted, grown, and all of it undone.
 
-The driver is real and mounts; its sidecars, which know nothing but the API, are played by the test.
+The driver is real and mounts; its sidecars, which know nothing but the API, are played by the test. What is mounted as
+NFS are folders of this machine.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from mizzen.client import Client
 from mizzen.client.config import load
 from nodeagent.volumes import mounts
 from nodeagent.volumes.disk import DiskVolumes
+from nodeagent.volumes.nfs import Nfs
 from tests.fixtures.csi_driver import NAME, TestDriver, serving
 from tests.fixtures.memory_node import Machine
+from tests.fixtures.nfs_stand_in import stand_in
 from tests.fixtures.whole_cluster import IMAGES, whole_cluster
 
 WAIT_S = 30.0
@@ -41,9 +44,10 @@ pytestmark = pytest.mark.timeout(150)
 class DiskMachine(Machine):
     """A machine in memory whose pods' volumes are on the disk."""
 
-    def __init__(self, folder: Path, *more: Any) -> None:
+    def __init__(self, nfs: Nfs, folder: Path, *more: Any) -> None:
         super().__init__(folder, *more)
-        self.volumes = DiskVolumes(folder / "pods")  # type: ignore[assignment]
+        self.nfs = nfs
+        self.volumes = DiskVolumes(folder / "pods", nfs)
 
 
 @pytest.fixture
@@ -131,13 +135,19 @@ class World:
 @asynccontextmanager
 async def world(folder: Path, spec: storage.CSIDriverSpec, **driver: Any) -> AsyncIterator[World]:
     made = TestDriver(backend=folder / "backend", topology={RACK: "r1"}, volumes_max=5, **driver)
-    async with (
-        whole_cluster(folder, DiskMachine) as kubeconfig,
-        Client(load(kubeconfig)) as client,
-        serving(made, folder / "n1" / "kubelet"),
-    ):
-        await client.create(storage.CSIDriver(metadata=meta.ObjectMeta(name=NAME), spec=spec))
-        yield World(client, made, folder)
+    with stand_in(folder / "server") as nfs:
+        (folder / "server" / "nas" / "export").mkdir(parents=True)
+
+        def machine(*what: Any) -> Machine:
+            return DiskMachine(nfs, *what)
+
+        async with (
+            whole_cluster(folder, machine) as kubeconfig,
+            Client(load(kubeconfig)) as client,
+            serving(made, folder / "n1" / "kubelet"),
+        ):
+            await client.create(storage.CSIDriver(metadata=meta.ObjectMeta(name=NAME), spec=spec))
+            yield World(client, made, folder)
 
 
 def claimed() -> tuple[core.PersistentVolume, core.PersistentVolumeClaim]:
@@ -181,6 +191,7 @@ async def test_a_driver_does_all_that_it_is_there_for(folder: Path) -> None:
         await driver_is_known(w)
         await volume_is_attached_mounted_grown_and_given_back(w)
         await volume_that_lives_in_its_pod_needs_no_claim(w)
+        await folder_of_a_share_is_shared_and_put_aside(w)
 
 
 async def driver_is_known(w: World) -> None:
@@ -265,3 +276,40 @@ async def volume_that_lives_in_its_pod_needs_no_claim(w: World) -> None:
     await w.gone(kinds.POD, "user")
     assert w.driver.names()[-1] == "NodeUnpublishVolume"
     assert not (await w.client.list(kinds.VOLUME_ATTACHMENT)).items
+
+
+async def folder_of_a_share_is_shared_and_put_aside(w: World) -> None:
+    await w.client.create(
+        storage.StorageClass(
+            metadata=meta.ObjectMeta(name="nfs"), provisioner="mizzen.dev/nfs", reclaim_policy="Delete",
+            parameters={
+                "server": "nas", "share": "/export", "onDelete": "archive",
+                "subDir": "${pvc.metadata.namespace}/${pvc.metadata.name}",
+            },
+        )
+    )  # fmt: skip
+    asked = core.PersistentVolumeClaimSpec(
+        access_modes=("ReadWriteMany",), storage_class_name="nfs",
+        resources=core.VolumeResourceRequirements(requests={"storage": "1Gi"}),
+    )  # fmt: skip
+    claim = core.PersistentVolumeClaim(metadata=meta.ObjectMeta(name="files", namespace="default"), spec=asked)
+    await w.client.create(claim)
+    source = core.PersistentVolumeClaimVolumeSource(claim_name="files")
+    users = {node: f"user-of-{node}" for node in ("n1", "n2")}
+    shown = {}
+    for node, name in users.items():
+        volume = core.Volume(name="v", persistent_volume_claim=source)
+        await w.client.create(pod(name, volume, node_selector={"kubernetes.io/hostname": node}))
+        uid = (await w.running(name)).metadata.uid
+        shown[node] = w.folder / node / "pods" / uid / "volumes" / "v"
+    (shown["n1"] / "file").write_text("from n1")
+    assert (shown["n2"] / "file").read_text() == "from n1"
+    for name in users.values():
+        await w.client.delete(kinds.POD, "default", name)
+        await w.gone(kinds.POD, name)
+    bound = await w.client.get(kinds.PERSISTENT_VOLUME_CLAIM, "default", "files")
+    await w.client.delete(kinds.PERSISTENT_VOLUME_CLAIM, "default", "files")
+    await w.gone(kinds.PERSISTENT_VOLUME, bound.spec.volume_name, "")
+    export = w.folder / "server" / "nas" / "export" / "default"
+    assert {path.name for path in export.iterdir()} == {"archived-files"}
+    assert (export / "archived-files" / "file").read_text() == "from n1"
