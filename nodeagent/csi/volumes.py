@@ -26,18 +26,18 @@ from nodeagent.csi.session import EXPANDS, MOUNTS_FOR_GROUP, STAGES, Driver, dri
 from nodeagent.csi.wanted import Wanted, wanted_of
 from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.storage import Shown
-from nodeagent.runtime.values import Device, Mount
+from nodeagent.volumes.over import Over
 from nodeagent.volumes.port import VolumeFailure, Volumes
 
 
-class CsiVolumes:
+class CsiVolumes(Over):
     """`port.Volumes` over another, with drivers; the port's docstrings are the contract of these methods."""
 
     def __init__(
         self, others: Volumes, registrations: Registrations, kubelet: Path, records: Path, boot_id: str
     ) -> None:
         """`kubelet` is the folder that drivers share with the agent, `records` one of the agent alone."""
-        self._others = others
+        super().__init__(others)
         self._registrations = registrations
         self._kubelet = kubelet
         self._records = Records(records)
@@ -62,32 +62,13 @@ class CsiVolumes:
                 why = error.message if isinstance(error, ConfigError | VolumeFailure) else str(error)
                 raise VolumeFailure(f'MountVolume.SetUp failed for volume "{volume.name}" : {why}') from error
         if shown:
-            sources = replace(sources, storage=replace(sources.storage, shown=shown))
-        return await self._others.setup(pod, sources)
-
-    async def mounts(self, pod: core.Pod, container: core.Container, variables: Mapping[str, str]) -> tuple[Mount, ...]:
-        """A container's mounts."""
-        return await self._others.mounts(pod, container, variables)
-
-    async def devices(self, pod: core.Pod, container: core.Container) -> tuple[Device, ...]:
-        """A container's devices."""
-        return await self._others.devices(pod, container)
-
-    async def write(self, pod_uid: str, name: str, content: bytes, mode: int = 0o644) -> str:
-        """Keep a file with the pod."""
-        return await self._others.write(pod_uid, name, content, mode)
-
-    async def read(self, pod_uid: str, name: str, limit_bytes: int) -> bytes:
-        """The end of a kept file."""
-        return await self._others.read(pod_uid, name, limit_bytes)
-
-    async def read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
-        """A file in a volume."""
-        return await self._others.read_inside(pod_uid, volume, path, limit_bytes)
+            storage = replace(sources.storage, shown={**sources.storage.shown, **shown})
+            sources = replace(sources, storage=storage)
+        return await super().setup(pod, sources)
 
     async def teardown(self, pod_uid: str) -> None:
         """Take everything of a pod away."""
-        await self._others.teardown(pod_uid)
+        await super().teardown(pod_uid)
         for volume, record in self._records.of(pod_uid).items():
             try:
                 await self._hide(pod_uid, volume, record)
@@ -101,7 +82,7 @@ class CsiVolumes:
         """The pods that nobody knows."""
         expected = frozenset(known)
         mine = {uid for uid in self._records.all() if uid not in expected}
-        return tuple(sorted(mine.union(await self._others.orphans(expected))))
+        return tuple(sorted(mine.union(await super().orphans(expected))))
 
     # for the node's status and its loops
 

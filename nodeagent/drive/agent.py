@@ -67,6 +67,7 @@ from nodeagent.network.port import Network, NetworkConfig, NetworkError
 from nodeagent.network.resolv import parse as parse_resolv
 from nodeagent.runtime.port import Runtime
 from nodeagent.runtime.values import RuntimeInfo, Status
+from nodeagent.volumes.images import ImageVolumes
 from nodeagent.volumes.nfs import Nfs
 from nodeagent.volumes.port import Volumes
 
@@ -108,9 +109,7 @@ class Agent:
         self._scraper = Scraper(self._addressed, self.outbox, clock)
         self._meter = Meter(self.watcher, clock, Cgroups(), self._scraper.found)
         self._registrations = Registrations(settings.kubelet_dir / "plugins_registry")
-        self._volumes = CsiVolumes(
-            parts.volumes, self._registrations, settings.kubelet_dir, settings.data_dir / "csi", machine.boot_id()
-        )
+        self._volumes = self._make_volumes()
         self._reclaimer = Reclaimer(
             node=self.node.name, folder=settings.local_folder, nfs=parts.nfs, objects=self.objects,
             outbox=self.outbox, clock=clock,
@@ -151,6 +150,11 @@ class Agent:
         self._static = self._make_static()
         self.page = MetricsPage(self.metrics, self._meter, lambda: ", ".join(self._problems()), self._measure)
         self._objects_dirty = False
+
+    def _make_volumes(self) -> CsiVolumes:
+        data, kubelet = self._settings.data_dir, self._settings.kubelet_dir
+        others = ImageVolumes(self._parts.volumes, self._parts.runtime, data / "image-volumes")
+        return CsiVolumes(others, self._registrations, kubelet, data / "csi", machine.boot_id())
 
     def _make_status(self, info: RuntimeInfo) -> NodeStatus:
         return NodeStatus(

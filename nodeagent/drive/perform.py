@@ -111,7 +111,7 @@ class Performer:
     async def _perform(self, pod: core.Pod, operation: act.AnyOperation, group: asyncio.TaskGroup) -> Result:
         match operation:
             case act.SetupVolumes() | act.TeardownVolumes():
-                return await self._change_volumes(pod, operation)
+                return await self._change_volumes(pod, operation, group)
             case act.CreateSandbox() | act.RemoveSandbox():
                 return await self._change_sandbox(pod, operation)
             case act.InspectImage():
@@ -135,14 +135,30 @@ class Performer:
 
     # ----------------------------------------------------------------------------------------- volumes and images
 
-    async def _change_volumes(self, pod: core.Pod, operation: act.SetupVolumes | act.TeardownVolumes) -> Result:
+    async def _change_volumes(
+        self, pod: core.Pod, operation: act.SetupVolumes | act.TeardownVolumes, group: asyncio.TaskGroup
+    ) -> Result:
         if isinstance(operation, act.TeardownVolumes):
             await self._volumes.teardown(pod.metadata.uid)
             self._tokens.forget(pod.metadata.uid)
         elif pod.spec.volumes:
             tokens = await self._tokens.of(pod, tokens_for(self._node.drivers_of(pod)))
-            await self._volumes.setup(pod, replace(self._node.sources(pod, self._ip_of(pod)), tokens=tokens))
+            sources = self._node.sources(pod, self._ip_of(pod))
+            with_image = [(volume.name, volume.image) for volume in pod.spec.volumes if volume.image is not None]
+            images = {name: await self._image_of(pod, source, group) for name, source in with_image}
+            storage = replace(sources.storage, images=images)
+            await self._volumes.setup(pod, replace(sources, tokens=tokens, storage=storage))
         return Result(op=operation.op)
+
+    async def _image_of(self, pod: core.Pod, source: core.ImageVolumeSource, group: asyncio.TaskGroup) -> str:
+        """The id of the image that a volume is made from, fetched as its policy says. Raises RuntimeFailure."""
+        ref = source.reference
+        info = await self._images.inspect(ref) if source.pull_policy != "Always" else None
+        if info is None and source.pull_policy == "Never":
+            raise ImageNotFound(f'Container image "{ref}" is not present with pull policy of Never')
+        if info is None:
+            info, _ = await self._images.pull(ref, self._auth(pod, ref), group)
+        return info.id
 
     async def _pull(self, pod: core.Pod, operation: act.PullImage, group: asyncio.TaskGroup) -> Result:
         began_ms = self._clock.monotonic_ms()

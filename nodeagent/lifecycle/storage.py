@@ -11,7 +11,7 @@ from mizzen.api.types import storage_v1 as storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A volume that a driver shows to a pod."""
+    """A volume that a driver, or an image, shows to a pod."""
 
     path: str
     """A folder, or a device."""
@@ -34,5 +34,7 @@ class Storage:
     """Those that volumes name, by namespace and name."""
     bound: Mapping[str, core.PersistentVolumeClaim] = field(default_factory=dict)
     """The pod's claims, by name."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """The ids of the images that the pod's volumes are made from, by the names of the volumes."""
     shown: Mapping[str, Shown] = field(default_factory=dict)
-    """What drivers show to the pod already, by the name of the pod's volume."""
+    """What drivers and images show to the pod already, by the name of the pod's volume."""

@@ -265,6 +265,10 @@ class DockerRuntime:
         """Take images out of an archive."""
         return await self._images.load(archive)
 
+    async def image_files(self, image_id: str, folder: str) -> None:
+        """Put an image's files into a folder."""
+        await self._images.files(image_id, folder)
+
     # --------------------------------------------------------------------------------------------------- streams
 
     def logs(self, container_id: str, query: LogQuery) -> AsyncGenerator[tuple[Stream, bytes], None]:

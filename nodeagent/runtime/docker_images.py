@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,23 @@ class DockerImages:
             raise ImageFailure(f"the image archive cannot be loaded: {error.message}") from error
         return tuple(names)
 
+    async def files(self, image_id: str, folder: str) -> None:
+        """Put an image's files into a folder: those of a container that is made from it and never started."""
+        name = f"mizzen-files-{uuid.uuid4().hex}"
+        body = {"Image": image_id, "Cmd": ["none"], "NetworkDisabled": True}
+        try:
+            await self._engine.call("POST", "/containers/create", query={"name": name}, body=body)
+        except EngineError as error:
+            if error.status == 404:
+                raise ImageNotFound(f'image "{image_id}" is not on the node') from error
+            raise
+        try:
+            idle_s = self._engine.settings.idle_deadline_s
+            async with self._engine.stream("GET", f"/containers/{name}/export", idle_s=idle_s) as response:
+                await _unpacked(response.content.iter_any(), folder)
+        finally:
+            await self._engine.call("DELETE", f"/containers/{name}", query={"force": "1"})
+
     async def remove(self, image_id: str) -> None:
         """Remove an image by taking away each of its names, so that nothing goes while a container needs it."""
         image = await self.status(image_id)
@@ -220,3 +238,26 @@ def node_credentials(registry: str) -> RegistryAuth | None:
         identity_token=found.get("identitytoken") or found.get("IdentityToken") or "",
         server=found.get("serveraddress") or found.get("ServerAddress") or registry,
     )
+
+
+async def _unpacked(pieces: AsyncIterable[bytes], folder: str) -> None:
+    """Unpack an archive as it comes. Raises ImageFailure."""
+    # The program and not Python's own: it keeps owners and attributes, and follows no link that the archive brings.
+    tar = await asyncio.create_subprocess_exec(
+        "tar", "--extract", "--numeric-owner", "--preserve-permissions", "--xattrs", "--directory", folder,
+        stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert tar.stdin is not None
+    try:
+        async for piece in pieces:
+            tar.stdin.write(piece)
+            await tar.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it has ended, and says why
+    except BaseException:
+        tar.kill()
+        raise
+    finally:
+        _, said = await tar.communicate()
+    if tar.returncode != 0:
+        raise ImageFailure(f"the files of the image cannot be unpacked: {said.decode(errors='replace').strip()}")

@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from mizzen.engine.values import Clock
 from nodeagent.runtime import fake_streams
@@ -290,6 +291,14 @@ class FakeRuntime:
         if any(record.image_id == image.info.id for record in self._records.values()):
             raise ImageInUse(f"image {image_id} is used by a container")
         del self._images.local[image.info.id]
+
+    async def image_files(self, image_id: str, folder: str) -> None:
+        """Put an image's files into a folder: one, with its id."""
+        await self._enter("image_files", image_id)
+        image = self._images.find(image_id)
+        if image is None:
+            raise ImageNotFound(f'image "{image_id}" is not on the node')
+        await asyncio.to_thread((Path(folder) / "id").write_text, image.info.id)
 
     async def load_image(self, archive: bytes | AsyncIterable[bytes]) -> tuple[str, ...]:
         """Take images out of an archive."""

@@ -174,6 +174,10 @@ class Runtime(Protocol):
         """
         ...
 
+    async def image_files(self, image_id: str, folder: str) -> None:
+        """Put the files of an image on the node into an empty folder, with their owners. Raises `ImageNotFound`."""
+        ...
+
     # streams
 
     def logs(self, container_id: str, query: LogQuery) -> AsyncGenerator[tuple[Stream, bytes], None]:

@@ -98,7 +98,7 @@ def plan(pod: core.Pod, volume: core.Volume, sources: Sources) -> Plan:
         return HostPath(volume.host_path.path, volume.host_path.type or "")
     if volume.nfs is not None:
         return Persistent(volume.nfs.path, server=volume.nfs.server, options=("ro",) if volume.nfs.read_only else ())
-    if (shown := sources.storage.shown.get(volume.name)) is not None and volume.csi is not None:
+    if (shown := sources.storage.shown.get(volume.name)) is not None and (volume.csi or volume.image):
         return Persistent(shown.path, is_owned_by_group=shown.is_owned_by_group, is_given_once=_given_once(pod))
     for name, _ in claims_of(core.Pod(metadata=pod.metadata, spec=core.PodSpec(volumes=(volume,)))):
         return _persistent(pod, name, sources, sources.storage.shown.get(volume.name))

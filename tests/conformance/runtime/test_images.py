@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from nodeagent.runtime.errors import ImageInUse, InvalidImageName
+from nodeagent.runtime.errors import ImageInUse, ImageNotFound, InvalidImageName
 from nodeagent.runtime.port import Runtime
 from tests.conformance.runtime.rig import IMAGE, Rig
 from tests.fixtures.images import busybox_image
@@ -44,3 +46,14 @@ async def test_an_invalid_name(runtime: Runtime) -> None:
             await runtime.image_status(name)
         with pytest.raises(InvalidImageName):
             await runtime.pull_image(name)
+
+
+async def test_the_files_of_an_image(runtime: Runtime, tmp_path: Path) -> None:
+    image = await runtime.image_status(IMAGE)
+    assert image is not None
+    before = await runtime.list()
+    await runtime.image_files(image.id, str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()), "they are there"  # noqa: ASYNC240
+    assert await runtime.list() == before, "no container is left"
+    with pytest.raises(ImageNotFound):
+        await runtime.image_files("sha256:" + "0" * 64, str(tmp_path))
