@@ -22,7 +22,7 @@ from nodeagent.drive.usage import Meter
 from nodeagent.lifecycle.actions import Record
 from nodeagent.lifecycle.eviction import RESOURCES, Use, evicted, has_limits, over_limit
 from nodeagent.lifecycle.pressure import DISK, MEMORY, PIDS, Readings, held
-from nodeagent.lifecycle.thresholds import Crossed, Threshold, crossed
+from nodeagent.lifecycle.thresholds import Crossed, Threshold, crossed, worn_out
 from nodeagent.runtime.errors import RuntimeFailure
 
 LOOK_S = 10.0
@@ -48,8 +48,9 @@ class Evictor:
         clock: Clock,
         thresholds: tuple[Threshold, ...],
         hold_ms: int,
+        soft_grace_s: int,
     ) -> None:
-        """`hold_ms`: for how long a pressure counts after it was felt last."""
+        """`hold_ms`: for how long a pressure counts after it was felt last; `soft_grace_s`: see `evicted`."""
         self._node = node
         self._pods = pods
         self._meter = meter
@@ -60,6 +61,9 @@ class Evictor:
         self._clock = clock
         self._thresholds = thresholds
         self._hold_ms = hold_ms
+        self._soft_grace_s = soft_grace_s
+        self._since: dict[Threshold, int] = {}
+        """When each threshold that is crossed was crossed."""
         self._going = ""
         self._going_since_ms = 0
         self.changed: Callable[[], None] = lambda: None
@@ -83,13 +87,15 @@ class Evictor:
             await self._keep_limits()
 
     def _feel(self) -> list[Crossed]:
+        """The thresholds for which pods have to go."""
         found = crossed(self._thresholds, self._readings())
         before, now_ms = self._node.pressures, self._clock.monotonic_ms()
         under = {one.threshold.condition for one in found}
         self._node.pressures = held(before, under, now_ms, self._hold_ms)
         if self._node.pressures.keys() != before.keys():
             self.changed()
-        return found
+        self._since = {one.threshold: self._since.get(one.threshold, now_ms) for one in found}
+        return worn_out(found, self._since, now_ms)
 
     def _is_going(self) -> bool:
         """Whether somebody who has to go is still on the way."""
@@ -106,7 +112,7 @@ class Evictor:
             if lacking.threshold not in [one.threshold for one in crossed(self._thresholds, self._readings())]:
                 return
         pods = self._pods.active()
-        victim = evicted(await self._uses(condition, pods), lacking)
+        victim = evicted(await self._uses(condition, pods), lacking, self._soft_grace_s)
         if victim is None:
             _LOG.warning("nobody_to_evict", condition=condition, available=lacking.available, least=lacking.least)
             return

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from mizzen.api import formats
-from mizzen.base.settings import Problems, address
+from mizzen.base.settings import Problems, address, duration_ms
 from mizzen.base.telemetry import LEVELS
 from nodeagent.drive import machine
 from nodeagent.lifecycle import imagegc, thresholds
@@ -65,6 +65,10 @@ class AgentSettings:
     image_policy: imagegc.Policy = field(default_factory=imagegc.Policy)
     eviction_hard: tuple[Threshold, ...] = thresholds.parse(thresholds.DEFAULT)
     """How little may be left of memory, disks and processes before pods have to go."""
+    eviction_soft: tuple[Threshold, ...] = thresholds.NONE
+    """The same, for what can be borne for a while."""
+    soft_grace_s: int = 0
+    """What pods get at most to end in that case."""
     pressure_hold_s: int = 300
     """For how long a pressure counts after it was felt last."""
     shutdown_grace_s: int = 30
@@ -112,6 +116,7 @@ def parse(argv: Sequence[str]) -> AgentSettings:
     if args.token and not server:
         problems.add("--server", "is needed with --token: the address of the control plane, like 10.0.0.1:6443")
     hard = problems.read("--eviction-hard", args.eviction_hard, thresholds.parse, thresholds.NONE)
+    soft = _soft(args, problems)
     if not 0 <= args.image_gc_low_threshold <= args.image_gc_high_threshold <= 100:
         problems.add("--image-gc-low-threshold", "is at most --image-gc-high-threshold, and both are percents")
     if args.shutdown_grace_period_critical_pods > args.shutdown_grace_period:
@@ -139,6 +144,8 @@ def parse(argv: Sequence[str]) -> AgentSettings:
             max_unused_ms=args.image_maximum_gc_age * 1000,
         ),
         eviction_hard=hard or thresholds.NONE,
+        eviction_soft=soft,
+        soft_grace_s=args.eviction_max_pod_grace_period,
         pressure_hold_s=args.eviction_pressure_transition_period,
         shutdown_grace_s=args.shutdown_grace_period,
         shutdown_critical_s=args.shutdown_grace_period_critical_pods,
@@ -194,12 +201,35 @@ def _add_upkeep(parser: argparse.ArgumentParser) -> None:
     unused_help = "seconds after which an unused image goes whatever the disk; 0: never"
     add("--image-maximum-gc-age", type=int, default=policy.max_unused_ms // 1000, help=unused_help)
     add("--eviction-hard", default=thresholds.DEFAULT, help="how little may be left before pods have to go")
+    add("--eviction-soft", default="", help="the same, for what can be borne for a while")
+    add("--eviction-soft-grace-period", default="", help="how long each is borne, like memory.available=1m30s")
+    soft_help = "seconds that pods get at most to end in that case"
+    add("--eviction-max-pod-grace-period", type=int, default=0, help=soft_help)
     hold_help = "seconds for which a pressure counts after it was felt last"
     add("--eviction-pressure-transition-period", type=int, default=300, help=hold_help)
     grace_help = "seconds that pods have to end when the machine goes down"
     add("--shutdown-grace-period", type=int, default=30, help=grace_help)
     critical_help = "the part of it that is kept for critical pods"
     add("--shutdown-grace-period-critical-pods", type=int, default=10, help=critical_help)
+
+
+def _soft(args: argparse.Namespace, problems: Problems) -> tuple[Threshold, ...]:
+    none: dict[str, int] = {}
+    patience = problems.read("--eviction-soft-grace-period", args.eviction_soft_grace_period, _patience, none) or none
+    read = problems.read(
+        "--eviction-soft", args.eviction_soft, lambda text: thresholds.soft(thresholds.parse(text), patience)
+    )
+    return read or thresholds.NONE
+
+
+def _patience(text: str) -> dict[str, int]:
+    found = {}
+    for part in filter(None, text.split(",")):
+        signal, separator, duration = part.partition("=")
+        if not separator:
+            raise ValueError(f"{part!r} is no time for a signal; write them like memory.available=1m30s")
+        found[signal] = duration_ms(duration)
+    return found
 
 
 def _labels(text: str) -> dict[str, str]:

@@ -74,8 +74,9 @@ class Upkeep:
             readings=around.status.readings,
             outbox=around.outbox,
             clock=around.clock,
-            thresholds=settings.eviction_hard,
+            thresholds=(*settings.eviction_hard, *settings.eviction_soft),
             hold_ms=settings.pressure_hold_s * 1000,
+            soft_grace_s=settings.soft_grace_s,
         )
         self.evictor.changed = around.status.tell
         self.shutdown = Shutdown(

@@ -80,7 +80,7 @@ def restarts(spec: core.PodSpec, container: core.Container, code: int, *, init: 
         if rule.exit_codes is not None:
             among = code in rule.exit_codes.values
             if among == (rule.exit_codes.operator == "In"):
-                return rule.action in ("Restart", "RestartAllContainers")
+                return rule.action == "Restart"
     policy = container.restart_policy or spec.restart_policy or "Always"
     if policy == "Always" and not (init and not is_sidecar(container)):
         return True

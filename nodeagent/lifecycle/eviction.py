@@ -14,6 +14,7 @@ from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.memory import PodFailure
 from nodeagent.lifecycle.pressure import DISK, MEMORY, PIDS
 from nodeagent.lifecycle.static import is_static
+from nodeagent.lifecycle.stops import grace_s
 from nodeagent.lifecycle.thresholds import Crossed
 
 REASON = "Evicted"
@@ -45,14 +46,18 @@ def is_critical(pod: core.Pod) -> bool:
     return is_static(pod) or (pod.spec.priority or 0) >= CRITICAL_PRIORITY
 
 
-def evicted(uses: Iterable[Use], crossed: Crossed) -> tuple[core.Pod, PodFailure] | None:
-    """Who goes for what the node lacks, and what is told of it; None when there is nobody to go."""
+def evicted(uses: Iterable[Use], crossed: Crossed, soft_grace_s: int = 0) -> tuple[core.Pod, PodFailure] | None:
+    """Who goes for what the node lacks, and what is told of it; None when there is nobody to go.
+
+    `soft_grace_s`: what a pod gets at most to end where the node could bear it for a while.
+    """
     resource = RESOURCES.get(crossed.threshold.condition, "")
     candidates = [use for use in uses if resource and not is_critical(use.pod)]
     if not candidates:
         return None
     first = min(candidates, key=lambda use: _rank(use, resource))
-    return first.pod, PodFailure(REASON, _message(first, resource, crossed), GRACE_S, disrupted=True)
+    grace = min(grace_s(first.pod.spec), soft_grace_s) if crossed.threshold.patience_ms else GRACE_S
+    return first.pod, PodFailure(REASON, _message(first, resource, crossed), grace, disrupted=True)
 
 
 def _rank(use: Use, resource: str) -> tuple[bool, int, int, str]:

@@ -7,7 +7,8 @@ Signals, forms and defaults are the kubelet's; `nodefs` is the disk of the pods'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mizzen.api import quantity
 from nodeagent.lifecycle.pressure import DISK, MEMORY, PIDS, Readings
@@ -30,6 +31,8 @@ class Threshold:
     amount: int = 0
     percent: float = 0.0
     """Of all there is; 0: `amount` holds."""
+    patience_ms: int = 0
+    """For how long there may be less before pods have to go; 0: not at all, and then they get no time to end either."""
 
     @property
     def condition(self) -> str:
@@ -71,8 +74,21 @@ def parse(text: str) -> tuple[Threshold, ...]:
     return tuple(found.values())
 
 
+def soft(thresholds: tuple[Threshold, ...], patience: Mapping[str, int]) -> tuple[Threshold, ...]:
+    """The thresholds with how long each is borne, in milliseconds by signal. Raises ValueError where one has none."""
+    for threshold in thresholds:
+        if not patience.get(threshold.signal):
+            raise ValueError(f"{threshold.signal} needs a time for which it is borne, like {threshold.signal}=1m30s")
+    return tuple(replace(threshold, patience_ms=patience[threshold.signal]) for threshold in thresholds)
+
+
+def worn_out(found: Sequence[Crossed], since: Mapping[Threshold, int], now_ms: int) -> list[Crossed]:
+    """Those that have been crossed for longer than they are borne; `since`: when each was crossed."""
+    return [one for one in found if now_ms - since.get(one.threshold, now_ms) >= one.threshold.patience_ms]
+
+
 def crossed(thresholds: tuple[Threshold, ...], readings: Readings) -> list[Crossed]:
-    """The thresholds that are crossed now; memory first, as pods that need it can't wait."""
+    """The thresholds that are crossed now, those that are not borne first; memory before others, for it can't wait."""
     found = []
     for threshold in thresholds:
         available, whole = _amounts(threshold.signal, readings)
@@ -81,7 +97,7 @@ def crossed(thresholds: tuple[Threshold, ...], readings: Readings) -> list[Cross
         least = int(whole * threshold.percent / 100) if threshold.percent else threshold.amount
         if available < least:
             found.append(Crossed(threshold, least, available))
-    return sorted(found, key=lambda one: one.threshold.condition != MEMORY)
+    return sorted(found, key=lambda one: (one.threshold.patience_ms > 0, one.threshold.condition != MEMORY))
 
 
 def _amounts(signal: str, readings: Readings) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from tests.e2e.manifests import Manifest, pod, shell
 
 PODS = int(os.environ.get("MIZZEN_CHURN", "90"))
 SEED = int(os.environ.get("MIZZEN_CHURN_SEED", "1"))
-WAVE = 45
+WAVE = 45 if PODS < 500 else 90
 GONE_S = 120
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180 + 2 * PODS)]

@@ -26,6 +26,7 @@ from nodeagent.drive.reach import Reach
 from nodeagent.drive.services import ServiceSync
 from nodeagent.drive.settings import parse
 from nodeagent.lifecycle.actions import Record
+from nodeagent.lifecycle.thresholds import Threshold
 from nodeagent.network.fake import FakeNetwork
 from nodeagent.network.port import AttachedPod, NetworkError
 from nodeagent.network.services import ServiceTable
@@ -354,6 +355,22 @@ def test_settings_are_read_and_have_defaults() -> None:
     assert found.labels == {"zone": "a", "disk": "ssd"}
     assert found.taints == (("gpu", "yes", "NoSchedule"),)
     assert found.data_dir == Path.cwd() / "relative"
+
+
+def test_thresholds_are_read_with_how_long_they_are_borne() -> None:
+    found = parse(["--eviction-soft", "memory.available<1Gi", "--eviction-soft-grace-period", "memory.available=1m30s"])
+    assert found.eviction_soft == (Threshold("memory.available", amount=1 << 30, patience_ms=90_000),)
+    assert [one.signal for one in found.eviction_hard][:1] == ["memory.available"]
+
+
+def test_wrong_upkeep_is_told() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(["--eviction-soft", "memory.available<1Gi", "--eviction-hard", "x<1", "--image-gc-low-threshold", "90",
+               "--shutdown-grace-period", "1"])  # fmt: skip
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "--eviction-hard", "--eviction-soft", "--image-gc-low-threshold", "--shutdown-grace-period-critical-pods",
+    ]  # fmt: skip
 
 
 def test_the_token_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,17 @@ def test_thresholds_that_are_none(text: str, why: str) -> None:
         thresholds.parse(text)
 
 
+def test_some_thresholds_are_borne_for_a_while() -> None:
+    found = thresholds.soft(thresholds.parse("memory.available<60%"), {"memory.available": 90_000})
+    both = crossed((*found, *DEFAULT), readings(volumes=Disk(total_bytes=100)))
+    assert [one.threshold.signal for one in both] == ["nodefs.available", "memory.available"]
+    since = {one.threshold: NOW for one in both}
+    assert thresholds.worn_out(both, since, NOW + 89_999) == both[:1]
+    assert thresholds.worn_out(both, since, NOW + 90_000) == both
+    with pytest.raises(ValueError, match=r"memory.available needs a time for which it is borne"):
+        thresholds.soft(found, {})
+
+
 def test_a_pressure_counts_for_a_while() -> None:
     felt = held({}, [DISK], NOW, 300_000)
     assert held(felt, [], NOW + 299_999, 300_000) == felt
@@ -233,6 +244,10 @@ def test_it_is_told_who_took_what() -> None:
         "many",
         "The node was low on resource: pids. Threshold quantity: 5, available: 1. ",
     )
+    borne = Crossed(Threshold("memory.available", amount=100 * MIB, patience_ms=1), 100 * MIB, 50 * MIB)
+    gentle = evicted([using(asking("a"), 5)], borne, 20)
+    assert gentle is not None
+    assert gentle[1].grace_s == 20
     inodes = evicted([using(asking("a"), 5)], Crossed(Threshold("nodefs.inodesFree", percent=5), 500, 99))
     assert inodes is not None
     assert inodes[1].message.startswith(
