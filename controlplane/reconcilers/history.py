@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from controlplane.reconcilers import ownership, rollout
-from mizzen.api import codec, config_versions, kinds, selectors
+from mizzen.api import codec, config_versions, defaults_pod, kinds, selectors
 from mizzen.api.types import apps_v1, core_v1, meta_v1
 from mizzen.engine import indexes
 from mizzen.engine.effects import Create, Delete, Effect, Update
@@ -55,11 +55,21 @@ def of(owner: Owner, view: View, hash_label: str) -> History:
     data = _data(owner.spec.template)
     highest = ordered[-1].revision if ordered else 0
     same = next((revision for revision in reversed(ordered) if revision.data == data), None)
+    same = same or _meaning_the_same(ordered, owner.spec.template)
     if same is None:
         return _created(owner, view, ordered, data, hash_label)
     if same.revision < highest:
         return History(tuple(ordered), None, (Update(msgspec.structs.replace(same, revision=highest + 1)),))
     return History(tuple(ordered), same)
+
+
+def _meaning_the_same(
+    ordered: Sequence[apps_v1.ControllerRevision], template: core_v1.PodTemplateSpec
+) -> apps_v1.ControllerRevision | None:
+    """The newest revision that differs by nothing but what is the default now: an upgrade rolls nothing."""
+    wanted = defaults_pod.template(template)
+    same = (revision for revision in reversed(ordered) if defaults_pod.template(template_of(revision)) == wanted)
+    return next(same, None)
 
 
 def _created(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from controlplane.reconcilers import rollout
-from mizzen.api import workloads
+from mizzen.api import defaults_pod, workloads
 from mizzen.api.types import apps_v1, core_v1
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -36,7 +36,12 @@ class Sets:
 def split(owner: apps_v1.Deployment, found: Sequence[apps_v1.ReplicaSet]) -> Sets:
     """Tells the ReplicaSet of the present template from the others; of several the oldest, as Kubernetes does."""
     by_age = sorted(found, key=lambda rs: (rs.metadata.creation_timestamp, rs.metadata.name))
-    new = next((rs for rs in by_age if same_template(rs.spec.template, owner.spec.template)), None)
+    wanted = owner.spec.template
+    new = next((rs for rs in by_age if same_template(rs.spec.template, wanted)), None)
+    if new is None:
+        # One that was stored when there were fewer defaults is the same, too: an upgrade rolls nothing.
+        wanted = defaults_pod.template(wanted)
+        new = next((rs for rs in by_age if same_template(defaults_pod.template(rs.spec.template), wanted)), None)
     return Sets(new, tuple(rs for rs in by_age if rs is not new))
 
 

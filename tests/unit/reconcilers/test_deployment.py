@@ -100,6 +100,19 @@ def test_a_new_template_starts_within_the_surge() -> None:
     assert made.metadata.annotations[REVISION] == "2"
 
 
+def test_a_template_from_before_there_was_a_default_is_the_same() -> None:
+    owner = annotated(deployment(3), "1")
+    stored = generation(owner, "web-1", "web:v1", 1, 3, 3)
+    spec = msgspec.structs.replace(stored.spec.template.spec, termination_grace_period_seconds=None)
+    bare = msgspec.structs.replace(stored.spec.template, spec=spec)
+    assert bare.spec != owner.spec.template.spec
+    before = msgspec.structs.replace(stored, spec=msgspec.structs.replace(stored.spec, template=bare))
+    assert not of(decide(owner, before), Create)
+    other = msgspec.structs.replace(bare, spec=msgspec.structs.replace(spec, termination_grace_period_seconds=7))
+    another = msgspec.structs.replace(stored, spec=msgspec.structs.replace(stored.spec, template=other))
+    assert of(decide(owner, another), Create)
+
+
 def test_old_ones_shrink_when_new_ones_are_available() -> None:
     owner = annotated(deployment(3, "web:v2"), "2")
     old, new = generation(owner, "web-1", "web:v1", 1, 3, 3), generation(owner, "web-2", "web:v2", 2, 1, 1)

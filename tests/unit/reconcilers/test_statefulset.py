@@ -230,6 +230,18 @@ def test_going_back_makes_the_old_revision_the_newest() -> None:
     }
 
 
+def test_a_revision_from_before_there_was_a_default_is_the_same() -> None:
+    world = rig()
+    world.rounds(3)
+    (only,) = world.list(kinds.CONTROLLER_REVISION)
+    kept = codec.to_dict(only)["data"]
+    del kept["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    world.put(replace(only, data=kept))
+    world.settle()
+    assert world.pods == ["web-0", "web-1", "web-2"]
+    assert len(world.list(kinds.CONTROLLER_REVISION)) == 1
+
+
 def test_old_revisions_are_forgotten_beyond_the_limit() -> None:
     world = rig(replicas=1, revision_history_limit=2)
     for number in range(1, 6):
