@@ -1,7 +1,8 @@
 """The peers that Mizzen's pod starts are held against: bare Docker, and Docker Swarm, on the same Engine.
 
 `Docker.start_pods` makes pods by hand: the very requests that the node agent makes for a sandbox and for a container
-that joins it, four pods at a time, without addresses, probes, or anybody who watches. `Swarm` scales a service.
+that joins it, four pods at a time, without addresses, probes, or anybody who watches. `Docker.fill_ready` makes only
+the containers: their sandboxes were ready before. `Swarm` scales a service.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import json
 import platform
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,15 @@ WAIT_S = 180
 """How long many containers may take."""
 
 
+@dataclass(frozen=True)
+class Timed:
+    """How long starts took, in seconds."""
+
+    seconds: float
+    """All together."""
+    each: Sequence[float]
+
+
 class Docker:
     """A machine's Engine without anything on top."""
 
@@ -44,10 +55,21 @@ class Docker:
 
     def start_pods(self, count: int) -> float:
         """Make and start a sandbox and a container for each pod; return how long it took in seconds."""
-        began = time.perf_counter()
+        return self.start_each(count, AT_ONCE).seconds
+
+    def start_each(self, count: int, at_once: int) -> Timed:
+        """The same for so many at once."""
+
+        def start(number: int) -> None:
+            self._fill(number, self._sandbox(number))
+
+        return _timed(start, count, at_once)
+
+    def fill_ready(self, count: int, at_once: int) -> Timed:
+        """Make and start a container for each of so many pods whose sandboxes run already."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self._start_pod, range(count)))
-        return time.perf_counter() - began
+            ready = list(pool.map(self._sandbox, range(count)))
+        return _timed(lambda number: self._fill(number, ready[number]), count, at_once)
 
     def remove_all(self) -> None:
         """Remove every container."""
@@ -58,9 +80,11 @@ class Docker:
         """How many containers there are."""
         return len(self._machine.docker("ps", "-aq").split())
 
-    def _start_pod(self, number: int) -> None:
-        ref = PodRef(uid=f"uid-{number}", namespace="default", name=f"p{number}")
-        sandbox = self._create(docker_specs.sandbox_body(SandboxSpec(pod=ref), 0))
+    def _sandbox(self, number: int) -> str:
+        return self._create(docker_specs.sandbox_body(SandboxSpec(pod=_ref(number)), 0))
+
+    def _fill(self, number: int, sandbox: str) -> None:
+        ref = _ref(number)
         container = ContainerSpec(pod=ref, name="app", attempt=0, sandbox_id=sandbox, image=IMAGE, command=COMMAND)
         self._create(docker_specs.container_body(container, 0))
 
@@ -72,6 +96,22 @@ class Docker:
             made = _post(connection, "/containers/create", body)
             _post(connection, f"/containers/{made['Id']}/start")
         return str(made["Id"])
+
+
+def _ref(number: int) -> PodRef:
+    return PodRef(uid=f"uid-{number}", namespace="default", name=f"p{number}")
+
+
+def _timed(start: Callable[[int], None], count: int, at_once: int) -> Timed:
+    def one(number: int) -> float:
+        began = time.perf_counter()
+        start(number)
+        return time.perf_counter() - began
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        each = list(pool.map(one, range(count)))
+    return Timed(time.perf_counter() - began, each)
 
 
 def _post(connection: http.client.HTTPConnection, path: str, body: Any = None) -> Any:
