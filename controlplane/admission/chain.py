@@ -116,8 +116,12 @@ def finish(request: Request, obj: Any, old: Any, view: View, settings: Settings)
     """
     noderestriction.check(request, obj, old, view)
     admitted = _finished(request, obj, old, view, settings)
-    warnings = policy_judging.judge(request, admitted.object, old, view)
-    return dataclasses.replace(admitted, warnings=(*admitted.warnings, *warnings)) if warnings else admitted
+    judged = policy_judging.judge(request, admitted.object, old, view)
+    if judged is policy_judging.NOTHING:
+        return admitted
+    warnings = (*admitted.warnings, *judged.warnings)
+    annotations = {**admitted.annotations, **judged.annotations}
+    return dataclasses.replace(admitted, warnings=warnings, annotations=annotations)
 
 
 def _finished(request: Request, obj: Any, old: Any, view: View, settings: Settings) -> Admitted:
@@ -134,10 +138,11 @@ def _finished(request: Request, obj: Any, old: Any, view: View, settings: Settin
     _refuse(request, obj, _errors(request, obj, old))
     if request.operation not in _WITH_SPEC:
         return Admitted(obj)
-    warnings = (*warnings_for(obj), *policies.check(request, obj, old, view))
+    found = policies.check(request, obj, old, view)
+    warnings = (*warnings_for(obj), *found.warnings)
     if request.kind is kinds.SERVICE:
         return dataclasses.replace(services.allocate(request, obj, old, view, settings), warnings=warnings)
-    return Admitted(obj, warnings)
+    return Admitted(obj, warnings, found.annotations)
 
 
 def _new(request: Request, view: View, now: Instant, ids: Ids, settings: Settings) -> Any:

@@ -1,11 +1,13 @@
 """Pod security: what a namespace's labels demand of its pods.
 
 Pods that violate the enforced level are refused, and whoever writes a pod or a template for pods is warned of the level
-to warn of. What is to be audited has nowhere to go, for there is no audit log.
+to warn of; the audit log is told of the level to audit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.admission import security_levels as levels
@@ -15,37 +17,57 @@ from controlplane.admission.templates import template_of
 from mizzen.api import kinds
 from mizzen.api.errors import Forbidden, Invalid
 from mizzen.api.types import core_v1 as core
+from mizzen.api.types import meta_v1 as meta
 from mizzen.engine.view import View
 
 PODS_MAX = 3000
 """Existing pods that are looked at when a namespace's labels change."""
+_AUDITED = "pod-security.kubernetes.io/audit-violations"
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 
 
-def check(request: Request, obj: Any, old: Any, view: View) -> tuple[str, ...]:
-    """The warnings for an object that is about to be stored.
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is said of an object that is let in."""
+
+    warnings: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """For the audit log."""
+
+
+NOTHING = Findings()
+
+
+def check(request: Request, obj: Any, old: Any, view: View) -> Findings:
+    """What is said of an object that is about to be stored.
 
     Raises Forbidden for a pod that violates what is enforced, Invalid for a namespace whose new labels mean nothing.
     """
     if isinstance(obj, core.Namespace):
-        return _of_namespace(request, obj, old, view)
+        warnings = _of_namespace(request, obj, old, view)
+        return Findings(warnings) if warnings else NOTHING
     if isinstance(obj, core.Pod):
-        return () if old is not None and not _matters(obj, old) else _of_pod(request, obj, view)
+        return NOTHING if old is not None and not _matters(obj, old) else _of_pod(request, obj, view)
     template = template_of(obj)
-    if template is None:
-        return ()
-    policy = _policy(request, view)
-    return _warning(policy.warn, levels.violations(policy.warn, template.metadata, template.spec))
+    return NOTHING if template is None else _findings(_policy(request, view), template.metadata, template.spec)
 
 
-def _of_pod(request: Request, pod: core.Pod, view: View) -> tuple[str, ...]:
+def _findings(policy: levels.Policy, metadata: meta.ObjectMeta, spec: core.PodSpec) -> Findings:
+    warnings = _warning(policy.warn, levels.violations(policy.warn, metadata, spec))
+    audited = _warning(policy.audit, levels.violations(policy.audit, metadata, spec))
+    return Findings(warnings, {_AUDITED: audited[0]} if audited else {}) if warnings or audited else NOTHING
+
+
+def _of_pod(request: Request, pod: core.Pod, view: View) -> Findings:
     policy = _policy(request, view)
     found = levels.violations(policy.enforce, pod.metadata, pod.spec)
     if found:
         why = f'violates PodSecurity "{policy.enforce}": {levels.details(found)}'
-        raise Forbidden(request.kind, pod.metadata.name, why)
-    return _warning(policy.warn, levels.violations(policy.warn, pod.metadata, pod.spec))
+        refused = Forbidden(request.kind, pod.metadata.name, why)
+        refused.annotations = _findings(policy, pod.metadata, pod.spec).annotations
+        raise refused
+    return _findings(policy, pod.metadata, pod.spec)
 
 
 def _policy(request: Request, view: View) -> levels.Policy:

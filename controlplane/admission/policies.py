@@ -11,8 +11,8 @@ from mizzen.api.types import scheduling_v1 as scheduling
 from mizzen.engine.view import View
 
 
-def check(request: Request, new: Any, old: Any, view: View) -> tuple[str, ...]:
-    """The warnings for an object that is about to be stored; `old` is None for a new one. Raises ApiError."""
+def check(request: Request, new: Any, old: Any, view: View) -> podsecurity.Findings:
+    """What is said of an object that is about to be stored; `old` is None for a new one. Raises ApiError."""
     limits.check(request, new, old, view)
     if isinstance(new, scheduling.PriorityClass):
         classes.check_priority(request, new, view)

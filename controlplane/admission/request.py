@@ -90,6 +90,8 @@ class Admitted:
     object: Any
     warnings: tuple[str, ...] = ()
     """Shown to the client; nothing is wrong in the API's eyes."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """What the audit log is told of the request."""
     claims: tuple[str, ...] = ()
     """Claims that the object did not hold before; to be written with it."""
     addresses: tuple[str, ...] = ()

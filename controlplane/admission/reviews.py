@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -59,6 +59,8 @@ class Answer:
     warnings: tuple[str, ...] = ()
     status: meta.Status | None = None
     """Why not, where the webhook says it."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """What the audit log is told."""
 
 
 class _Response(msgspec.Struct, rename="camel"):
@@ -68,6 +70,7 @@ class _Response(msgspec.Struct, rename="camel"):
     patch: str | None = None
     patch_type: str | None = None
     warnings: list[str] | None = None
+    audit_annotations: dict[str, str] | None = None
 
 
 class _Review(msgspec.Struct, rename="camel"):
@@ -144,14 +147,19 @@ def read(body: bytes, uid: str, version: str, *, mutating: bool) -> Answer:
         # It asks neither for the uid nor for the type of a patch, and takes none from those who validate.
         patch = given.patch if mutating else None
         given = structs.replace(given, patch=patch, patch_type=None if patch is None else _JSON_PATCH)
-        return Answer(given.allowed, _patch(given, mutating=mutating), tuple(given.warnings or ()), given.status)
+        return _answer(given, mutating=mutating)
     wanted = f"{_GROUP}/{version}"
     if (review.api_version, review.kind) != (wanted, _KIND):
         raise BadAnswer(f"expected webhook response of {wanted}, Kind={_KIND}, got {review.api_version}, "
                         f"Kind={review.kind}")  # fmt: skip
     if given.uid != uid:
         raise BadAnswer(f"expected response.uid={quoted(uid)}, got {quoted(given.uid)}")
-    return Answer(given.allowed, _patch(given, mutating=mutating), tuple(given.warnings or ()), given.status)
+    return _answer(given, mutating=mutating)
+
+
+def _answer(given: _Response, *, mutating: bool) -> Answer:
+    operations, annotations = _patch(given, mutating=mutating), given.audit_annotations or {}
+    return Answer(given.allowed, operations, tuple(given.warnings or ()), given.status, annotations)
 
 
 def _patch(given: _Response, *, mutating: bool) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +18,10 @@ from controlplane.admission import (
     lifecycle,
     noderestriction,
 )
-from controlplane.server.webhooks import Webhooks
+from controlplane.server.audit import annotate
+from controlplane.server.webhooks import Concern, Webhooks
 from controlplane.store.registry import Registry
+from mizzen.api.errors import ApiError
 from mizzen.engine.effects import Create, Delete, Update, UpdateStatus
 from mizzen.engine.values import Clock, Ids
 from mizzen.engine.writes import Write
@@ -44,12 +46,21 @@ class Admission:
         """What to store; `old` is the stored object, None for CREATE. Raises ApiError."""
         view, now, ids, settings = self._registry.view, self._clock.now(), self._ids, self._settings
         concern = self._webhooks.concerning(request, old)
-        if concern is None:
-            return admission.admit(request, old, view, now, ids, settings)
+        try:
+            if concern is None:
+                return _noted(admission.admit(request, old, view, now, ids, settings))
+            return await self._with_others(concern, request, old)
+        except ApiError as error:
+            _note(error.annotations)
+            raise
+
+    async def _with_others(self, concern: Concern, request: Request, old: Any) -> Admitted:
+        """The same where somebody outside has a say."""
+        view, now, ids, settings = self._registry.view, self._clock.now(), self._ids, self._settings
         obj = admission.complete(request, old, view, now, ids, settings)
         if request.operation is Operation.DELETE:
             await self._webhooks.mutate(concern, None, _as_given)
-            admitted = admission.finish(request, obj, old, self._registry.view, settings)
+            admitted = _noted(admission.finish(request, obj, old, self._registry.view, settings))
             await self._webhooks.validate(concern, None)
         else:
 
@@ -57,7 +68,7 @@ class Admission:
                 return admission.redone(request, changed, before, old, now)
 
             obj = await self._webhooks.mutate(concern, obj, redo)
-            admitted = admission.finish(request, obj, old, self._registry.view, settings)
+            admitted = _noted(admission.finish(request, obj, old, self._registry.view, settings))
             await self._webhooks.validate(concern, admitted.object)
         return replace(admitted, warnings=(*admitted.warnings, *concern.warnings))
 
@@ -97,6 +108,18 @@ class Admission:
         if not isinstance(effect, Delete):
             return effects.written(request, admitted.object, old, self._registry.view, self._clock.now())
         return effects.write_of(effect, self._registry.view, self._clock.now(), self._ids, self._settings)
+
+
+def _noted(admitted: Admitted) -> Admitted:
+    """What was admitted, of which the audit log has been told: others may yet refuse it."""
+    if admitted.annotations:
+        _note(admitted.annotations)
+    return admitted
+
+
+def _note(annotations: Mapping[str, str]) -> None:
+    for key, value in annotations.items():
+        annotate(key, value)
 
 
 def _as_given(changed: Any, before: Any) -> Any:

@@ -20,6 +20,7 @@ from controlplane.admission.matching import Asked
 from controlplane.admission.policy_choice import Seen
 from controlplane.admission.request import Request
 from controlplane.admission.reviews import Answer, BadAnswer, CallFailed
+from controlplane.server.audit import annotate
 from controlplane.server.conversions import Conversions
 from controlplane.server.representations import shown, storage, stored
 from controlplane.server.scale_views import SCALE, scale_of, scaled
@@ -218,6 +219,8 @@ class Webhooks:
                 return None
             raise reviews.failed(hook.name, f"{what}: {error}") from error
         concern.warnings += answer.warnings
+        for key, value in answer.annotations.items():
+            annotate(f"{hook.name}/{key}", value)
         if not answer.allowed:
             raise reviews.denied(hook.name, answer.status)
         return answer

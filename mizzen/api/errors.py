@@ -7,8 +7,9 @@ with Kubernetes' code, reason, message and details. `FieldError` is one wrong fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -151,6 +152,8 @@ class ApiError(Exception):
 
     code = 500
     reason = "InternalError"
+    annotations: Mapping[str, str] = MappingProxyType({})
+    """What the audit log is told of the request."""
 
     def __init__(
         self, message: str, details: meta.StatusDetails | None = None, *, code: int = 0, reason: str | None = None

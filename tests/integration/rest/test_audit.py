@@ -18,6 +18,7 @@ from controlplane.server.audit_log import AuditFile, AuditLog
 from mizzen.api import errors, kinds
 from tests.fixtures.api_server import ApiServer, api_server
 from tests.fixtures.control_plane import control_plane
+from tests.fixtures.webhook_server import webhook_server
 from tests.integration.rest.conftest import Client, tls_of
 from tests.integration.rest.test_access import as_user
 from tests.integration.rest.test_http import CONFIG_MAPS, config_map
@@ -183,6 +184,37 @@ async def test_somebody_acts_as_another(client: Client, events: Events) -> None:
     assert event["user"]["username"] == "admin"
     assert event["impersonatedUser"] == {"username": "ann", "groups": ["devs", "system:authenticated"]}
     assert event["annotations"]["authorization.k8s.io/decision"] == "forbid"
+
+
+async def test_what_admission_has_to_say(client: Client, events: Events, tmp_path: Path) -> None:
+    async with webhook_server(tmp_path / "hook", "hook.default.svc") as hooks:
+        hooks.answers["seen"] = lambda _: {"allowed": False, "auditAnnotations": {"why": "because"}}
+        rules = [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]
+        hook = {
+            "name": "seen.example.com",
+            "clientConfig": hooks.client("seen"),
+            "rules": rules,
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }
+        group = "/apis/admissionregistration.k8s.io/v1"
+        await client.made(f"{group}/validatingwebhookconfigurations", {"metadata": {"name": "h"}, "webhooks": [hook]})
+        noted = [{"key": "name", "valueExpression": "'it is ' + object.metadata.name"}]
+        spec = {
+            "matchConstraints": {"resourceRules": rules},
+            "validations": [{"expression": "false", "message": "no"}],
+            "auditAnnotations": noted,
+        }
+        bound = {"policyName": "p", "validationActions": ["Audit"]}
+        await client.made(f"{group}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": spec})
+        await client.made(f"{group}/validatingadmissionpolicybindings", {"metadata": {"name": "b"}, "spec": bound})
+        assert (await client.ask("POST", CONFIG_MAPS, config_map("a")))[0] == 400
+    event = await events.first(verb="create", requestURI=CONFIG_MAPS)
+    told = event["annotations"]
+    assert told["seen.example.com/why"] == "because"
+    assert told["p/name"] == "it is a"
+    (failure,) = json.loads(told["validation.policy.admission.k8s.io/validation_failure"])
+    assert (failure["message"], failure["policy"], failure["binding"]) == ("no", "p", "b")
 
 
 async def test_a_watch_has_its_stages(client: Client, events: Events) -> None:

@@ -167,6 +167,37 @@ def test_actions_are_warnings_and_nothing_at_all() -> None:
     assert cluster(validating("false"), bound("Audit")).create(settings(), "shop").warnings == ()
 
 
+FAILURES = "validation.policy.admission.k8s.io/validation_failure"
+
+
+def test_what_the_audit_log_is_told() -> None:
+    noted = [
+        {"key": "name", "valueExpression": "' it is ' + object.metadata.name"},
+        {"key": "nothing", "valueExpression": "null"},
+    ]
+    policy = validating("true", "object.metadata.name == 'x'", auditAnnotations=noted)
+    admitted = cluster(policy, bound("Audit")).create(settings(), "shop")
+    assert dict(admitted.annotations) == {
+        "p/name": "it is m",
+        FAILURES: '[{"message":"failed expression: object.metadata.name == \'x\'","policy":"p","binding":"b",'
+        '"expressionIndex":1,"validationActions":["Audit"]}]',
+    }
+    with pytest.raises(ApiError) as refused:
+        cluster(policy, bound("Deny")).create(settings(), "shop")
+    assert refused.value.annotations == {"p/name": "it is m"}
+    assert cluster(validating("true"), bound("Audit")).create(settings(), "shop").annotations == {}
+
+
+@pytest.mark.parametrize(("failure_policy", "is_refused"), [("Fail", True), ("Ignore", False)])
+def test_an_annotation_that_can_not_be_made(failure_policy: str, is_refused: bool) -> None:
+    noted = [{"key": "a", "valueExpression": "object.data.none"}]
+    policy = validating(auditAnnotations=noted, failurePolicy=failure_policy)
+    why = "valueExpression 'object.data.none' resulted in error: no such key: none"
+    assert said(cluster(policy, bound("Audit"))) == (
+        f'configmaps "m" is forbidden: {DENIED}{why}' if is_refused else ""
+    )
+
+
 PARAM = {"apiVersion": "v1", "kind": "ConfigMap"}
 
 

@@ -204,6 +204,17 @@ def test_what_is_enforced_is_refused() -> None:
     assert cluster.create(pod(secured()), "default").warnings == ()
 
 
+def test_the_audit_log_is_told() -> None:
+    cluster = Cluster((namespace(audit="restricted"),))
+    (told,) = cluster.create(pod(), "default").annotations.items()
+    assert told[0] == "pod-security.kubernetes.io/audit-violations"
+    assert told[1].startswith('would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false (')
+    assert cluster.create(pod(secured()), "default").annotations == {}
+    with pytest.raises(Forbidden) as refused:
+        Cluster((namespace(enforce="restricted", audit="restricted"),)).create(pod(), "default")
+    assert refused.value.annotations == dict((told,))
+
+
 @pytest.mark.parametrize(
     "kind", [kinds.DEPLOYMENT, kinds.STATEFUL_SET, kinds.DAEMON_SET, kinds.JOB, kinds.CRON_JOB, kinds.POD_TEMPLATE]
 )
