@@ -16,8 +16,8 @@ from typing import TypeVar
 import structlog
 
 from nodeagent.network.conntrack import forget_udp
+from nodeagent.network.layers import Layers
 from nodeagent.network.nft import Nftables, generation
-from nodeagent.network.policies import NO_POLICIES, PolicyTable
 from nodeagent.network.policy_rules import render_policies
 from nodeagent.network.port import NetworkConfig, NetworkError
 from nodeagent.network.rules import (
@@ -26,12 +26,11 @@ from nodeagent.network.rules import (
     Ruleset,
     base_script,
     diff,
-    merged,
     remove_script,
     render,
     render_host_ports,
 )
-from nodeagent.network.services import ServiceRule, ServiceTable, gone_udp_backends
+from nodeagent.network.services import ServiceTable, gone_udp_backends
 
 _Result = TypeVar("_Result")
 _SELF_FILLED_SET = re.compile(r"set stay/.*?\n\t}", re.DOTALL)
@@ -48,9 +47,10 @@ class ServiceProxy:
         self._lock = asyncio.Lock()
         self._nft = Nftables()
         self._table = ServiceTable()
-        self._pieces: dict[str, tuple[ServiceRule, Ruleset]] = {}
-        self._guards: tuple[PolicyTable, Ruleset] = (NO_POLICIES, EMPTY)
-        self._loaded: Ruleset | None = None
+        self._layers = Layers()
+        """What is wanted, as rulesets."""
+        self._loaded = False
+        """The kernel has all of it, unless somebody else has changed that."""
         self._generation = 0
         self._fingerprint: bytes | None = None
 
@@ -82,38 +82,45 @@ class ServiceProxy:
             self._nft.run(base_script(self._config))
 
     def _sync(self, table: ServiceTable) -> tuple[str, ...]:
-        pieces: dict[str, tuple[ServiceRule, Ruleset]] = {}
-        for key, rule in table.services.items():
-            known = self._pieces.get(key)
-            pieces[key] = known if known is not None and known[0] is rule else (rule, render(rule, self._config))
-        if self._guards[0] is not table.policies:
-            self._guards = (table.policies, render_policies(table.policies))
-        others = {"": render_host_ports(table.host_ports), "policies": self._guards[1]}
-        self._load(merged(others | {key: piece for key, (_, piece) in pieces.items()}))
-        gone = gone_udp_backends(self._table, table)
-        self._pieces, self._table = pieces, table
-        return gone
+        before, self._table = self._table, table
+        self._load(*self._layers.exchange(self._changed(before, table)))
+        return gone_udp_backends(before, table)
 
-    def _load(self, wanted: Ruleset) -> None:
-        if self._loaded is not None:
-            script = diff(self._loaded, wanted)
+    def _changed(self, before: ServiceTable, table: ServiceTable) -> dict[str, Ruleset]:
+        """The rulesets of what differs, by whose they are."""
+        known = before.services
+        new = ((key, rule) for key, rule in table.services.items() if known.get(key) is not rule)
+        changed = {key: render(rule, self._config) for key, rule in new}
+        changed |= {key: EMPTY for key in known if key not in table.services}
+        if before.host_ports != table.host_ports:
+            changed[""] = render_host_ports(table.host_ports)
+        if before.policies is not table.policies:
+            changed["policies"] = render_policies(table.policies)
+        return changed
+
+    def _load(self, old: Ruleset, new: Ruleset) -> None:
+        if self._loaded:
+            script = diff(old, new)
             if not script:
                 return
             try:
-                self._commit(script, wanted)
+                self._commit(script)
                 return
             except NetworkError as error:
                 _log.warning("service_rules_differ", error=str(error))
-        self._commit(base_script(self._config) + diff(EMPTY, wanted), wanted)
+        self._commit_whole()
 
-    def _commit(self, script: str, wanted: Ruleset) -> None:
-        self._loaded = self._fingerprint = None
+    def _commit_whole(self) -> None:
+        self._commit(base_script(self._config) + diff(EMPTY, self._layers.whole))
+
+    def _commit(self, script: str) -> None:
+        self._loaded, self._fingerprint = False, None
         self._nft.run(script)
-        self._loaded = wanted
+        self._loaded = True
         self._generation = generation()
 
     def _verify(self) -> bool:
-        if self._loaded is None:
+        if not self._loaded:
             return False
         now = generation()
         if now == self._generation:
@@ -125,7 +132,7 @@ class ServiceProxy:
         if self._fingerprint is not None and self._current() == self._fingerprint:
             self._generation = now
             return False
-        self._commit(base_script(self._config) + diff(EMPTY, self._loaded), self._loaded)
+        self._commit_whole()
         return True
 
     def _current(self) -> bytes:
@@ -140,5 +147,5 @@ class ServiceProxy:
     def _close(self, remove: bool) -> None:
         if remove:
             self._nft.run(remove_script())
-        self._loaded = None
+        self._loaded = False
         self._nft.close()

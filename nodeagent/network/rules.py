@@ -2,7 +2,8 @@
 
 A `Ruleset` is everything of ours that changes over time, as plain text pieces: chains with their rules, and elements of
 maps and sets. `base_script` holds what never changes. `diff` compares two rulesets piece by piece, so a change of one
-endpoint rewrites one chain; the full load is the same function from the empty ruleset.
+endpoint rewrites one chain; the full load is the same function from the empty ruleset. `layers` puts the rulesets of
+all services together.
 
 The way of the first packet of a connection (later ones follow conntrack):
 
@@ -121,19 +122,6 @@ def render_host_ports(ports: Iterable[HostPort]) -> Ruleset:
             elements["node-ports", f"{port.protocol} . {port.port}"] = f"goto {name}"
         elements["hairpins", f"{port.target.ip} . {port.target.ip}"] = ""
     return Ruleset(chains=chains, elements=elements)
-
-
-def merged(pieces: Mapping[str, Ruleset]) -> Ruleset:
-    """The rulesets of all services together. Where two claim one address and port, the first by name has it."""
-    chains: dict[str, tuple[str, ...]] = {}
-    sets: dict[str, str] = {}
-    elements: dict[tuple[str, str], str] = {}
-    for key in sorted(pieces, reverse=True):
-        piece = pieces[key]
-        chains.update(piece.chains)
-        sets.update(piece.sets)
-        elements.update(piece.elements)
-    return Ruleset(chains, sets, elements)
 
 
 def diff(old: Ruleset, new: Ruleset) -> str:

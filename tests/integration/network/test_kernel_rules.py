@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nodeagent.network.layers import Layers
 from nodeagent.network.nft import Nftables
-from nodeagent.network.rules import EMPTY, base_script, diff, merged, remove_script, render
+from nodeagent.network.rules import EMPTY, base_script, diff, remove_script, render
 from nodeagent.network.services import ServiceRule
 from tests.integration.network.netlab import NetLab, inside
 from tests.unit.network.test_rules import CONFIG, RULES
@@ -29,14 +30,15 @@ def test_steps_equal_a_full_load(fresh: Callable[[int], NetLab]) -> None:
         @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(TABLES)
         def steps(tables: list[list[ServiceRule]]) -> None:
-            before = EMPTY
+            layers, known = Layers(), set[str]()
             nft.run(base_script(CONFIG))
             for table in tables:
-                after = merged({one.key: render(one, CONFIG) for one in table})
-                nft.run(diff(before, after) or "list tables")
-                before = after
+                pieces = {one.key: render(one, CONFIG) for one in table}
+                gone = dict.fromkeys(known - pieces.keys(), EMPTY)
+                nft.run(diff(*layers.exchange(gone | pieces)) or "list tables")
+                known = set(pieces)
             stepwise = listed(nft)
-            nft.run(base_script(CONFIG) + diff(EMPTY, before))
+            nft.run(base_script(CONFIG) + diff(EMPTY, layers.whole))
             assert listed(nft) == stepwise
 
         steps()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nodeagent.network.layers import Layers
 from nodeagent.network.port import NetworkConfig
-from nodeagent.network.rules import EMPTY, Ruleset, base_script, diff, merged, render, render_host_ports
+from nodeagent.network.rules import EMPTY, Ruleset, base_script, diff, render, render_host_ports
 from nodeagent.network.services import Backend, HostPort, PortRule, ServiceRule
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -38,7 +39,9 @@ def rule(name: str, cluster_ip: str, *ports: PortRule, **changes: object) -> Ser
 
 def loaded(*rules: ServiceRule) -> Ruleset:
     """Their rulesets together."""
-    return merged({one.key: render(one, CONFIG) for one in rules})
+    layers = Layers()
+    layers.exchange({one.key: render(one, CONFIG) for one in rules})
+    return layers.whole
 
 
 PLAIN = rule("plain", "10.96.0.5", PortRule("tcp", 80, 0, (ONE, TWO), (ONE,)), PortRule("udp", 53, 0, (TWO,), ()))
@@ -191,10 +194,22 @@ RULES = st.builds(
 @given(st.lists(st.lists(RULES, max_size=3, unique_by=lambda one: one.key), min_size=1, max_size=4))
 def test_differences_lead_there(tables: list[list[ServiceRule]]) -> None:
     """From any services to any others, by steps that the kernel accepts, with exactly the wanted rules at the end."""
-    kernel = Kernel()
-    before = EMPTY
+    kernel, layers = Kernel(), Layers()
+    before: dict[str, ServiceRule] = {}
     for table in tables:
-        after = loaded(*table)
-        kernel.run(diff(before, after))
-        assert kernel.holds() == after
+        after = {one.key: one for one in table}
+        gone = {key: EMPTY for key in before if key not in after}
+        changed = {key: render(one, CONFIG) for key, one in after.items() if before.get(key) != one}
+        kernel.run(diff(*layers.exchange(gone | changed)))
+        assert kernel.holds() == layers.whole == loaded(*table)
         before = after
+
+
+def test_what_does_not_change_is_not_looked_at() -> None:
+    """Only what the exchanged pieces touch comes back."""
+    layers = Layers()
+    other = rule("x", "10.96.0.9", PortRule("tcp", 1, 0, (ONE,), ()))
+    layers.exchange({one.key: render(one, CONFIG) for one in (PLAIN, other)})
+    old, new = layers.exchange({"default/x": EMPTY})
+    assert set(old.chains) == {"all/default/x/tcp/1"}
+    assert new == EMPTY
