@@ -79,7 +79,7 @@ def judge(request: Request, obj: Any, old: Any, view: View) -> Judged:
     if written:
         annotations[_FAILURES] = json.dumps(written, separators=(",", ":"))
     if denied is not None:
-        denied.annotations = annotations
+        denied.annotations, denied.warnings = annotations, tuple(warnings)
         raise denied
     return Judged(tuple(warnings), annotations) if warnings or annotations else NOTHING
 

@@ -52,6 +52,8 @@ class Admission:
             return await self._with_others(concern, request, old)
         except ApiError as error:
             _note(error.annotations)
+            if concern is not None:
+                error.warnings = (*error.warnings, *concern.warnings)
             raise
 
     async def _with_others(self, concern: Concern, request: Request, old: Any) -> Admitted:

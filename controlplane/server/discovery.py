@@ -119,7 +119,7 @@ def documents(address: str, offer: Offer = Offer()) -> Mapping[str, Document]:
         root = "/apis" if "/" in group_version else "/api"
         made[f"{root}/{group_version}"] = _resource_list(group_version, offer.catalog)
     extended = [f"/apis/{one.group}/{one.version}" for one in offer.extensions]
-    own = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+    own = ["/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
     made["/"] = meta.RootPaths(paths=tuple(sorted({*made, *extended, *own})))
     return {path: _document(value) for path, value in made.items()}
 

@@ -73,7 +73,7 @@ def json_answer(body: bytes, code: int = 200) -> web.Response:
 
 def error_answer(error: ApiError, output: Output = PLAIN) -> web.Response:
     """The answer that says what went wrong."""
-    made = answer(output, rest_forms.status_body(output, error.status), error.code)
+    made = answer(output, rest_forms.status_body(output, error.status), error.code, error.warnings)
     if isinstance(error, MethodNotAllowed) and error.allowed:
         made.headers["Allow"] = ", ".join(error.allowed)
     if error.details and error.details.retry_after_seconds:

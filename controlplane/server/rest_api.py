@@ -232,7 +232,12 @@ class RestApi:
             _ = call.include
         if verb == "watch":
             return await self._watches.serve(call, call.include)
-        answer = await self._handler(call)(call)
+        try:
+            answer = await self._handler(call)(call)
+        except ApiError as error:
+            warned = (place.kind.warning, *call.warned) if place.kind.warning else tuple(call.warned)
+            error.warnings = (*warned, *error.warnings)
+            raise
         if place.kind.warning:
             answer.headers.add("Warning", warning_header(place.kind.warning))
         return answer

@@ -60,6 +60,8 @@ class Call(msgspec.Struct, frozen=True):
     """The form that the answer is wanted in."""
     guard: Guard | None = None
     """What a write must pass beside the permission to write."""
+    warned: list[str] = msgspec.field(default_factory=list)
+    """What was found of what was sent, for who is refused."""
 
     @property
     def kind(self) -> Kind[Any]:
@@ -207,8 +209,11 @@ class Call(msgspec.Struct, frozen=True):
             return _from_protobuf(body, target), ()
         if encoding == negotiate.YAML:
             # Beside the event loop, because it is slow.
-            return await asyncio.to_thread(_from_yaml, body, target, validation)
-        return codec.decode_json(body, target, validation=validation)
+            obj, warnings = await asyncio.to_thread(_from_yaml, body, target, validation)
+        else:
+            obj, warnings = codec.decode_json(body, target, validation=validation)
+        self.warned.extend(warnings)
+        return obj, warnings
 
     async def configuration(self) -> tuple[Json, tuple[str, ...]]:
         """The configuration in the body of an apply, with warnings. Raises BadRequest."""
@@ -217,7 +222,10 @@ class Call(msgspec.Struct, frozen=True):
         if repeated and validation == "Strict":
             lines = "\n  ".join(repeated)
             raise BadRequest(f"error strict decoding YAML: yaml: unmarshal errors:\n  {lines}")
-        return config, () if validation == "Ignore" else repeated
+        if validation == "Ignore":
+            return config, ()
+        self.warned.extend(repeated)
+        return config, repeated
 
     async def delete_options(self) -> DeleteOptions:
         """How to delete, by the body or, without one, by the query. Raises BadRequest or Invalid."""

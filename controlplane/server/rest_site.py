@@ -1,6 +1,6 @@
 """The paths that name no objects: what the server is, what it can do, how it feels.
 
-`/version`, `/healthz` `/livez` `/readyz`, `/metrics`, discovery under `/api` and `/apis`, `/openapi`.
+`/version`, `/healthz` `/livez` `/readyz`, `/metrics` `/metrics/slis`, discovery under `/api` and `/apis`, `/openapi`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
 from controlplane.server import negotiate, rest_forms
 from controlplane.server.aggregation.refresh import NOTHING, Extended
@@ -66,6 +66,14 @@ class Site:
         self._discovery = Discovery(info.address)
         self._openapi = OpenApi(info.git_version)
         self._version = _version(info.git_version)
+        self._slis = CollectorRegistry()
+        self._health_now = Gauge(
+            "kubernetes_healthcheck", "Whether a check passed when it was last made.", ("name", "type"),
+            registry=self._slis,
+        )  # fmt: skip
+        self._health_told = Counter(
+            "kubernetes_healthchecks", "Checks that were made.", ("name", "type", "status"), registry=self._slis
+        )
         self._checks: dict[str, Check] = {"etcd": self._store_answers, **info.checks}
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -81,8 +89,9 @@ class Site:
         if path in self._info.documents:
             content_type, body = self._info.documents[path]
             return web.Response(body=body, headers={"Content-Type": content_type})
-        if path == "/metrics":
-            return web.Response(body=generate_latest(self._metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        if path in ("/metrics", "/metrics/slis"):
+            shown = generate_latest(self._metrics if path == "/metrics" else self._slis)
+            return web.Response(body=shown, headers={"Content-Type": CONTENT_TYPE_LATEST})
         if first == "openapi":
             extended = self._extended()
             others = Others(extended.described, extended.swaggers)
@@ -131,12 +140,14 @@ class Site:
             else:
                 raise errors.PathNotFound
         lines, healthy = ["[+]ping ok"], True
+        self._checked("ping", root, passed=True)
         for name, check in checks.items():
             if name in spared:
                 lines.append(f"[+]{name} excluded: ok")
                 continue
             problem = await _tried(check)
             healthy = healthy and not problem
+            self._checked(name, root, passed=not problem)
             lines.append(f"[-]{name} failed: {problem}" if problem else f"[+]{name} ok")
         if unknown := [name for name in spared if name not in ("ping", *self._checks)]:
             named = ", ".join(errors.quoted(name) for name in unknown)
@@ -145,6 +156,10 @@ class Site:
             return _text("ok")
         lines.append(f"{root} check {'passed' if healthy else 'failed'}")
         return _text("\n".join(lines) + "\n", 200 if healthy else 500)
+
+    def _checked(self, name: str, root: str, *, passed: bool) -> None:
+        self._health_now.labels(name, root).set(passed)
+        self._health_told.labels(name, root, "success" if passed else "error").inc()
 
     async def _store_answers(self) -> None:
         await self._registry.fresh(_CHECK_S)

@@ -264,7 +264,11 @@ class Writes:
                 raise patch.no_object(media_type, body, value, error.why) from error
             return stored(obj)
 
-        written = await self.change(kind, namespace, name, patched, options, operation)
+        try:
+            written = await self.change(kind, namespace, name, patched, options, operation)
+        except errors.ApiError as error:
+            error.warnings = (*warnings, *error.warnings)
+            raise
         return replace(written, warnings=(*warnings, *written.warnings))
 
     async def apply(

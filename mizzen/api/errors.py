@@ -154,6 +154,8 @@ class ApiError(Exception):
     reason = "InternalError"
     annotations: Mapping[str, str] = MappingProxyType({})
     """What the audit log is told of the request."""
+    warnings: tuple[str, ...] = ()
+    """What the client is told beside, of what it sent."""
 
     def __init__(
         self, message: str, details: meta.StatusDetails | None = None, *, code: int = 0, reason: str | None = None

@@ -101,6 +101,24 @@ async def test_unknown_fields_are_named(client: Client) -> None:
     assert code == 422
 
 
+async def test_who_is_refused_is_warned_all_the_same(client: Client) -> None:
+    await client.made(CONFIG_MAPS, config_map("a"))
+    merge = {"Content-Type": "application/merge-patch+json"}
+    apply = {"Content-Type": "application/apply-patch+yaml"}
+    refused = config_map("a") | {"dat": {}, "data": {"No/key": ""}}
+    twice = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {"No/key": "", "No/key": ""}\n'
+    for method, path, body, headers, said in (
+        ("POST", CONFIG_MAPS, json.dumps(refused), {}, "unknown field"),
+        ("PUT", f"{CONFIG_MAPS}/a", json.dumps(refused), {}, "unknown field"),
+        ("PATCH", f"{CONFIG_MAPS}/a", json.dumps({"dat": {}, "data": {"No/key": ""}}), merge, "unknown field"),
+        ("PATCH", f"{CONFIG_MAPS}/a?fieldManager=m", twice, apply, "already set in map"),
+    ):
+        headers = {"Content-Type": "application/json"} | headers
+        async with client.session.request(method, client.server.url + path, data=body, headers=headers) as answer:
+            assert answer.status == 422, (method, await answer.text())
+            assert [one for one in answer.headers.getall("Warning", []) if said in one], (method, said)
+
+
 async def test_an_invalid_object_names_its_fields(client: Client) -> None:
     code, answer = await client.ask("POST", PODS, {"metadata": {"name": "Bad_Name"}, "spec": {"containers": []}})
     assert (code, answer["reason"]) == (422, "Invalid")

@@ -163,3 +163,16 @@ async def test_metrics_of_rest(client: Client) -> None:
     code, headers, body = await get(client, "/metrics")
     assert (code, headers["Content-Type"].startswith("text/plain; version=")) == (200, True)
     assert b'apiserver_request_total{code="200"' in body
+
+
+async def test_what_checks_have_found(client: Client) -> None:
+    for _ in range(2):
+        await client.ask("GET", "/readyz")
+    await client.ask("GET", "/livez")
+    code, text = await client.ask("GET", "/metrics/slis")
+    assert code == 200
+    assert {
+        'kubernetes_healthcheck{name="etcd",type="readyz"} 1.0',
+        'kubernetes_healthchecks_total{name="etcd",status="success",type="readyz"} 2.0',
+        'kubernetes_healthchecks_total{name="ping",status="success",type="livez"} 1.0',
+    } <= set(text.splitlines())

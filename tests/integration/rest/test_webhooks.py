@@ -194,6 +194,10 @@ async def test_warnings_reach_the_client(client: Client, hooks: WebhookServer, c
     for method, path, body in (("POST", MAPS, config_map("m")), ("DELETE", f"{MAPS}/m", None)):
         async with client.session.request(method, client.server.url + path, json=body) as answer:
             assert [text for text in answer.headers.getall("Warning", []) if "think twice" in text]
+    hooks.answers["all"] = lambda _: {"allowed": False, "warnings": ["think again"]}
+    async with client.session.post(client.server.url + MAPS, json=config_map("m")) as answer:
+        assert answer.status == 400
+        assert [text for text in answer.headers.getall("Warning", []) if "think again" in text]
 
 
 async def test_selectors_and_conditions_choose(client: Client, hooks: WebhookServer, configured: Configured) -> None:
