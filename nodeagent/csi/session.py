@@ -15,7 +15,7 @@ import grpc
 from mizzen.wire.gen.csi.v1 import csi_pb2, csi_pb2_grpc
 from mizzen.wire.gen.pluginregistration.v1 import pluginregistration_pb2, pluginregistration_pb2_grpc
 from nodeagent.csi.wanted import Wanted
-from nodeagent.volumes.port import VolumeFailure
+from nodeagent.volumes.port import Usage, VolumeFailure
 
 CALL_DEADLINE_S = 120.0
 """Attaching to a back end and making a file system may take long."""
@@ -27,6 +27,7 @@ STAGES, STATS, EXPANDS, TELLS_WRITERS, MOUNTS_FOR_GROUP = (
     _Rpc.STAGE_UNSTAGE_VOLUME, _Rpc.GET_VOLUME_STATS, _Rpc.EXPAND_VOLUME, _Rpc.SINGLE_NODE_MULTI_WRITER,
     _Rpc.VOLUME_MOUNT_GROUP,
 )  # fmt: skip
+TELLS_HEALTH = _Rpc.VOLUME_CONDITION
 _MODES = {
     "ReadWriteOnce": _Mode.SINGLE_NODE_WRITER,
     "ReadWriteOncePod": _Mode.SINGLE_NODE_WRITER,
@@ -158,6 +159,22 @@ class Driver:
         )
         answered = await self._stub.NodeExpandVolume(request, timeout=CALL_DEADLINE_S)
         return int(answered.capacity_bytes)
+
+    async def stats(self, handle: str, path: str, staging: str) -> Usage:
+        """How full a volume is."""
+        request = csi_pb2.NodeGetVolumeStatsRequest(volume_id=handle, volume_path=path, staging_target_path=staging)
+        answered = await self._stub.NodeGetVolumeStats(request, timeout=ASK_DEADLINE_S)
+        by_unit = {one.unit: one for one in answered.usage}
+        size, inodes = by_unit.get(csi_pb2.VolumeUsage.BYTES), by_unit.get(csi_pb2.VolumeUsage.INODES)
+        return Usage(
+            capacity_bytes=size.total if size is not None else None,
+            available_bytes=size.available if size is not None else None,
+            used_bytes=size.used if size is not None else None,
+            inodes=inodes.total if inodes is not None else None,
+            inodes_free=inodes.available if inodes is not None else None,
+            inodes_used=inodes.used if inodes is not None else None,
+            health_status_abnormal=answered.volume_condition.abnormal if self.can(TELLS_HEALTH) else None,
+        )
 
     def _capability(self, wanted: Wanted) -> csi_pb2.VolumeCapability:
         modes = _PRECISE_MODES if self.can(TELLS_WRITERS) else _MODES

@@ -22,12 +22,12 @@ from mizzen.api.csivolumes import unique_name
 from mizzen.api.types import core_v1 as core
 from nodeagent.csi.records import Record, Records
 from nodeagent.csi.registrations import Registrations
-from nodeagent.csi.session import EXPANDS, MOUNTS_FOR_GROUP, STAGES, Driver, driver_at
+from nodeagent.csi.session import EXPANDS, MOUNTS_FOR_GROUP, STAGES, STATS, Driver, driver_at
 from nodeagent.csi.wanted import Wanted, wanted_of
 from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.storage import Shown
 from nodeagent.volumes.over import Over
-from nodeagent.volumes.port import VolumeFailure, Volumes
+from nodeagent.volumes.port import Usage, VolumeFailure, Volumes
 
 
 class CsiVolumes(Over):
@@ -83,6 +83,16 @@ class CsiVolumes(Over):
         expected = frozenset(known)
         mine = {uid for uid in self._records.all() if uid not in expected}
         return tuple(sorted(mine.union(await super().orphans(expected))))
+
+    async def usage(self, pod_uid: str, volume: str) -> Usage | None:
+        """How full a volume is: what its driver says, where it does."""
+        record = self._records.of(pod_uid).get(volume)
+        if record is None:
+            return await super().usage(pod_uid, volume)
+        async with driver_at(self._registrations.endpoint(record.driver)) as driver:
+            if driver.can(STATS):
+                return await driver.stats(record.handle, record.target, record.staging)
+        return await super().usage(pod_uid, volume)
 
     # for the node's status and its loops
 

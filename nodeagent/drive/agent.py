@@ -127,7 +127,7 @@ class Agent:
         self.pods.placed = lambda: self._services.pods_changed(slot.pod for slot in self.pods.slots())
         self._status = self._make_status(info)
         self._drivers = Drivers(
-            self._registrations, self._volumes, self.node, self.pods, self.outbox, self._status.tell
+            self._registrations, self._volumes, self.node, self.pods, self.outbox, self._status.tell, self.metrics
         )
         self._streams = Streams(
             runtime=runtime, pods=self.pods, watcher=self.watcher, node=self.node, clock=clock,

@@ -17,8 +17,10 @@ from mizzen.engine.values import Key
 from nodeagent.csi.registrations import Registrations
 from nodeagent.csi.volumes import CsiVolumes
 from nodeagent.drive.context import NodeContext
+from nodeagent.drive.metrics import Metrics
 from nodeagent.drive.outbox import Outbox
 from nodeagent.drive.pods import Pods
+from nodeagent.drive.volume_stats import VolumeStats
 
 RENEW_EVERY_S = 60.0
 _CONCERNING = (kinds.VOLUME_ATTACHMENT.resource, kinds.CSI_DRIVER.resource, kinds.PERSISTENT_VOLUME.resource)
@@ -35,6 +37,7 @@ class Drivers:
         pods: Pods,
         outbox: Outbox,
         tell_status: Callable[[], None],
+        metrics: Metrics,
     ) -> None:
         """Nothing happens before `run`. `tell_status` reports the node's status if it has changed."""
         self._registrations = registrations
@@ -42,6 +45,7 @@ class Drivers:
         self._node = node
         self._pods = pods
         self._outbox = outbox
+        self._stats = VolumeStats(volumes, pods, metrics.registry)
         self._is_told = False
         registrations.changed = self._drivers_changed
         volumes.grown = outbox.claim_grown
@@ -53,6 +57,7 @@ class Drivers:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._registrations.run())
             group.create_task(self._renew())
+            group.create_task(self._stats.run())
 
     def welcomed(self) -> None:
         """A session has begun: what was told in another may be gone."""

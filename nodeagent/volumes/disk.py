@@ -23,7 +23,7 @@ from nodeagent.runtime.values import Device, Mount
 from nodeagent.volumes import atomic, host_path, mounts, persistent, subpath
 from nodeagent.volumes.nfs import Nfs
 from nodeagent.volumes.plan import BlockDevice, Files, HostPath, Persistent, Plan, Scratch, plan
-from nodeagent.volumes.port import VolumeFailure
+from nodeagent.volumes.port import Usage, VolumeFailure
 from nodeagent.volumes.translate import device_of, is_read_only, mount_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -61,6 +61,10 @@ class DiskVolumes:
     async def read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
         """A file in a volume."""
         return await asyncio.to_thread(self._read_inside, pod_uid, volume, path, limit_bytes)
+
+    async def usage(self, pod_uid: str, volume: str) -> Usage | None:
+        """How full a volume is."""
+        return await asyncio.to_thread(self._usage, pod_uid, volume)
 
     async def teardown(self, pod_uid: str) -> None:
         """Take everything of a pod away."""
@@ -118,6 +122,21 @@ class DiskVolumes:
                 raise ConfigError(f'container "{container.name}" {why}')
             found.append(device_of(wanted, volume, str(folder.resolve())))
         return tuple(found)
+
+    def _usage(self, pod_uid: str, volume: str) -> Usage | None:
+        folder = self._folder(pod_uid, "volumes", volume)
+        if not folder.is_dir():
+            return None
+        with _failing(f'cannot measure volume "{volume}": '):
+            found = os.statvfs(folder)
+        return Usage(
+            capacity_bytes=found.f_blocks * found.f_frsize,
+            available_bytes=found.f_bavail * found.f_frsize,
+            used_bytes=(found.f_blocks - found.f_bfree) * found.f_frsize,
+            inodes=found.f_files,
+            inodes_free=found.f_ffree,
+            inodes_used=found.f_files - found.f_ffree,
+        )
 
     def _volume(self, pod_uid: str, name: str) -> str:
         return str(self._folder(pod_uid, "volumes", name))

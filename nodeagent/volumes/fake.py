@@ -9,7 +9,7 @@ from nodeagent.lifecycle.downward import ConfigError, Sources
 from nodeagent.lifecycle.env import expand_path
 from nodeagent.runtime.values import Device, Mount
 from nodeagent.volumes.plan import HostPath, Plan, plan
-from nodeagent.volumes.port import VolumeFailure
+from nodeagent.volumes.port import Usage, VolumeFailure
 from nodeagent.volumes.translate import device_of, mount_of
 
 
@@ -69,6 +69,11 @@ class FakeVolumes:
     async def read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
         """A file in a volume: one that was written as `volume/path`."""
         return self.files.get(pod_uid, {}).get(f"{volume}/{path}")
+
+    async def usage(self, pod_uid: str, volume: str) -> Usage | None:
+        """How full a volume is: nothing is on a disk."""
+        del pod_uid, volume
+        return None
 
     async def teardown(self, pod_uid: str) -> None:
         """Take everything of a pod away."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from mizzen.api.types import core_v1 as core
 from nodeagent.lifecycle.downward import Sources
 from nodeagent.runtime.values import Device, Mount
-from nodeagent.volumes.port import Volumes
+from nodeagent.volumes.port import Usage, Volumes
 
 
 class Over:
@@ -39,6 +39,10 @@ class Over:
     async def read_inside(self, pod_uid: str, volume: str, path: str, limit_bytes: int) -> bytes | None:
         """A file in one of the pod's volumes."""
         return await self._others.read_inside(pod_uid, volume, path, limit_bytes)
+
+    async def usage(self, pod_uid: str, volume: str) -> Usage | None:
+        """How full a volume is."""
+        return await self._others.usage(pod_uid, volume)
 
     async def teardown(self, pod_uid: str) -> None:
         """Take everything of a pod away."""

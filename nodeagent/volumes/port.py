@@ -7,6 +7,7 @@ what they are made from; nothing happens to what is right already. The disk alon
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from mizzen.api.types import core_v1 as core
@@ -22,6 +23,19 @@ class VolumeFailure(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How full a volume is; None where it is not known."""
+
+    capacity_bytes: int | None = None
+    available_bytes: int | None = None
+    used_bytes: int | None = None
+    inodes: int | None = None
+    inodes_free: int | None = None
+    inodes_used: int | None = None
+    health_status_abnormal: bool | None = None
 
 
 class Volumes(Protocol):
@@ -61,6 +75,10 @@ class Volumes(Protocol):
 
         Raises ConfigError for what is no plain file, or larger than the limit.
         """
+        ...
+
+    async def usage(self, pod_uid: str, volume: str) -> Usage | None:
+        """How full a volume that is set up is; None where that can't be told. Raises VolumeFailure."""
         ...
 
     async def teardown(self, pod_uid: str) -> None:

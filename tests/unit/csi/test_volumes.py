@@ -19,13 +19,13 @@ from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import storage_v1 as storage
 from nodeagent.csi.registrations import Registrations
-from nodeagent.csi.session import EXPANDS, MOUNTS_FOR_GROUP, STAGES, TELLS_WRITERS
+from nodeagent.csi.session import EXPANDS, MOUNTS_FOR_GROUP, STAGES, STATS, TELLS_HEALTH, TELLS_WRITERS
 from nodeagent.csi.volumes import CsiVolumes
 from nodeagent.lifecycle.downward import Sources
 from nodeagent.lifecycle.storage import Storage
 from nodeagent.volumes import mounts
 from nodeagent.volumes.disk import DiskVolumes
-from nodeagent.volumes.port import VolumeFailure
+from nodeagent.volumes.port import Usage, VolumeFailure
 from tests.fixtures.csi_driver import NAME, TestDriver, serving
 from tests.fixtures.loops import loop_device
 from tests.unit.volumes.pods import UID, pod
@@ -311,3 +311,20 @@ async def test_a_block_device_of_a_driver(disk: Path, device: str) -> None:
         assert os.stat(found.host_path).st_rdev == os.stat(device).st_rdev  # noqa: PTH116
         await node.volumes.teardown(UID)
         assert node.left() == []
+
+
+async def test_how_full_a_volume_is(disk: Path) -> None:
+    async with world(disk, abilities=(STAGES, STATS, TELLS_HEALTH)) as node:
+        await node.volumes.setup(of(UID), sources())
+        assert await node.volumes.usage(UID, "v") == Usage(
+            capacity_bytes=100, available_bytes=60, used_bytes=40, inodes=10, inodes_free=7, inodes_used=3,
+            health_status_abnormal=True,
+        )  # fmt: skip
+        asked = node.driver.last("NodeGetVolumeStats")
+        assert (asked.volume_id, Path(asked.volume_path).name) == ("disk-1", "mount")
+        await node.volumes.teardown(UID)
+    async with world(disk) as node:
+        await node.volumes.setup(of(UID), sources())
+        measured = await node.volumes.usage(UID, "v")
+        assert measured is not None and measured.capacity_bytes, "the kernel tells where the driver does not"
+        assert measured.health_status_abnormal is None

