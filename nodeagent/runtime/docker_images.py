@@ -258,6 +258,7 @@ async def _unpacked(pieces: AsyncIterable[bytes], folder: str) -> None:
         tar.kill()
         raise
     finally:
+        tar.stdin.close()
         _, said = await tar.communicate()
     if tar.returncode != 0:
         raise ImageFailure(f"the files of the image cannot be unpacked: {said.decode(errors='replace').strip()}")
