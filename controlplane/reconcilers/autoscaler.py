@@ -25,6 +25,7 @@ from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind
 from mizzen.api.types import autoscaling_v2 as autoscaling
 from mizzen.api.types import core_v1
+from mizzen.engine import selected
 from mizzen.engine.controller import Controller
 from mizzen.engine.effects import Decision, Effect, Emit, Update, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key
@@ -295,7 +296,7 @@ def _pods(hpa: Autoscaler, target: _Target, view: View) -> Sequence[core_v1.Pod]
     except selectors.SelectorError as error:
         text = f"couldn't convert selector into a corresponding internal selector object: {error}"
         raise _NotActive(("InvalidSelector", text), [("InvalidSelector", text)]) from error
-    pods = [pod for pod in view.list(kinds.POD, hpa.metadata.namespace) if selector.matches(pod.metadata.labels)]
+    pods = selected.pods(view, hpa.metadata.namespace, selector)
     sharing = sorted({*_sharing(hpa, pods, view)})
     if sharing:
         names = " ".join(f"{hpa.metadata.namespace}/{name}" for name in sorted((*sharing, hpa.metadata.name)))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.reconcilers import selected
 from mizzen.api import kinds, selectors
 from mizzen.api.kinds import Object
 from mizzen.api.types import core_v1
-from mizzen.engine import indexes
+from mizzen.engine import indexes, selected
 from mizzen.engine.controller import ByMembership
 from mizzen.engine.values import Key
 from mizzen.engine.view import View

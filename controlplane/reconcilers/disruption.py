@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from controlplane.reconcilers import ownership, podstate, selected
+from controlplane.reconcilers import ownership, podstate
 from mizzen.api import budgets, custom, intstr, kinds, selectors, times
 from mizzen.api.custom import CustomKind
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.types import core_v1, meta_v1, policy_v1
-from mizzen.engine import indexes
+from mizzen.engine import indexes, selected
 from mizzen.engine.controller import ByMembership, Controller
 from mizzen.engine.effects import Decision, Effect, Emit, UpdateStatus
 from mizzen.engine.values import Ids, Instant, Key

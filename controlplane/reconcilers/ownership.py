@@ -12,12 +12,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from controlplane.reconcilers import selected
 from mizzen.api import kinds, selectors
 from mizzen.api.kinds import Kind, Object
 from mizzen.api.selectors import Selector
 from mizzen.api.types import core_v1, meta_v1
-from mizzen.engine import indexes
+from mizzen.engine import indexes, selected
 from mizzen.engine.controller import ByMembership, Mapper
 from mizzen.engine.effects import Effect, Update
 from mizzen.engine.values import Key

@@ -18,6 +18,7 @@ from mizzen.api.metric_values import ALL, Asked, Value
 from mizzen.api.selectors import Selector
 from mizzen.api.types import core_v1
 from mizzen.api.types import networking_v1 as networking
+from mizzen.engine import selected
 from mizzen.engine.values import Instant
 from mizzen.engine.view import View
 
@@ -121,6 +122,8 @@ def _objects(kind: Kind[Any], asked: Asked, view: View) -> Iterable[Any]:
     namespace = asked.namespace if kind.namespaced else ""
     if asked.name == ALL:
         wanted = _selector(asked.labels)
+        if kind is kinds.POD:
+            return selected.pods(view, namespace, wanted)
         return [obj for obj in view.list(kind, namespace) if wanted.matches(obj.metadata.labels)]
     obj = view.get(kind, namespace, asked.name)
     if obj is None:
@@ -141,7 +144,7 @@ def _pods_of(kind: Kind[Any]) -> Pods | None:
 def _selected(view: View, namespace: str, selector: Selector) -> Iterable[core_v1.Pod]:
     if selector.nothing or selector.everything:
         return ()
-    return [pod for pod in view.list(kinds.POD, namespace) if selector.matches(pod.metadata.labels)]
+    return selected.pods(view, namespace, selector)
 
 
 def _of_service(service: core_v1.Service, view: View) -> Iterable[core_v1.Pod]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.reconcilers import ownership, selected
+from controlplane.reconcilers import ownership
 from mizzen.api import kinds, selectors
 from mizzen.api.types import apps_v1, core_v1, meta_v1, policy_v1
-from mizzen.engine import indexes
+from mizzen.engine import indexes, selected
 from mizzen.engine.cache import Cache
 from mizzen.engine.overlay import Overlay
 from tests.fixtures.cluster_objects import meta, pod, replica_set, view
