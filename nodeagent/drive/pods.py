@@ -187,8 +187,14 @@ class Pods:
     def images_changed(self) -> None:
         """There are images that were not there before: whoever waits for one looks again."""
         for uid, slot in self._slots.items():
-            if any(kept.waiting in WAITING for kept in slot.memory.containers.values()):
+            waiting = any(kept.waiting in WAITING for kept in slot.memory.containers.values())
+            if waiting or (slot.memory.volumes != "ready" and any(volume.image for volume in slot.pod.spec.volumes)):
                 self.set_up_again(uid)
+
+    def shown_uid(self, uid: str) -> str:
+        """By which uid the control plane knows a pod of this one: that of its mirror, where it has one."""
+        slot = self._slots.get(uid)
+        return slot.mirror.metadata.uid if slot is not None and slot.mirror is not None else uid
 
     def mirrored(self, namespace: str, name: str, mirror: core.Pod | None) -> None:
         """The control plane has this mirror of a static pod, or none any more."""

@@ -402,7 +402,7 @@ class _Talk:
         seen: Measurement | None = None
         while True:
             seen = await self._session.meter.after(seen)
-            await self._send(node_pb2.AgentMessage(usage=_usage_of(seen)))
+            await self._send(node_pb2.AgentMessage(usage=_usage_of(seen, self._session.meter.shown)))
 
     async def _tell_reach(self) -> None:
         seen: Telling | None = None
@@ -429,12 +429,12 @@ def _report_of(item: Item) -> node_pb2.Report:
     )
 
 
-def _usage_of(measurement: Measurement) -> node_pb2.Usage:
+def _usage_of(measurement: Measurement, shown: Callable[[str], str]) -> node_pb2.Usage:
     pods = [
         node_pb2.PodUsage(
             namespace=pod.namespace,
             name=pod.name,
-            uid=pod.uid,
+            uid=shown(pod.uid),
             containers={name: _used(used) for name, used in containers.items()},
         )
         for pod, containers in measurement.pods.items()

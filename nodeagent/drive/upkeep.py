@@ -55,6 +55,7 @@ class Upkeep:
     def __init__(self, settings: AgentSettings, around: Around) -> None:
         """Nothing happens before its tasks run."""
         self._around = around
+        around.meter.shown = around.pods.shown_uid
         self.images = ImageCare(
             runtime=around.runtime,
             clock=around.clock,
@@ -97,9 +98,16 @@ class Upkeep:
         found = {state.image_id for seen in self._around.watcher.everything() for state in seen.containers}
         for slot in self._around.pods.slots():
             found |= {kept.image for kept in slot.memory.containers.values()}
-            for container in everything(slot.pod.spec):
-                try:
-                    found.add(references.parse(container.image).locator)
-                except InvalidImageName:
-                    continue
+            spec = slot.pod.spec
+            named = [container.image for container in everything(spec)]
+            named += [volume.image.reference for volume in spec.volumes if volume.image is not None]
+            found |= {locator for name in named if (locator := _locator(name))}
         return frozenset(found)
+
+
+def _locator(name: str) -> str:
+    """How the engine calls an image; empty for a name that is none."""
+    try:
+        return references.parse(name).locator
+    except InvalidImageName:
+        return ""

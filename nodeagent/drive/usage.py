@@ -130,6 +130,8 @@ class Meter:
         self._fresh = asyncio.Event()
         self._looking = asyncio.Lock()
         self._ended = Ended()
+        self.shown: Callable[[str], str] = lambda uid: uid
+        """By which uid the control plane knows a pod."""
         self._counts: Counts | None = None
         self._counts_ms = 0
 

@@ -37,6 +37,8 @@ def test_a_static_pod(cluster: Cluster, kubectl: Kubectl) -> None:
         assert "serves on port" in kubectl("logs", name)
         assert kubectl("exec", name, "--", "hostname").strip() == name
 
+        wait_for("its usage", lambda: name in kubectl.tries("top", "pod", name).stdout, 60)
+
         kubectl("delete", "pod", name, "--wait=false")
         wait_for("another mirror", lambda: has_another(kubectl, mirror), 30)
         kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=20s")

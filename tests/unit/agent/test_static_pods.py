@@ -80,7 +80,7 @@ async def test_it_runs_without_the_control_plane_and_is_shown_when_it_comes(worl
         await until(lambda: world.ready(NAME), 60)
         mirror = keeper.mirror
         assert mirror is not None
-        assert mirror.metadata.uid == "mirror-1"
+        assert mirror.metadata.uid == agent.pods.shown_uid(mirror.metadata.annotations[MIRROR]) == "mirror-1"
         assert agent.pods.slot("mirror-1") is agent.pods.slot(mirror.metadata.annotations[MIRROR])
 
 

@@ -116,3 +116,14 @@ async def test_what_a_pod_has_on_the_disk(world: World) -> None:
         assert 100_000 <= use.containers["app"] - 7 < 120_000
         assert list(use.volumes) == ["v"]
         assert 100_000 <= use.volumes["v"] < 120_000
+
+
+async def test_a_pod_that_waits_for_the_image_of_a_volume_looks_again_when_it_was_placed(world: World) -> None:
+    models = core.Volume(name="v", image=core.ImageVolumeSource(reference="models:1", pull_policy="IfNotPresent"))
+    async with world.running() as agent:
+        world.put(pod(volumes=(models,)))
+        await until(lambda: len(world.events("FailedMount")) >= 6, 120)
+        await world.runtime.load_image(build("models:1", {}, ImageConfig(), "amd64")[1])
+        agent._images_loaded()
+        await until(world.ready, 5)
+        assert "models:1" in agent._upkeep._images_needed()
