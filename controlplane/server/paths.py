@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from controlplane.access.values import Wanted
 from mizzen.api.catalog import BUILT_IN, Catalog
 from mizzen.api.custom import CustomKind
 from mizzen.api.errors import BadRequest, quoted
@@ -71,6 +72,22 @@ def parse(path: str, catalog: Catalog = BUILT_IN) -> Place | None:
     if parts[0] == "apis" and len(parts) > 3:
         return _place(parts[1], parts[2], parts[3:], catalog)
     return None
+
+
+def unserved(method: str, path: str) -> Wanted | None:
+    """What a path would ask for if somebody served it; None for one that would name no objects, whatever there is."""
+    parts = path.strip("/").split("/")
+    group, parts = ("", parts[2:]) if parts[0] == "api" else ("".join(parts[1:2]), parts[3:])
+    if path.split("/")[1] not in ("api", "apis") or not parts:
+        return None
+    namespace = ""
+    if parts[0] == "namespaces" and len(parts) > 2:
+        namespace, parts = parts[1], parts[2:]
+    resource, name, below = (*parts, "", "")[:3]
+    done = _OF_METHOD.get(method) or {"GET": "get", "DELETE": "delete"}.get(method, method.lower())
+    if not name:
+        done = {"get": "list", "delete": "deletecollection"}.get(done, done)
+    return Wanted(done, group, f"{resource}/{below}" if below else resource, namespace, name)
 
 
 def _place(group: str, version: str, parts: list[str], catalog: Catalog) -> Place | None:

@@ -173,7 +173,11 @@ class RestApi:
                 if self._metric_apis.serves(request.path):
                     self._access.check(user, wanted_by(request.method, request.path, query))
                     return self._metric_apis.answer(request, query)
-                self._access.check_path(user, request.method, request.path)
+                if (wanted := paths.unserved(request.method, request.path)) is not None:
+                    # Who may not is not told what there is.
+                    self._access.check(user, wanted)
+                else:
+                    self._access.check_path(user, request.method, request.path)
                 return await self._site.answer(request)
         except ApiError as error:
             return _refused(request, place, query, error)
@@ -215,6 +219,7 @@ class RestApi:
         verb = paths.verb(request.method, place, watching)
         found = subresources.find(place.kind, place.subresource) if place.subresource else None
         if place.subresource and found is None:
+            self._access.check_place(user, verb or request.method.lower(), place)
             raise errors.PathNotFound
         allowed = found.verbs if found is not None else _verbs_at(place)
         if verb not in allowed and place.subresource != paths.PROXY:

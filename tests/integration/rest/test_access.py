@@ -73,6 +73,21 @@ async def test_roles_by_command(every_kubectl: Kubectl, server: ApiServer) -> No
     assert "cannot change roleRef" in said
 
 
+async def test_who_may_not_is_not_told_what_there_is(client: Client, server: ApiServer) -> None:
+    nothing = "/apis/nothing.example.com/v1/namespaces/default/things"
+    cannot = 'cannot list resource "things" in API group "nothing.example.com" in the namespace "default"'
+    async with as_user(server, "ann") as ann:
+        code, answer = await ann.ask("GET", nothing)
+        assert (code, answer["message"]) == (403, f'things.nothing.example.com is forbidden: User "ann" {cannot}')
+        assert answer["details"] == {"group": "nothing.example.com", "kind": "things"}
+        code, answer = await ann.ask("PUT", f"{nothing}/one/status", {})
+        assert 'cannot update resource "things/status"' in answer["message"]
+        assert (await ann.ask("GET", f"{PODS}/p/nothing"))[0] == 403
+        assert (await ann.ask("GET", "/apis/nothing.example.com/v1"))[0] == 404, "discovery is for everybody known"
+    assert (await client.ask("GET", nothing))[0] == 404
+    assert (await client.ask("GET", f"{PODS}/p/nothing"))[0] == 404
+
+
 async def test_browsers_show_a_token_as_a_protocol(client: Client, server: ApiServer) -> None:
     """They can't set headers on a WebSocket."""
     await client.made("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.access.values import Wanted
 from controlplane.server import negotiate, paths
 from controlplane.server.negotiate import Output
 from controlplane.server.paths import Place
@@ -125,3 +126,22 @@ def test_bodies() -> None:
     assert negotiate.patch_type("application/apply-patch+yaml") == negotiate.APPLY_PATCH
     with pytest.raises(UnsupportedMediaType):
         negotiate.patch_type("application/apply-patch+cbor")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wanted"),
+    [
+        ("GET", "/apis/a.b/v1/things", Wanted("list", "a.b", "things")),
+        ("GET", "/api/v1/namespaces/n/things/x", Wanted("get", "", "things", "n", "x")),
+        ("DELETE", "/apis/a.b/v1/namespaces/n/things", Wanted("deletecollection", "a.b", "things", "n")),
+        ("PATCH", "/apis/a.b/v1/things/x/status", Wanted("patch", "a.b", "things/status", "", "x")),
+        ("POST", "/apis/a.b/v1/things", Wanted("create", "a.b", "things")),
+        ("GET", "/apis/a.b/v1", None),
+        ("GET", "/api/v1", None),
+        ("GET", "/api", None),
+        ("GET", "/", None),
+        ("GET", "/version", None),
+    ],
+)
+def test_what_nobody_serves(method: str, path: str, wanted: Wanted | None) -> None:
+    assert paths.unserved(method, path) == wanted
