@@ -29,7 +29,9 @@ def start_server(lab: Lab, flags: Sequence[str] = ()) -> Path:
 def join_agent(lab: Lab, which: int | str) -> None:
     """Start the node agent on a machine; it joins by itself as soon as it reaches the control plane."""
     token = _wait_for_file(lab, commands.TOKEN_FILE).decode().strip()
-    lab.machine(which).install(AGENT, commands.agent_command(DATA, lab.server.address, token))
+    # Of its own: the machines share the rest of the disk's folders with each other.
+    own = ["--kubelet-dir", f"{DATA}/kubelet"]
+    lab.machine(which).install(AGENT, [*commands.agent_command(DATA, lab.server.address, token), *own])
 
 
 def start(lab: Lab, timeout_s: float = commands.START_TIMEOUT_S) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from nodeagent.csi.abandon import abandon
 from nodeagent.drive.checkpoint import Checkpoint
 from nodeagent.drive.ingress import FOLDER
 from nodeagent.ingress.proxy import Proxy
@@ -32,6 +33,7 @@ async def reset(
     await _try(_remove_containers(runtime), "containers", problems)
     await _try(_remove_network(network, kept, node_ip), "network", problems)
     await _try(_remove_volumes(volumes), "volumes", problems)
+    await _try(asyncio.to_thread(abandon, data_dir / "csi"), "volumes of storage drivers", problems)
     await Proxy(data_dir / FOLDER).stop()
     if not problems:
         await asyncio.to_thread(_remove_data, data_dir)
@@ -82,5 +84,5 @@ def _remove_data(data_dir: Path) -> None:
     """Only what is the agent's own: a server may share the folder above."""
     for name in ("checkpoint.json", "checkpoint.unreadable", "agent.lock"):
         (data_dir / name).unlink(missing_ok=True)
-    for folder in (data_dir / "pki", data_dir / "pods", data_dir / FOLDER):
+    for folder in (data_dir / "pki", data_dir / "pods", data_dir / "image-volumes", data_dir / FOLDER):
         shutil.rmtree(folder, ignore_errors=True)

@@ -18,6 +18,7 @@ from mizzen.api.references import TokenWish
 from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import storage_v1 as storage
+from nodeagent.csi.abandon import abandon
 from nodeagent.csi.registrations import Registrations
 from nodeagent.csi.session import EXPANDS, MOUNTS_FOR_GROUP, STAGES, STATS, TELLS_HEALTH, TELLS_WRITERS
 from nodeagent.csi.volumes import CsiVolumes
@@ -328,3 +329,17 @@ async def test_how_full_a_volume_is(disk: Path) -> None:
         measured = await node.volumes.usage(UID, "v")
         assert measured is not None and measured.capacity_bytes, "the kernel tells where the driver does not"
         assert measured.health_status_abnormal is None
+
+
+async def test_a_machine_that_is_given_up_keeps_no_mounts(disk: Path) -> None:
+    async with world(disk) as node:
+        await node.volumes.setup(of(UID), sources())
+        await node.volumes.setup(of(OTHER), sources())
+        await DiskVolumes(disk / "pods").teardown(UID)
+        await DiskVolumes(disk / "pods").teardown(OTHER)
+    (disk / "backend" / "disk-1" / "file").touch()
+    abandon(disk / "csi")
+    abandon(disk / "csi")
+    assert mounts.mounted_under(str(disk)) == ()
+    assert node.left() == []
+    assert (disk / "backend" / "disk-1" / "file").exists()
