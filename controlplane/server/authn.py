@@ -67,15 +67,15 @@ def from_certificate(der: bytes) -> UserInfo:
 def in_time(der: bytes, now: Instant) -> UserInfo:
     """The same for a certificate whose time nobody has looked at. Raises Unauthorized also when it is not its time."""
     shown = _read(der)
+    if shown.from_ms <= now <= shown.until_ms:
+        return shown.user
     whose = f'the client certificate of "{shown.user.name}"'
     if now > shown.until_ms:
         raise Unauthorized(
             f"{whose} expired at {times.render(shown.until_ms)}; get a new one. The administrator's kubeconfig is "
             "written anew into the server's data folder whenever the server starts"
         )
-    if now < shown.from_ms:
-        raise Unauthorized(f"{whose} is not valid before {times.render(shown.from_ms)}; check the clocks")
-    return shown.user
+    raise Unauthorized(f"{whose} is not valid before {times.render(shown.from_ms)}; check the clocks")
 
 
 @lru_cache(maxsize=4096)

@@ -24,6 +24,7 @@ from controlplane.server.representations import shown, storage
 from controlplane.server.usage import Usages
 from controlplane.store.registry import Registry
 from mizzen.api import errors, field_selectors, kinds, selectors
+from mizzen.api.custom import CustomKind
 from mizzen.api.errors import BadRequest, FieldError
 from mizzen.api.kinds import Kind
 from mizzen.engine.entry import Entry
@@ -169,13 +170,16 @@ class Reads:
         if kind is kinds.COMPONENT_STATUS:
             # Also while the store does not answer: that is what is asked for.
             return await self._components.get(name)
-        await self.at_least(resource_version)
+        if resource_version:
+            await self.at_least(resource_version)
+        else:
+            await self._registry.fresh()
         if kind in kinds.MEASURED:
             return self._usages.get(kind, namespace, name)
         entry = self._registry.cache.entry(storage(kind), namespace, name)
         if entry is None:
             raise errors.NotFound(kind, name)
-        return (await self._conversions.entries(kind, (entry,)))[0]
+        return (await self._conversions.entries(kind, (entry,)))[0] if isinstance(kind, CustomKind) else entry
 
     async def at_least(self, resource_version: str) -> None:
         """Wait until what is read is new enough: fresh for an empty version, anything for `0`."""
