@@ -26,8 +26,6 @@ from mizzen.api.types import policy_v1 as policy
 
 _CREATED = 201
 _ACCEPTED = 202
-_RETURNED_WHEN_GONE = (kinds.POD, kinds.SERVICE, kinds.SERVICE_ACCOUNT)
-"""Kinds whose deletion answers with the object; for the others a Status is enough."""
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
@@ -129,7 +127,7 @@ class ObjectHandlers:
         return self._deleted(call, deleted, code)
 
     def _deleted(self, call: Call, deleted: Deleted, code: int) -> web.StreamResponse:
-        if deleted.gone and call.kind not in _RETURNED_WHEN_GONE:
+        if deleted.gone and call.kind not in kinds.RETURNED_WHEN_DELETED:
             success = status_success(call.kind, deleted.object.metadata)
             return self._answer(call, success, codec.encode_json(success), code, deleted.warnings)
         raw = rest_forms.raw_of(self._verbs.registry, call.kind, deleted.object)

@@ -378,6 +378,13 @@ BY_KIND: dict[tuple[str, str], Kind[Any]] = {(kind.api_version, kind.kind): kind
 BY_TYPE: dict[type[Any], Kind[Any]] = {kind.type: kind for kind in KINDS}
 """Kinds by their struct."""
 
+RETURNED_WHEN_DELETED: tuple[Kind[Any], ...] = (
+    POD, POD_TEMPLATE, SERVICE, SERVICE_ACCOUNT, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, RESOURCE_QUOTA,
+    STORAGE_CLASS, VOLUME_ATTACHMENT, VOLUME_ATTRIBUTES_CLASS, CSI_DRIVER, CSI_NODE,
+    DEVICE_CLASS, RESOURCE_CLAIM, RESOURCE_CLAIM_TEMPLATE, RESOURCE_SLICE,
+)  # fmt: skip
+"""Kinds whose deletion answers with the object, as clients with types expect; for the others a Status is enough."""
+
 
 def kind_of(obj: T) -> Kind[T]:
     """The kind of an object, which the objects of users' kinds know; raises KeyError for what is not in the table."""

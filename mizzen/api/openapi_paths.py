@@ -11,7 +11,7 @@ from typing import Any
 
 from mizzen.api import schema
 from mizzen.api.custom import CustomKind
-from mizzen.api.kinds import ASKED, READ, Kind
+from mizzen.api.kinds import ASKED, READ, RETURNED_WHEN_DELETED, Kind
 from mizzen.api.openapi_schema import PUBLIC
 from mizzen.api.patch import MEDIA_TYPES, STRATEGIC_MERGE_PATCH
 
@@ -226,9 +226,9 @@ class _Maker:
 
     def delete(self) -> Operation:
         """Delete one."""
-        return self._make(
-            "delete", "delete", self._one("delete", ""), _DELETE, body="meta_v1.DeleteOptions", answer="meta_v1.Status"
-        )
+        answer = self.message if self.kind in RETURNED_WHEN_DELETED else "meta_v1.Status"
+        name = self._one("delete", "")
+        return self._make("delete", "delete", name, _DELETE, body="meta_v1.DeleteOptions", answer=answer)
 
     def through(self, sub: str, message: str, gvk: tuple[str, str, str]) -> Iterator[Operation]:
         """The operations of a subresource that has a type of its own."""

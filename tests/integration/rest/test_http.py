@@ -462,3 +462,21 @@ async def test_large_answers_come_whole_and_are_sent_in_pieces(client: Client) -
     _, answer = await client.ask("GET", CONFIG_MAPS, headers=as_they_are)
     assert [item["data"]["k"] for item in answer["items"]] == ["a" * PIECE_BYTES, "b" * PIECE_BYTES]
     assert (await client.ask("GET", f"{CONFIG_MAPS}/a"))[0] == 200
+
+
+async def test_some_deletions_answer_with_the_object(client: Client) -> None:
+    """As OpenAPI says, from which clients with types are made."""
+    _, document = await client.ask("GET", "/openapi/v3/api/v1")
+    deletions = {path: item["delete"] for path, item in document["paths"].items() if "delete" in item}
+    quotas = "/api/v1/namespaces/{namespace}/resourcequotas"
+    for path, kind in (
+        (f"{quotas}/{{name}}", "ResourceQuota"),
+        (quotas, "Status"),
+        (f"{CONFIG_MAPS}/{{name}}", "Status"),
+    ):
+        path = path.replace("/default/", "/{namespace}/")
+        shown = deletions[path]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+        assert shown.rpartition(".")[2] == kind, path
+    made = await client.made("/api/v1/namespaces/default/resourcequotas", {"metadata": {"name": "q"}})
+    code, answer = await client.ask("DELETE", "/api/v1/namespaces/default/resourcequotas/q")
+    assert (code, answer["kind"], answer["metadata"]["uid"]) == (200, "ResourceQuota", made["metadata"]["uid"])
