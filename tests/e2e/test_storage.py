@@ -95,3 +95,43 @@ def test_what_a_pod_waits_for_is_said(kubectl: Kubectl) -> None:
     kubectl.apply(claim("later"))
     consumer = "waiting for first consumer to be created before binding"
     wait_for("the claim to wait", lambda: consumer in kubectl("describe", "pvc", "later"), 20)
+
+
+def test_a_block_device_of_a_node(cluster: Cluster, kubectl: Kubectl) -> None:
+    machine = cluster.lab.machine(1)
+    machine.run("truncate", "--size=1M", "/var/lib/mizzen/disk.img")
+    device = machine.run("losetup", "--find", "--show", "/var/lib/mizzen/disk.img").strip()
+    try:
+        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node-1"]}
+        spec = {
+            "capacity": {"storage": "1Mi"}, "accessModes": ["ReadWriteOnce"], "volumeMode": "Block",
+            "storageClassName": "", "local": {"path": device},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+        }  # fmt: skip
+        kubectl.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "raw"}, "spec": spec})
+        small = {"requests": {"storage": "1Mi"}}
+        kubectl.apply(claim("raw", volumeMode="Block", storageClassName="", volumeName="raw", resources=small))
+        writes = shell("printf kept | dd of=/dev/data && sync && sleep 1000")
+        writes["volumeDevices"] = [{"name": "data", "devicePath": "/dev/data"}]
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "raw"}}]
+        kubectl.apply(pod("writer", writes, volumes=volumes))
+        kubectl("wait", "--for=condition=Ready", "pod/writer", "--timeout=40s")
+        wait_for("the device to be written", lambda: machine.run("head", "-c", "4", device) == "kept", 20)
+        kubectl("delete", "pod", "writer", "--timeout=30s")
+        kubectl("delete", "pvc", "raw", "--timeout=20s")
+        kubectl("delete", "pv", "raw", "--timeout=20s")
+    finally:
+        machine.run("losetup", "--detach", device)
+
+
+def test_the_files_of_an_image(kubectl: Kubectl) -> None:
+    mount = {"name": "files", "mountPath": "/files"}
+    asked = shell("ls /files/bin > /tmp/seen && touch /files/new || echo read-only > /tmp/how; sleep 1000")
+    asked["volumeMounts"] = [mount]
+    volumes = [{"name": "files", "image": {"reference": asked["image"], "pullPolicy": "IfNotPresent"}}]
+    kubectl.apply(pod("reader", asked, volumes=volumes))
+    kubectl("wait", "--for=condition=Ready", "pod/reader", "--timeout=40s")
+    how = ("exec", "reader", "--", "cat", "/tmp/how")
+    wait_for("the files to be read-only", lambda: kubectl.tries(*how).stdout == "read-only\n", 20)
+    assert "sh" in kubectl("exec", "reader", "--", "cat", "/tmp/seen").split()
+    kubectl("delete", "pod", "reader", "--timeout=30s")
