@@ -116,8 +116,8 @@ class Agent:
         )  # fmt: skip
         self._addresses, self._reach = Addresses(), Reach()
         self._departures = Departures(self.objects, self._reach)
-        self._ingress = IngressSync(self.node.name, self.objects, settings.data_dir)
-        self._services = ServiceSync(parts.network, self.node, self._addresses, self._reach)
+        self._ingress = IngressSync(self.node.name, self.objects, settings.data_dir, self.outbox.teller(clock))
+        self._services = ServiceSync(parts.network, self.node, self._addresses, self._reach, self.outbox.teller(clock))
         self._prober = Prober(runtime, clock, parts.rng, self.metrics)
         self._last_words = LastWords(runtime, self._volumes)
         self._tokens = Tokens(self._ask_token, clock)

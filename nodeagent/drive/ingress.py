@@ -1,7 +1,7 @@
 """Brings the Ingresses of the cluster to this node's HAProxy, where the node's label says that it serves them.
 
 Changes are collected for a moment, because each new configuration costs a worker. A certificate that can't be read is
-left out, and told in the log, so that one bad Secret spoils nothing but itself.
+left out, and told as an event of the node, so that one bad Secret spoils nothing but itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from nodeagent.drive.objects import SLICES_OF_SERVICE, Objects
 from nodeagent.ingress.haproxy import Place, files
 from nodeagent.ingress.proxy import Proxy, ProxyFailure, unprivileged
 from nodeagent.ingress.site import Certificate, Site, site
+from nodeagent.lifecycle.actions import Record
 
 FOLDER = "ingress"
 GATHER_S, RETRY_S, LOOK_S = 0.3, 10.0, 30.0
@@ -38,8 +39,9 @@ _LOG = structlog.get_logger(__name__)
 class IngressSync:
     """What the proxy was told last, and what has changed since."""
 
-    def __init__(self, node: str, objects: Objects, data_dir: Path) -> None:
-        """`node` is the own node's name; files go below `data_dir`."""
+    def __init__(self, node: str, objects: Objects, data_dir: Path, tell: Callable[[Record], None]) -> None:
+        """`node` is the own node's name; files go below `data_dir`; `tell` says what people should know of the node."""
+        self._tell = tell
         self._node = node
         self._objects = objects
         self._place = Place(data_dir / FOLDER, user=unprivileged())
@@ -69,6 +71,7 @@ class IngressSync:
                 await self._sync()
             except (ProxyFailure, OSError) as error:
                 _LOG.error("ingress_not_served", error=str(error), retry_s=RETRY_S)
+                self._tell(Record("Warning", "IngressNotServed", str(error)))
                 await asyncio.sleep(RETRY_S)
                 self._wake.set()
             await asyncio.sleep(GATHER_S)
@@ -99,9 +102,9 @@ class IngressSync:
             if known[certificate.pem] is None:
                 known[certificate.pem] = await asyncio.to_thread(_is_readable, certificate)
                 if not known[certificate.pem]:
-                    _LOG.error(
-                        "certificate_unreadable", secret=certificate.name, hint="are tls.crt and tls.key a pair?"
-                    )
+                    _LOG.error("certificate_unreadable", secret=certificate.name)
+                    message = f"the Secret {certificate.name} holds no pair of tls.crt and tls.key"
+                    self._tell(Record("Warning", "CertificateUnreadable", message))
         self._checked = {pem: bool(good) for pem, good in known.items()}
         return replace(wanted, certificates=tuple(one for one in wanted.certificates if known[one.pem]))
 

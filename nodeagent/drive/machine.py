@@ -32,6 +32,14 @@ def hostname() -> str:
     return socket.gethostname().lower()
 
 
+def follows_sctp() -> bool:
+    """Whether the kernel follows SCTP connections, without which it leads none to a Service's pods.
+
+    Only right once rules are loaded, because these load what follows connections.
+    """
+    return (_PROC / "sys/net/netfilter/nf_conntrack_sctp_timeout_established").exists()
+
+
 def has_deep_read_only() -> bool:
     """Whether the kernel can make a mount read-only with all that is mounted below it (Linux 5.12)."""
     numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)

@@ -8,7 +8,7 @@ a broken session: what was sent and not acknowledged is sent again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -18,7 +18,7 @@ from mizzen.api.types import core_v1 as core
 from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import storage_v1 as storage
 from mizzen.api.volumes import STORAGE
-from mizzen.engine.values import Instant
+from mizzen.engine.values import Clock, Instant
 from nodeagent.lifecycle.actions import Record
 
 EVENTS_MAX = 1000
@@ -99,6 +99,10 @@ class Outbox:
         """Something that happened to the node itself."""
         # As its uid such events have the node's name, everywhere in Kubernetes.
         self._happened("Node", meta.ObjectMeta(name=self._node, uid=self._node), record, now)
+
+    def teller(self, clock: Clock) -> Callable[[Record], None]:
+        """Tells what happened to the node, at the time that the clock shows then."""
+        return lambda record: self.node_event(record, clock.now())
 
     def _happened(self, kind: str, metadata: meta.ObjectMeta, record: Record, now: Instant) -> None:
         key = (EVENT, metadata.uid, record.reason, record.message, record.field_path)

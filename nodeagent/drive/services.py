@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from mizzen.api import kinds
 from mizzen.api.types import core_v1 as core
 from mizzen.engine.values import Key
+from nodeagent.drive import machine
 from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.objects import SLICES_OF_SERVICE
 from nodeagent.drive.reach import Reach
+from nodeagent.lifecycle.actions import Record
 from nodeagent.lifecycle.containers import every
 from nodeagent.network.policies import NO_POLICIES, PolicyTable, policy_table
 from nodeagent.network.port import Network, NetworkError, NodeRoute
@@ -32,18 +34,23 @@ PAUSE_FACTOR = 4
 RETRY_S = 2.0
 ZONE = "topology.kubernetes.io/zone"
 
+Tell = Callable[[Record], None]
 _LOG = structlog.get_logger(__name__)
 
 
 class ServiceSync:
     """What the network was told last, and what has changed since."""
 
-    def __init__(self, network: Network, node: NodeContext, addresses: Addresses, reach: Reach) -> None:
-        """`reach` is told which version the network shows."""
+    def __init__(self, network: Network, node: NodeContext, addresses: Addresses, reach: Reach, tell: Tell) -> None:
+        """`reach` is told which version the network shows; `tell` what people should know of the node."""
         self._network = network
         self._node = node
         self._addresses = addresses
         self._reach = reach
+        self._tell_people = tell
+        self._sctp: set[str] = set()
+        """The services with a port for SCTP that people were not told about."""
+        self._sctp_told = False
         self._rules: dict[str, ServiceRule] = {}
         self._names: dict[str, ServiceNames] = {}
         self._zone = ""
@@ -150,6 +157,12 @@ class ServiceSync:
             self._routes_dirty = self._services_dirty = True
             raise
         self._reach.at(version)
+        if self._sctp and not self._sctp_told and not machine.follows_sctp():
+            self._sctp_told = True
+            message = (
+                f"the kernel follows no SCTP connections, so this node leads none to {', '.join(sorted(self._sctp))}"
+            )
+            self._tell_people(Record("Warning", "SCTPNotSupported", message))
 
     def _table(self) -> ServiceTable:
         return ServiceTable(dict(self._rules), self._host_ports, self._policies)
@@ -177,6 +190,8 @@ class ServiceSync:
                 self._rules.pop(key, None)
             elif self._rules.get(key) != rule:
                 self._rules[key] = rule
+                if any(port.protocol == "sctp" for port in rule.ports):
+                    self._sctp.add(key)
             names = service_names(service, slices)
             if self._names.get(key) != names:
                 self._names[key] = names

@@ -17,6 +17,7 @@ from mizzen.api.types import meta_v1 as meta
 from mizzen.api.types import networking_v1 as networking
 from mizzen.base.settings import SettingsError
 from mizzen.engine.values import Key
+from nodeagent.drive import machine
 from nodeagent.drive.addresses import Addresses
 from nodeagent.drive.context import NodeContext
 from nodeagent.drive.lost import lost
@@ -211,7 +212,8 @@ class Cluster:
         self.addresses = Addresses()
         self.node = NodeContext(name="n1", ip="192.0.2.1", objects=self.objects)
         self.node.network_ready = True
-        self.sync = ServiceSync(self.network, self.node, self.addresses, Reach())
+        self.told: list[Record] = []
+        self.sync = ServiceSync(self.network, self.node, self.addresses, Reach(), self.told.append)
         self.version = 0
 
     def put(self, *values: object, gone: bool = False) -> None:
@@ -400,3 +402,21 @@ def test_all_wrong_settings_are_told_at_once() -> None:
 def test_a_lost_session_says_what_to_do(details: str, after_days: int, said: str) -> None:
     error = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata(), details, None)
     assert str(lost(error, CREDENTIALS, EPOCH_MS + after_days * 86_400_000)).endswith(said)
+
+
+@pytest.mark.looptime
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("protocol", "follows", "said"), [("SCTP", False, 1), ("SCTP", True, 0), ("TCP", False, 0)])
+async def test_a_node_says_once_that_its_kernel_has_no_sctp(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, follows: bool, said: int
+) -> None:
+    monkeypatch.setattr(machine, "follows_sctp", lambda: follows)
+    cluster = Cluster()
+    task = asyncio.create_task(cluster.sync.run())
+    for name in ("a", "b"):
+        spec = core.ServiceSpec(cluster_ip="10.96.0.20", ports=(core.ServicePort(port=80, protocol=protocol),))
+        cluster.put(core.Service(metadata=meta.ObjectMeta(name=name, namespace="default"), spec=spec))
+        await until(lambda key=f"default/{name}": key in cluster.network.services.services)
+        await asyncio.sleep(1)
+    assert [record.reason for record in cluster.told] == ["SCTPNotSupported"] * said
+    task.cancel()
