@@ -121,15 +121,18 @@ async def customs(api: Any) -> None:
     group = "kr8s.example.com"
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
     version = {"name": "v1", "served": True, "storage": True, "schema": schema}
-    names = {"plural": "wheels", "kind": "Wheel"}
-    definition = {"metadata": {"name": f"wheels.{group}"}}
+    # A name that no other program has: on the second try the client forgets the group.
+    names = {"plural": "kr8swheels", "kind": "Kr8sWheel"}
+    definition = {"metadata": {"name": f"kr8swheels.{group}"}}
     definition["spec"] = {"group": group, "names": names, "scope": "Namespaced", "versions": [version]}
     defined = await kr8s.asyncio.objects.CustomResourceDefinition(definition, api=api)
     await defined.create()
     await asyncio.wait_for(defined.wait("condition=Established"), WAIT_S)
-    wheel = await new_class(kind="Wheel", version=f"{group}/v1", namespaced=True)(body("w", spec={"size": 3}), api=api)
+    wheel = await new_class(kind="Kr8sWheel", version=f"{group}/v1", namespaced=True)(
+        body("w", spec={"size": 3}), api=api
+    )
     await wheel.create()
-    found["custom"] = [one.spec.size async for one in api.get(f"wheels.{group}", namespace=SPACE)]
+    found["custom"] = [one.spec.size async for one in api.get(f"kr8swheels.{group}", namespace=SPACE)]
     await defined.delete()
     found["kinds"] = {"Pod", "Deployment"} <= {one["kind"] for one in await api.api_resources()}
     found["me"] = await api.whoami()

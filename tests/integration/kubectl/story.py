@@ -6,8 +6,8 @@ changed, each of these may be a table from the minor version that first does so 
 
 Every story has a namespace of its own, which is its context's. In commands and files `$NS` stands for it. What differs
 from run to run stands in capitals in what is expected: `NS`, `UID`, `TIME`, `AGE`, `ID` (the random end of a name),
-`HASH`, `NODE`, `NODE-IP`, `POD-IP`, `SERVICE-IP`, `PORT` (of a node), `VERSION` (of a resource), `SERVER`, `DIR`;
-columns are as far apart as two blanks, and which kinds nothing acts on yet is told elsewhere.
+`HASH`, `NODE`, `NODE-IP`, `POD-IP`, `SERVICE-IP`, `PORT` (of a node), `VERSION` (of a resource), `SERVER`, `DIR`,
+`FOLDER`, `TRUTH`; columns are as far apart as two blanks, and which kinds nothing acts on yet is told elsewhere.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _CHANGING = (
     (r"(Resource Version: +)\d+", r"\1VERSION"),
     (r"\bn[12]\b", "NODE"),
     (r"(?<=local-volumes: )\S+", "FOLDER"),
+    (r"(?<=nfs-client: )(true|false)", "TRUTH"),
     (r"(?<=[: ])3[0-2]\d{3}(?=/)", "PORT"),
     (r"Warning: \S+ is stored, but this server does not act on it\n", ""),
 )
