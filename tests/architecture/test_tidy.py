@@ -43,3 +43,15 @@ def report(violations: Iterable[Violation]) -> None:
     lines = [str(violation) for violation in violations]
     if lines:
         pytest.fail("\n".join(lines), pytrace=False)
+
+
+def test_every_decision_has_a_number_of_its_own(sources: list[Source]) -> None:
+    """Two that were made at the same time may have taken the same one."""
+    taken: dict[str, Source] = {}
+    decisions = [s for s in sources if s.path.startswith("docs/decisions/")]
+    assert decisions
+    report(
+        Violation(s.path, 1, f"{taken[number].path} has this number; take the next free one")
+        for s in decisions
+        if taken.setdefault(number := s.path.split("/")[-1][:4], s) is not s
+    )
