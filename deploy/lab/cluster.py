@@ -10,6 +10,8 @@ from deploy.lab.lab import Lab
 
 SERVER, AGENT = "mizzen-server", "mizzen-agent"
 DATA = "/var/lib/mizzen"
+OWN = ("--kubelet-dir", f"{DATA}/kubelet")
+"""Machines share the rest of the disk's folders with each other, so each agent has this one in its own."""
 
 
 def start_server(lab: Lab, flags: Sequence[str] = ()) -> Path:
@@ -29,9 +31,12 @@ def start_server(lab: Lab, flags: Sequence[str] = ()) -> Path:
 def join_agent(lab: Lab, which: int | str) -> None:
     """Start the node agent on a machine; it joins by itself as soon as it reaches the control plane."""
     token = _wait_for_file(lab, commands.TOKEN_FILE).decode().strip()
-    # Of its own: the machines share the rest of the disk's folders with each other.
-    own = ["--kubelet-dir", f"{DATA}/kubelet"]
-    lab.machine(which).install(AGENT, [*commands.agent_command(DATA, lab.server.address, token), *own])
+    lab.machine(which).install(AGENT, [*commands.agent_command(DATA, lab.server.address, token), *OWN])
+
+
+def reset_command() -> list[str]:
+    """The command line that removes all that a machine's agent has made."""
+    return [*commands.reset_command(DATA), *OWN]
 
 
 def start(lab: Lab, timeout_s: float = commands.START_TIMEOUT_S) -> Path:

@@ -129,7 +129,9 @@ async def _reset(settings: AgentSettings, parts: Parts) -> None:
     if not node_ip and known is not None:
         host, _, port = known.server.rpartition(":")
         node_ip = machine.address_towards(host, int(port))
-    problems = await reset(settings.data_dir, kept, node_ip, parts.runtime, parts.network, parts.volumes)
+    problems = await reset(
+        settings.data_dir, settings.kubelet_dir, kept, node_ip, parts.runtime, parts.network, parts.volumes
+    )
     if problems:
         raise AgentError("not everything could be removed:\n  " + "\n  ".join(problems))
     _LOG.info("reset_done", data_dir=str(settings.data_dir))

@@ -7,8 +7,10 @@ can't be removed is said, and the rest is removed all the same.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -26,9 +28,15 @@ _LOG = structlog.get_logger(__name__)
 
 
 async def reset(
-    data_dir: Path, kept: Checkpoint, node_ip: str, runtime: Runtime, network: Network, volumes: Volumes
+    data_dir: Path,
+    kubelet_dir: Path,
+    kept: Checkpoint,
+    node_ip: str,
+    runtime: Runtime,
+    network: Network,
+    volumes: Volumes,
 ) -> list[str]:
-    """Remove it all; what could not be removed, in words."""
+    """Remove it all; what could not be removed, in words. Of what drivers share, only what is empty goes."""
     problems: list[str] = []
     await _try(_remove_containers(runtime), "containers", problems)
     await _try(_remove_network(network, kept, node_ip), "network", problems)
@@ -36,6 +44,7 @@ async def reset(
     await _try(asyncio.to_thread(abandon, data_dir / "csi"), "volumes of storage drivers", problems)
     await Proxy(data_dir / FOLDER).stop()
     if not problems:
+        await asyncio.to_thread(_remove_shared, kubelet_dir)
         await asyncio.to_thread(_remove_data, data_dir)
     return problems
 
@@ -80,9 +89,18 @@ async def _remove_volumes(volumes: Volumes) -> None:
         await volumes.teardown(uid)
 
 
+def _remove_shared(kubelet_dir: Path) -> None:
+    """The agent's own folders there, from the inmost; what drivers have left in them stays, and so do these."""
+    own = [kubelet_dir / name for name in ("pods", "plugins/kubernetes.io", "plugins_registry")]
+    inmost_first = [Path(path) for folder in own for path, _, _ in os.walk(folder, topdown=False)]
+    for folder in (*inmost_first, kubelet_dir / "plugins", kubelet_dir):
+        with suppress(OSError):  # not empty, or not there
+            folder.rmdir()
+
+
 def _remove_data(data_dir: Path) -> None:
     """Only what is the agent's own: a server may share the folder above."""
-    for name in ("checkpoint.json", "checkpoint.unreadable", "agent.lock"):
+    for name in ("checkpoint.json", "checkpoint.unreadable", "images.json", "agent.lock"):
         (data_dir / name).unlink(missing_ok=True)
     for folder in (data_dir / "pki", data_dir / "pods", data_dir / "image-volumes", data_dir / FOLDER):
         shutil.rmtree(folder, ignore_errors=True)

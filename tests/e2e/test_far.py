@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from deploy import commands
 from deploy.lab import Machine
-from deploy.lab.cluster import AGENT, DATA, join_agent
+from deploy.lab.cluster import AGENT, DATA, join_agent, reset_command
 from deploy.shell import wait_for
 from tests.e2e import network, traces
 from tests.e2e.cluster import Cluster, ready_pods
@@ -66,7 +65,7 @@ def member(cluster: Cluster) -> Iterator[Machine]:
         cluster.kubectl("drain", machine.name, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=40s")
         cluster.kubectl("delete", "node", machine.name)
         machine.remove(AGENT)
-        machine.run(*commands.reset_command(DATA))
+        machine.run(*reset_command())
     assert machine.run("ls", "-A", DATA) == ""
     wait_for("the others to forget it", lambda: not any(tunnelled(node) for node in cluster.nodes), 10)
 

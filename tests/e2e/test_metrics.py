@@ -86,9 +86,11 @@ def test_a_deployment_grows_by_what_its_pods_say(
     began = time.monotonic()
     wait_for("it to grow", lambda: replicas(kubectl, "web") == 2, 60)
     figure(f"it grows after {time.monotonic() - began:.1f} s")
-    described = kubectl("describe", "hpa", "web")
-    assert "New size: 2; reason: pods metric depth above target" in described
-    assert "ValidMetricFound" in described
+    # Events follow the write that they tell of.
+    why = "New size: 2; reason: pods metric depth above target"
+    wait_for("the event", lambda: why in kubectl("describe", "hpa", "web"), 20)
+    conditions = {one["type"]: one["reason"] for one in kubectl.get("hpa", "web")["status"]["conditions"]}
+    assert conditions["ScalingActive"] == "ValidMetricFound"
 
 
 def test_a_worker_is_there_only_for_a_queue(cluster: Cluster, kubectl: Kubectl, figure: Callable[[str], None]) -> None:
