@@ -153,7 +153,9 @@ class Pods:
         self._uids[name] = metadata.uid
         slot = self._slots.get(metadata.uid)
         if slot is None:
-            slot = self._slots[metadata.uid] = self._new_slot(pod, memory or PodMemory(), wanted=True)
+            # That it is gone may have been remembered and not been heard: it is looked at and told again.
+            known = replace(memory, gone=False) if memory is not None else PodMemory()
+            slot = self._slots[metadata.uid] = self._new_slot(pod, known, wanted=True)
         elif slot.wanted and _says_the_same(slot.pod, pod) and self._is_echo(slot, pod):
             slot.pod = pod
             return

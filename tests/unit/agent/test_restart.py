@@ -154,6 +154,20 @@ async def test_a_pod_deleted_while_the_agent_was_away_is_ended_on_return(world: 
         await until(lambda: not world.objects)
 
 
+async def test_what_was_gone_and_was_not_heard_of_is_told_again(world: World) -> None:
+    async with world.running():
+        world.put(pod())
+        await until(world.ready)
+    world.put(deleted(only(world)))
+    file = CheckpointFile(world.folder / "checkpoint.json")
+    kept = file.load()
+    memories = {uid: msgspec.structs.replace(memory, gone=True) for uid, memory in kept.pods.items()}
+    file.save(msgspec.structs.replace(kept, pods=memories))
+    async with world.running():
+        await world.until_empty()
+        await until(lambda: not [one for one in world.objects.values() if isinstance(one, core.Pod)], 60)
+
+
 async def test_a_resumed_session_keeps_what_it_is_not_told_again(world: World) -> None:
     async with world.running() as agent:
         world.put(pod())
